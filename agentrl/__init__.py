@@ -1,0 +1,1 @@
+"""agentrl: reinforcement learning of tool-using language agents in JAX."""

@@ -1,0 +1,258 @@
+"""The structs that flow through agentrl, and the dimension key.
+
+`Task -> Environment -> prompt tokens -> slots -> Trajectory -> reward -> filter -> advantages -> Batch -> update`.
+
+This module imports nothing of ours and no JAX, so that environments and rewards stay host code.
+
+Dimension key, used in einsums, docstrings and comments everywhere:
+
+  B rows or slots   G samples per prompt   T tokens of a row   A action tokens of a row   U turns
+  V vocabulary      D width                H query heads       K key-value heads          C head channels
+  F feed-forward    L layers               S cache positions   N tree nodes, or flat tokens
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+  import jax
+
+
+# ---- what is asked, said and answered -------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One problem of a task family.
+
+  Attributes:
+    id: unique within its family and split, and a pure function of (family, split, difficulty, index).
+    family: module name under `envs/tasks/`, or the name of an adapter.
+    question: what the policy is asked, in words.
+    answer: the reference answer as text, or None where only a checker or an environment can tell.
+    difficulty: the family's dial; 1 is easiest.
+    data: whatever else the family's checker, oracle or environment needs; JSON-serialisable.
+  """
+
+  id: str
+  family: str
+  question: str
+  answer: str | None = None
+  difficulty: int = 1
+  data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+  """One chat message. `role` is "system", "user", "assistant" or "tool"; `name` is the tool's name on tool messages."""
+
+  role: str
+  content: str
+  name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolCall:
+  """A call as the policy wrote it. `arguments` maps parameter names to JSON values."""
+
+  name: str
+  arguments: Mapping[str, Any]
+
+
+class TurnKind(enum.Enum):
+  """What the policy did with a turn."""
+
+  TOOL_CALL = "tool_call"
+  ANSWER = "answer"
+  VOID = "void"  # neither a call nor an answer
+  MALFORMED = "malformed"  # tried to call a tool and got the syntax wrong
+
+
+class StopReason(enum.Enum):
+  """Why a trajectory ended."""
+
+  ANSWERED = "answered"  # the environment said it is done
+  TURN_LIMIT = "turn_limit"
+  LENGTH_LIMIT = "length_limit"
+  ENVIRONMENT_FAILED = "environment_failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+  """One turn of the policy, parsed from sampled text by a `ChatFormat`.
+
+  Attributes:
+    kind: see `TurnKind`.
+    text: the sampled text of the turn, stop marker excluded.
+    calls: tool calls in order of appearance; empty unless kind is TOOL_CALL.
+    answer: final answer text; None unless kind is ANSWER.
+    problem: what was malformed, in words a policy can use; None unless kind is MALFORMED.
+  """
+
+  kind: TurnKind
+  text: str
+  calls: Sequence[ToolCall] = ()
+  answer: str | None = None
+  problem: str | None = None
+
+
+class ToolFailure(enum.Enum):
+  """Failures that are told to the policy in text and counted; a failure of the environment itself is `EnvironmentFailed`."""
+
+  MALFORMED = "malformed"  # the policy's: syntax
+  ARGUMENTS = "arguments"  # the policy's: unknown tool, wrong or missing argument
+  EXCEPTION = "exception"  # the tool's
+  TIMEOUT = "timeout"  # the tool's
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolResult:
+  """What one call gave. `text` is what the policy reads; `seconds` is wall time."""
+
+  call: ToolCall
+  text: str
+  ok: bool
+  failure: ToolFailure | None = None
+  seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+  """What the environment answers to an `Action`.
+
+  Attributes:
+    text: what the policy reads next (already truncated, valid UTF-8); empty when done.
+    done: the episode is over.
+    parts: named reward parts that the environment itself knows, such as `{"correct": 1.0}`; final where done.
+    ok: False when the action failed in a way that was told to the policy.
+    results: one per tool call of the action, in order.
+    name: tool name for the chat format's tool message, where one tool answered.
+  """
+
+  text: str
+  done: bool = False
+  parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  ok: bool = True
+  results: Sequence[ToolResult] = ()
+  name: str | None = None
+
+
+class EnvironmentFailed(Exception):
+  """The environment broke (crash, lost process, deadline): the trajectory gets `reward=None` and leaves the update."""
+
+
+# ---- what was sampled -------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+  """One policy turn of a trajectory.
+
+  Attributes:
+    kind: see `TurnKind`.
+    start, end: span of its sampled tokens, `tokens[start:end]`.
+    text: decoded text of the span, for humans and rewards; never re-encoded.
+    answer: final answer text where kind is ANSWER.
+    results: tool results, one per call.
+    observation: text that the environment fed back.
+    ok: the observation's `ok`.
+    latency: seconds that the environment took.
+    reward: reward of this turn alone, where the environment gives one.
+  """
+
+  kind: TurnKind
+  start: int
+  end: int
+  text: str
+  answer: str | None = None
+  results: Sequence[ToolResult] = ()
+  observation: str = ""
+  ok: bool = True
+  latency: float = 0.0
+  reward: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trajectory:
+  """One root-to-leaf path: host, ragged, NumPy. T is its own length.
+
+  Attributes:
+    tokens: int32 [T], exactly the ids that the model saw and wrote; never decoded and re-encoded.
+    action_mask: bool [T], True where the policy sampled the token (stop token included).
+    sampler_logp: f32 [T], log-probability when sampled, at the temperature used; 0 where not sampled.
+    entropy: f32 [T], entropy of that distribution in nats; 0 where not sampled.
+    turn: int32 [T], turn that the token belongs to (an observation belongs to the turn that caused it); -1 on the prompt.
+    policy_version: int32 [T], update count of the weights that wrote it; -1 where not sampled.
+    turns: one `Turn` per policy turn.
+    reward_parts: named parts; None when the environment failed.
+    reward: their weighted sum; None when the environment failed or no reward was assigned yet.
+    task_id, group_id, uid: samples of one prompt share `group_id`; `uid` also seeds sampling.
+    parent, fork_at: uid of the trajectory this one branched from, and the first token index that is its own.
+      Tokens before `fork_at` are trained once, in the parent.
+    stop: why it ended.
+    temperature: sampling temperature.
+  """
+
+  tokens: np.ndarray
+  action_mask: np.ndarray
+  sampler_logp: np.ndarray
+  entropy: np.ndarray
+  turn: np.ndarray
+  policy_version: np.ndarray
+  turns: Sequence[Turn]
+  task_id: str
+  group_id: int
+  uid: int
+  stop: StopReason
+  reward_parts: Mapping[str, float] | None = None
+  reward: float | None = None
+  parent: int | None = None
+  fork_at: int = 0
+  temperature: float = 1.0
+
+  @property
+  def prompt_length(self) -> int:
+    """Number of tokens before the first turn."""
+    return int(np.sum(self.turn < 0))
+
+  @property
+  def failed(self) -> bool:
+    """The environment itself failed."""
+    return self.stop is StopReason.ENVIRONMENT_FAILED
+
+
+# ---- what is trained on -----------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+  """Fixed rows for the device. A row holds a forest, depth first; see `rollout/pack.py`.
+
+  Token i sees token j exactly when `j <= i < subtree_end[j]`. The hidden state at `parent[i]` predicts token i. Only
+  action tokens are ever unembedded: `action_index` lists where they stand, and every array below it has one entry per
+  listed action token, so that no per-token array is ever padded twice.
+
+  The leading axis M counts micro-batches; `micro_batches` of them hold anything.
+  """
+
+  tokens: jax.Array  # int32 [M, B, T]
+  positions: jax.Array  # int32 [M, B, T], depth in the tree
+  subtree_end: jax.Array  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
+  action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
+  action_mask: jax.Array  # bool [M, B, A], False on padding
+  action_sequence: jax.Array  # int32 [M, B, A], which trajectory of the batch owns the token; `sequences` on padding
+  sampler_logp: jax.Array  # f32 [M, B, A]
+  advantages: jax.Array  # f32 [M, B, A]
+  sequence_length: jax.Array  # f32 [N], action tokens of each trajectory, over the whole batch; 0 on padding
+  temperature: jax.Array  # f32 []
+  micro_batches: jax.Array  # int32 []
+  old_logp: jax.Array | None = None  # f32 [M, B, A]; None: the current policy's own, at ratio 1
+  ref_logp: jax.Array | None = None  # f32 [M, B, A]
+  old_values: jax.Array | None = None  # f32 [M, B, A]
+  returns: jax.Array | None = None  # f32 [M, B, A]
