@@ -1,0 +1,343 @@
+"""One pure-functional decoder for Llama, Qwen2/2.5 and Qwen3.
+
+Params are a plain pytree; layers are stacked on a leading axis and scanned. A weight's shape, logical axes and
+initialiser stand in one place, `weight_specs`. Three entry points share every line of arithmetic:
+
+  `forward`       whole rows under the forest mask, for the update
+  `decode_step`   one token per slot over the slot cache
+  `prefill_chunk` a chunk of given tokens for a few slots
+
+Rotary embedding: Su et al., 2021 (https://arxiv.org/abs/2104.09864), in the rotate-half layout of the published
+checkpoints; Llama 3 frequency scaling as in https://arxiv.org/abs/2407.21783 and its reference configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agentrl.ops.attention.cache import cache_attention
+from agentrl.ops.attention.forest import forest_attention
+
+Params = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """Llama 3 rotary scaling: wavelengths beyond the original context are stretched by `factor`, with a smooth ramp."""
+
+  factor: float
+  low_freq_factor: float
+  high_freq_factor: float
+  original_positions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """Shape and switches of a decoder. Llama: the defaults; Qwen2: `qkv_bias`; Qwen3: `qk_norm`."""
+
+  vocab_size: int
+  width: int
+  layers: int
+  heads: int
+  kv_heads: int
+  head_dim: int
+  ffn: int
+  rope_base: float = 10_000.0
+  rope_scaling: RopeScaling | None = None
+  norm_eps: float = 1e-5
+  tied: bool = True
+  qkv_bias: bool = False
+  qk_norm: bool = False
+  max_positions: int = 8192
+  param_dtype: str = "float32"
+  remat: str = "none"
+
+  def __post_init__(self):
+    if self.heads % self.kv_heads:
+      raise ValueError(f"heads={self.heads} must be a multiple of kv_heads={self.kv_heads}")
+    if self.head_dim % 2:
+      raise ValueError(f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of channels")
+    if self.remat not in REMAT_POLICIES:
+      raise ValueError(f"remat={self.remat!r}; choose one of {sorted(REMAT_POLICIES)}")
+
+
+# What the backward pass keeps of each layer: everything, the outputs of weight matmuls, or the layer's input alone.
+REMAT_POLICIES: dict[str, Callable | None] = {
+  "none": jax.checkpoint_policies.everything_saveable,
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+# ---- weights ----------------------------------------------------------------------------------------------------
+
+
+class Weight(NamedTuple):
+  """Shape, logical axes (one name per dimension; sharding rules map names to mesh axes) and initialiser of a weight."""
+
+  shape: tuple[int, ...]
+  axes: tuple[str, ...]
+  init: Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+
+
+def normal(std: float) -> Callable:
+  """Initialiser: normal with the given standard deviation."""
+  return lambda key, shape, dtype: (std * jax.random.normal(key, shape)).astype(dtype)
+
+
+def zeros(key, shape, dtype):
+  """Initialiser: zeros."""
+  del key
+  return jnp.zeros(shape, dtype)
+
+
+def ones(key, shape, dtype):
+  """Initialiser: ones."""
+  del key
+  return jnp.ones(shape, dtype)
+
+
+def weight_specs(config: ModelConfig) -> Params:
+  """The pytree of `Weight`, in the structure of the params."""
+  c = config
+  n, d, q, kv = c.layers, c.width, c.heads * c.head_dim, c.kv_heads * c.head_dim
+  wide, out = normal(d**-0.5), normal((2 * n * d) ** -0.5)
+  layers = {
+    "attn_norm": Weight((n, d), ("layer", "norm"), ones),
+    "q": Weight((n, d, q), ("layer", "width", "heads"), wide),
+    "k": Weight((n, d, kv), ("layer", "width", "kv_heads"), wide),
+    "v": Weight((n, d, kv), ("layer", "width", "kv_heads"), wide),
+    "o": Weight((n, q, d), ("layer", "heads", "width"), out),
+    "mlp_norm": Weight((n, d), ("layer", "norm"), ones),
+    "gate": Weight((n, d, c.ffn), ("layer", "width", "ffn"), wide),
+    "up": Weight((n, d, c.ffn), ("layer", "width", "ffn"), wide),
+    "down": Weight((n, c.ffn, d), ("layer", "ffn", "width"), out),
+  }
+  if c.qkv_bias:
+    layers["q_bias"] = Weight((n, q), ("layer", "heads"), zeros)
+    layers["k_bias"] = Weight((n, kv), ("layer", "kv_heads"), zeros)
+    layers["v_bias"] = Weight((n, kv), ("layer", "kv_heads"), zeros)
+  if c.qk_norm:
+    layers["q_norm"] = Weight((n, c.head_dim), ("layer", "norm"), ones)
+    layers["k_norm"] = Weight((n, c.head_dim), ("layer", "norm"), ones)
+  specs = {
+    "embed": Weight((c.vocab_size, d), ("vocab", "width"), normal(d**-0.5)),
+    "layers": layers,
+    "final_norm": Weight((d,), ("norm",), ones),
+  }
+  if not c.tied:
+    specs["unembed"] = Weight((d, c.vocab_size), ("width", "vocab"), normal(d**-0.5))
+  return specs
+
+
+def is_weight(leaf: Any) -> bool:
+  """Tells a `Weight` from the containers around it, for `jax.tree.map(..., is_leaf=is_weight)`."""
+  return isinstance(leaf, Weight)
+
+
+def init_from_specs(key: jax.Array, specs: Params, dtype: Any) -> Params:
+  """Initialises any pytree of `Weight`."""
+  leaves, treedef = jax.tree.flatten(specs, is_leaf=is_weight)
+  keys = jax.random.split(key, len(leaves))
+  return jax.tree.unflatten(treedef, [w.init(k, w.shape, dtype) for w, k in zip(leaves, keys, strict=True)])
+
+
+def init_params(key: jax.Array, config: ModelConfig) -> Params:
+  """Random params in `config.param_dtype`."""
+  return init_from_specs(key, weight_specs(config), jnp.dtype(config.param_dtype))
+
+
+def unembedding(params: Params, config: ModelConfig) -> jax.Array:
+  """The `[D, V]` output matrix; with tied weights a transposed view of the embedding."""
+  return params["embed"].T if config.tied else params["unembed"]
+
+
+def parameter_count(config: ModelConfig) -> int:
+  """Number of scalars in the params."""
+  return sum(math.prod(w.shape) for w in jax.tree.leaves(weight_specs(config), is_leaf=is_weight))
+
+
+# ---- arithmetic of one layer --------------------------------------------------------------------------------------
+
+
+def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
+  """x / rms(x) * weight over the last axis, computed in fp32 (Zhang and Sennrich, 2019)."""
+  x32 = x.astype(jnp.float32)
+  scale = jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+  return _per_channel((x32 * scale).astype(x.dtype), weight, jnp.multiply)
+
+
+def _per_channel(x, vector, op):
+  return op(x, vector.reshape((1,) * (x.ndim - 1) + vector.shape))
+
+
+def rope_frequencies(config: ModelConfig) -> np.ndarray:
+  """Angular frequency of each channel pair, f32 `[C / 2]`, in radians per position."""
+  exponent = np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim
+  frequency = config.rope_base**-exponent
+  if config.rope_scaling is None:
+    return frequency.astype(np.float32)
+  s = config.rope_scaling
+  turns = s.original_positions * frequency / (2 * np.pi)
+  ramp = np.clip((turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor), 0.0, 1.0)
+  return (frequency * (ramp + (1.0 - ramp) / s.factor)).astype(np.float32)
+
+
+def rotary_tables(positions: jax.Array, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
+  """cos and sin, f32 `[..., 1, C / 2]`, ready to broadcast over heads."""
+  frequency = rope_frequencies(config).reshape((1,) * positions.ndim + (-1,))
+  angle = positions[..., None].astype(jnp.float32) * frequency
+  return jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
+
+
+def rotate(x: jax.Array, rotary: tuple[jax.Array, jax.Array]) -> jax.Array:
+  """Turns the pairs (c, c + C / 2) of `x [..., heads, C]`."""
+  cos, sin = rotary
+  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def _attention_inputs(x, w, rotary, config):
+  """x `[B, T, D]` -> q `[B, T, H, C]`, k and v `[B, T, K, C]`, after bias, norm and rotation."""
+  h = rms_norm(x, w["attn_norm"], config.norm_eps)
+  q, k, v = h @ w["q"], h @ w["k"], h @ w["v"]
+  if config.qkv_bias:
+    q, k, v = (_per_channel(a, w[name], jnp.add) for a, name in ((q, "q_bias"), (k, "k_bias"), (v, "v_bias")))
+  q, k, v = (a.reshape(*a.shape[:-1], -1, config.head_dim) for a in (q, k, v))
+  if config.qk_norm:
+    q, k = rms_norm(q, w["q_norm"], config.norm_eps), rms_norm(k, w["k_norm"], config.norm_eps)
+  return rotate(q, rotary), rotate(k, rotary), v
+
+
+def _feed_forward(x, w, config):
+  h = rms_norm(x, w["mlp_norm"], config.norm_eps)
+  return (jax.nn.silu(h @ w["gate"]) * (h @ w["up"])) @ w["down"]
+
+
+def _layer(x, w, rotary, attend, config):
+  """One decoder layer; `attend(q, k, v) -> (mixed, carried)` is all that differs between training and decoding."""
+  mixed, carried = attend(*_attention_inputs(x, w, rotary, config))
+  x = x + mixed.reshape(*mixed.shape[:-2], -1) @ w["o"]
+  return x + _feed_forward(x, w, config), carried
+
+
+# ---- training -----------------------------------------------------------------------------------------------------
+
+
+def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end: jax.Array, *, config: ModelConfig):
+  """Hidden states after the final norm, of whole rows under the forest mask.
+
+  Args:
+    tokens, positions, subtree_end: int32 `[B, T]`; see `types.Batch`.
+
+  Returns:
+    `[B, T, D]` in the params' dtype. The state at `parent[i]` predicts token i.
+  """
+  rotary = rotary_tables(positions, config)
+
+  def layer(x, w):
+    return _layer(x, w, rotary, lambda q, k, v: (forest_attention(q, k, v, subtree_end), None), config)
+
+  x = params["embed"][tokens]
+  x, _ = jax.lax.scan(jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat]), x, params["layers"])
+  return rms_norm(x, params["final_norm"], config.norm_eps)
+
+
+# ---- decoding over the slot cache ---------------------------------------------------------------------------------
+
+
+class Cache(NamedTuple):
+  """Keys and values of every slot. Keys lie channel-major, so that scores over positions are contiguous.
+
+  S counts cache positions; a chunk may write up to its own length past the last useful one, so allocate that much more.
+  """
+
+  k: jax.Array  # [L, B, K, C, S]
+  v: jax.Array  # [L, B, K, S, C]
+
+
+def empty_cache(config: ModelConfig, slots: int, positions: int) -> Cache:
+  """Zeros for `slots` slots of `positions` positions."""
+  lead = (config.layers, slots, config.kv_heads)
+  dtype = jnp.dtype(config.param_dtype)
+  return Cache(
+    k=jnp.zeros((*lead, config.head_dim, positions), dtype), v=jnp.zeros((*lead, positions, config.head_dim), dtype)
+  )
+
+
+def _cached_layers(params, cache, tokens, positions, attend, config):
+  """Runs the layers with the cache as loop state: written in place, never stacked or copied per token."""
+  rotary = rotary_tables(positions, config)
+
+  def layer(index, carry):
+    x, cache = carry
+    w = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), params["layers"])
+    return _layer(x, w, rotary, functools.partial(attend, index, cache), config)
+
+  x, cache = jax.lax.fori_loop(0, config.layers, layer, (params["embed"][tokens], cache))
+  return rms_norm(x, params["final_norm"], config.norm_eps), cache
+
+
+def decode_step(
+  params: Params, cache: Cache, tokens: jax.Array, positions: jax.Array, live: jax.Array, *, config, live_lengths
+):
+  """Feeds one token per slot.
+
+  Args:
+    cache: keys and values; positions before `positions[b]` of slot b are valid.
+    tokens: int32 `[B]`; positions: int32 `[B]`, where each is written.
+    live: int32 [], index into `live_lengths` of a length that covers every position.
+    live_lengths: static lengths; attention reads only that many cache positions.
+
+  Returns:
+    hidden `[B, D]` after the final norm, and the cache.
+  """
+  rows = jnp.arange(tokens.shape[0])
+
+  def attend(index, cache, q, k, v):
+    cache = Cache(
+      k=cache.k.at[index, rows, :, :, positions].set(k[:, 0]), v=cache.v.at[index, rows, :, positions].set(v[:, 0])
+    )
+    reads = [functools.partial(_read_all_slots, length=length) for length in live_lengths]
+    return jax.lax.switch(live, reads, q, cache, index, positions[:, None]), cache
+
+  hidden, cache = _cached_layers(params, cache, tokens[:, None], positions[:, None], attend, config)
+  return hidden[:, 0], cache
+
+
+def _read_all_slots(q, cache, index, positions, *, length):
+  k = jax.lax.dynamic_index_in_dim(cache.k, index, keepdims=False)[..., :length]
+  v = jax.lax.dynamic_index_in_dim(cache.v, index, keepdims=False)[..., :length, :]
+  return cache_attention(q, k, v, positions)
+
+
+def prefill_chunk(params: Params, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config):
+  """Feeds a chunk of given tokens to a few slots; nothing is unembedded.
+
+  Args:
+    slots: int32 `[R]`, distinct slots. tokens: int32 `[R, F]`. starts: int32 `[R]`, position of the first token.
+      A short chunk is padded at its end: what padding writes lies past the slot's length and is overwritten later.
+
+  Returns:
+    The cache.
+  """
+  positions = starts[:, None] + jnp.arange(tokens.shape[1])[None]
+
+  def attend(index, cache, q, k, v):
+    for r in range(tokens.shape[0]):
+      at = (index, slots[r], jnp.zeros_like(index))
+      cache = Cache(
+        k=jax.lax.dynamic_update_slice(cache.k, k[r].transpose(1, 2, 0)[None, None], (*at, 0 * index, starts[r])),
+        v=jax.lax.dynamic_update_slice(cache.v, v[r].swapaxes(0, 1)[None, None], (*at, starts[r], 0 * index)),
+      )
+    return cache_attention(q, cache.k[index, slots], cache.v[index, slots], positions), cache
+
+  return _cached_layers(params, cache, tokens, positions, attend, config)[1]
