@@ -1,0 +1,274 @@
+"""Slots on the device, and the one compiled function that moves them.
+
+A slot is a row of tokens and a row of the key-value cache. `tick` applies the host's commands (fork, rewind, feed),
+brings every pending token into the cache, decodes up to `decode_tokens` tokens per active slot, and reports. Fork,
+rewind and feed are enough for every way of sampling that agentrl has; who wants which is a `Strategy`'s business.
+
+Invariants between ticks, for a slot of `length` tokens:
+  the cache is valid for positions `< cached`, and `length - 1 <= cached <= length`;
+  decoding feeds the token at `length - 1` again if need be, and writes the new one at `length`.
+So a rewind is a smaller `length`, and nothing in the cache is ever cleared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agentrl.models import transformer
+from agentrl.rollout.sampling import sample_token, token_uniform
+
+RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
+KEEP = -1  # a command entry that leaves its slot as it is
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineConfig:
+  """Sizes of the slot engine on one device.
+
+  Attributes:
+    slots: B. positions: S, tokens per slot, prompt included.
+    decode_tokens: tokens decoded per slot and tick; the host is asked once a tick.
+    feed_tokens: given tokens that one command may carry for a slot; longer ones take several ticks.
+    prefill_tokens, prefill_rows: shape of a prefill chunk; one row of many tokens suits CPUs, several rows GPUs.
+    live_step: attention reads the cache in multiples of this many positions, up to the longest live slot.
+  """
+
+  slots: int = 32
+  positions: int = 512
+  decode_tokens: int = 16
+  feed_tokens: int = 256
+  prefill_tokens: int = 32
+  prefill_rows: int = 1
+  live_step: int = 64
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      if getattr(self, field.name) < 1:
+        raise ValueError(f"engine.{field.name}={getattr(self, field.name)} must be at least 1")
+    if self.prefill_rows > self.slots:
+      raise ValueError(f"engine.prefill_rows={self.prefill_rows} exceeds engine.slots={self.slots}")
+
+  @property
+  def live_lengths(self) -> tuple[int, ...]:
+    """Cache lengths that attention is compiled for."""
+    return (*range(self.live_step, self.positions, self.live_step), self.positions)
+
+
+class Slots(NamedTuple):
+  """Everything the engine owns on one device."""
+
+  cache: transformer.Cache
+  tokens: jax.Array  # int32 [B, S]
+  length: jax.Array  # int32 [B]
+  cached: jax.Array  # int32 [B], positions whose keys and values are in the cache
+  uid: jax.Array  # uint32 [B]
+  limit: jax.Array  # int32 [B], length at which decoding stops
+  temperature: jax.Array  # f32 [B]
+
+
+class Commands(NamedTuple):
+  """What the host asks of one tick. All arrays are per slot; NumPy on the host."""
+
+  fork_from: Any  # int32 [B], slot to copy tokens and cache from; its own index: none
+  length: Any  # int32 [B], length to rewind to, after the fork; KEEP: as it is
+  feed: Any  # int32 [B, F], given tokens to append, after the rewind
+  feed_count: Any  # int32 [B]
+  uid: Any  # uint32 [B]
+  limit: Any  # int32 [B]
+  temperature: Any  # f32 [B]
+  active: Any  # bool [B], decode this slot
+  done: Any  # bool [1], end of the rollout: this tick does nothing
+
+
+class Events(NamedTuple):
+  """What one tick did. K is `decode_tokens`; entries past `count` are 0."""
+
+  tokens: Any  # int32 [B, K]
+  logp: Any  # f32 [B, K]
+  entropy: Any  # f32 [B, K]
+  value: Any  # f32 [B], value head at the last fed token; 0 without a head
+  count: Any  # int32 [B]
+  stopped: Any  # int32 [B], RUNNING, STOP_TOKEN or LIMIT
+  work: Any  # int32 [1, 3], tokens prefilled, positions computed in prefill (padding included), decode steps
+
+
+def empty_slots(model: transformer.ModelConfig, engine: EngineConfig) -> Slots:
+  """Slots that hold nothing."""
+  zeros = jnp.zeros((engine.slots,), jnp.int32)
+  return Slots(
+    cache=transformer.empty_cache(model, engine.slots, engine.positions + engine.prefill_tokens),
+    tokens=jnp.zeros((engine.slots, engine.positions), jnp.int32),
+    length=zeros,
+    cached=zeros,
+    uid=zeros.astype(jnp.uint32),
+    limit=zeros,
+    temperature=jnp.ones((engine.slots,), jnp.float32),
+  )
+
+
+def no_commands(engine: EngineConfig) -> Commands:
+  """Commands that change nothing: fresh NumPy arrays for a strategy to fill in."""
+  b = engine.slots
+  return Commands(
+    fork_from=np.arange(b, dtype=np.int32),
+    length=np.full(b, KEEP, np.int32),
+    feed=np.zeros((b, engine.feed_tokens), np.int32),
+    feed_count=np.zeros(b, np.int32),
+    uid=np.zeros(b, np.uint32),
+    limit=np.zeros(b, np.int32),
+    temperature=np.ones(b, np.float32),
+    active=np.zeros(b, bool),
+    done=np.zeros(1, bool),
+  )
+
+
+def make_tick(
+  model: transformer.ModelConfig,
+  engine: EngineConfig,
+  pause_table: np.ndarray,
+  value_of: Callable[[Any, jax.Array], jax.Array] | None = None,
+) -> Callable[[Any, jax.Array, Slots, Commands], tuple[Slots, Events]]:
+  """Builds `tick(params, base_key, slots, commands) -> (slots, events)`.
+
+  Args:
+    pause_table: bool `[V]`, tokens after which a slot waits for the host (a stop token, or one that may complete a
+      stop string).
+    value_of: `(params, hidden [B, D]) -> f32 [B]`, where a value head is present; `params` then has a "policy" entry.
+  """
+  pause_table = np.asarray(pause_table, bool)
+  if pause_table.shape != (model.vocab_size,):
+    raise ValueError(f"pause_table has shape {pause_table.shape}, the model's vocabulary {model.vocab_size} entries")
+
+  def tick(params, base_key, slots, commands):
+    policy = params if value_of is None else params["policy"]
+    slots = _apply(slots, commands)
+    slots, prefilled = _prefill(policy, slots, model, engine)
+    read_value = functools.partial(value_of, params) if value_of else lambda hidden: jnp.zeros(hidden.shape[:1])
+    slots, events = _decode(policy, base_key, slots, commands.active, model, engine, pause_table, read_value)
+    return slots, events._replace(work=jnp.concatenate([prefilled, events.work])[None])
+
+  return tick
+
+
+# ---- apply --------------------------------------------------------------------------------------------------------
+
+
+def _apply(slots: Slots, commands: Commands) -> Slots:
+  """Fork, rewind, take over the host's settings, append the given tokens."""
+  slots = _fork(slots, commands.fork_from)
+  length = jnp.where(commands.length == KEEP, slots.length, commands.length)
+  rows, offset = jnp.arange(length.shape[0])[:, None], jnp.arange(commands.feed.shape[1])[None]
+  given = offset < commands.feed_count[:, None]
+  column = jnp.where(given, length[:, None] + offset, slots.tokens.shape[1])
+  return slots._replace(
+    tokens=slots.tokens.at[rows, column].set(commands.feed, mode="drop"),
+    cached=jnp.minimum(slots.cached, length),
+    length=length + commands.feed_count,
+    uid=commands.uid,
+    limit=commands.limit,
+    temperature=commands.temperature,
+  )
+
+
+def _fork(slots: Slots, fork_from: jax.Array) -> Slots:
+  """Copies rows one by one in place: no second cache is ever held. A source is never itself a destination (`Desk`)."""
+  own = jnp.arange(fork_from.shape[0])
+  forked = fork_from != own
+
+  def copy_row(state):
+    slots, left = state
+    to = jnp.argmax(left)
+    source = fork_from[to]
+    cache = jax.tree.map(lambda a: a.at[:, to].set(a[:, source]), slots.cache)
+    return slots._replace(cache=cache), left.at[to].set(False)
+
+  slots, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), copy_row, (slots, forked))
+  return slots._replace(
+    tokens=slots.tokens[fork_from], length=slots.length[fork_from], cached=slots.cached[fork_from]
+  )
+
+
+# ---- prefill ------------------------------------------------------------------------------------------------------
+
+
+def _pending(slots: Slots) -> jax.Array:
+  """Tokens per slot to bring into the cache before it can decode: all but the last, which decoding feeds itself."""
+  return jnp.maximum(slots.length - 1 - slots.cached, 0)
+
+
+def _prefill(params, slots: Slots, model, engine: EngineConfig):
+  """Chunks until nothing is pending. Returns the slots and int32 [2]: tokens fed, positions computed."""
+
+  def chunk(state):
+    slots, work = state
+    pending, rows = jax.lax.top_k(_pending(slots), engine.prefill_rows)
+    count = jnp.minimum(pending, engine.prefill_tokens)
+    starts = slots.cached[rows]
+    column = jnp.minimum(starts[:, None] + jnp.arange(engine.prefill_tokens)[None], engine.positions - 1)
+    tokens = slots.tokens[rows[:, None], column]
+    cache = transformer.prefill_chunk(params, slots.cache, rows, tokens, starts, config=model)
+    computed = engine.prefill_rows * engine.prefill_tokens
+    work = work + jnp.stack([jnp.sum(count), jnp.int32(computed)])
+    return slots._replace(cache=cache, cached=slots.cached.at[rows].add(count)), work
+
+  state = (slots, jnp.zeros((2,), jnp.int32))
+  return jax.lax.while_loop(lambda state: jnp.any(_pending(state[0]) > 0), chunk, state)
+
+
+# ---- decode -------------------------------------------------------------------------------------------------------
+
+
+def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig, pause_table, read_value):
+  """Up to K tokens per active slot, ending early when none is left running."""
+  unembed = transformer.unembedding(params, model)
+  lengths = np.asarray(engine.live_lengths, np.int32)
+  k = engine.decode_tokens
+  blank = jnp.zeros((engine.slots, k), jnp.float32)
+  events = Events(
+    tokens=blank.astype(jnp.int32),
+    logp=blank,
+    entropy=blank,
+    value=blank[:, 0],
+    count=jnp.zeros((engine.slots,), jnp.int32),
+    stopped=jnp.where(active & (slots.length >= slots.limit), LIMIT, RUNNING).astype(jnp.int32),
+    work=jnp.zeros((1,), jnp.int32),
+  )
+
+  def running(slots_events):
+    slots, events = slots_events
+    return active & (events.stopped == RUNNING) & (events.count < k)
+
+  def step(state):
+    slots, events = state
+    runs = running(state)
+    rows, last = jnp.arange(engine.slots), jnp.maximum(slots.length - 1, 0)
+    live = jnp.searchsorted(jnp.asarray(lengths), jnp.max(jnp.where(runs, slots.length, 0)), side="left")
+    hidden, cache = transformer.decode_step(
+      params, slots.cache, slots.tokens[rows, last], last, live, config=model, live_lengths=engine.live_lengths
+    )
+    draw = token_uniform(base_key, slots.uid, slots.length)
+    sample = sample_token(hidden @ unembed, draw, slots.temperature)
+    at = jnp.where(runs, events.count, k)
+    length = slots.length + runs
+    why = jnp.where(jnp.asarray(pause_table)[sample.token], STOP_TOKEN, jnp.where(length >= slots.limit, LIMIT, RUNNING))
+    events = events._replace(
+      tokens=events.tokens.at[rows, at].set(sample.token, mode="drop"),
+      logp=events.logp.at[rows, at].set(sample.logp, mode="drop"),
+      entropy=events.entropy.at[rows, at].set(sample.entropy, mode="drop"),
+      value=jnp.where(runs, read_value(hidden), events.value),
+      count=events.count + runs,
+      stopped=jnp.where(runs, why, events.stopped),
+      work=events.work + jnp.sum(runs),
+    )
+    tokens = slots.tokens.at[rows, jnp.where(runs, slots.length, engine.positions)].set(sample.token, mode="drop")
+    cached = jnp.where(runs, slots.length, slots.cached)
+    return slots._replace(cache=cache, tokens=tokens, length=length, cached=cached), events
+
+  return jax.lax.while_loop(lambda state: jnp.any(running(state)), step, (slots, events))
