@@ -133,6 +133,7 @@ class Observation:
     ok: False when the action failed in a way that was told to the policy.
     results: one per tool call of the action, in order.
     name: tool name for the chat format's tool message, where one tool answered.
+    reward: reward of this action alone, where the environment gives one.
   """
 
   text: str
@@ -141,6 +142,7 @@ class Observation:
   ok: bool = True
   results: Sequence[ToolResult] = ()
   name: str | None = None
+  reward: float = 0.0
 
 
 class EnvironmentFailed(Exception):

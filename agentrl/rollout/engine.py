@@ -190,9 +190,7 @@ def _fork(slots: Slots, fork_from: jax.Array) -> Slots:
     return slots._replace(cache=cache), left.at[to].set(False)
 
   slots, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), copy_row, (slots, forked))
-  return slots._replace(
-    tokens=slots.tokens[fork_from], length=slots.length[fork_from], cached=slots.cached[fork_from]
-  )
+  return slots._replace(tokens=slots.tokens[fork_from], length=slots.length[fork_from], cached=slots.cached[fork_from])
 
 
 # ---- prefill ------------------------------------------------------------------------------------------------------
@@ -241,13 +239,12 @@ def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig,
     work=jnp.zeros((1,), jnp.int32),
   )
 
-  def running(slots_events):
-    slots, events = slots_events
+  def running(events):
     return active & (events.stopped == RUNNING) & (events.count < k)
 
   def step(state):
     slots, events = state
-    runs = running(state)
+    runs = running(events)
     rows, last = jnp.arange(engine.slots), jnp.maximum(slots.length - 1, 0)
     live = jnp.searchsorted(jnp.asarray(lengths), jnp.max(jnp.where(runs, slots.length, 0)), side="left")
     hidden, cache = transformer.decode_step(
@@ -257,7 +254,9 @@ def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig,
     sample = sample_token(hidden @ unembed, draw, slots.temperature)
     at = jnp.where(runs, events.count, k)
     length = slots.length + runs
-    why = jnp.where(jnp.asarray(pause_table)[sample.token], STOP_TOKEN, jnp.where(length >= slots.limit, LIMIT, RUNNING))
+    why = jnp.where(
+      jnp.asarray(pause_table)[sample.token], STOP_TOKEN, jnp.where(length >= slots.limit, LIMIT, RUNNING)
+    )
     events = events._replace(
       tokens=events.tokens.at[rows, at].set(sample.token, mode="drop"),
       logp=events.logp.at[rows, at].set(sample.logp, mode="drop"),
@@ -271,4 +270,4 @@ def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig,
     cached = jnp.where(runs, slots.length, slots.cached)
     return slots._replace(cache=cache, tokens=tokens, length=length, cached=cached), events
 
-  return jax.lax.while_loop(lambda state: jnp.any(running(state)), step, (slots, events))
+  return jax.lax.while_loop(lambda state: jnp.any(running(state[1])), step, (slots, events))

@@ -1,0 +1,217 @@
+"""Two ways to run the same tick: one compiled loop with a host callback per tick, and the same loop from Python.
+
+The compiled driver is one `lax.while_loop` under `shard_map` over the data axis: every device has slots of its own, a
+callback of its own and its own number of ticks. Its callback is unordered (the loop's data dependence orders it),
+never raises, calls no JAX and returns arrays of fixed shape. The Python driver is for policies that are sharded over
+several devices, and for debugging.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import io_callback
+from jax.sharding import NamedSharding, PartitionSpec
+
+from agentrl.models.transformer import Cache, ModelConfig
+from agentrl.rollout import engine as slot_engine
+from agentrl.rollout.engine import KEEP, Commands, EngineConfig, Events, Slots
+from agentrl.rollout.strategies import Strategy
+
+DATA_AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutStats:
+  """What a rollout cost, summed over devices.
+
+  Attributes:
+    sampled: tokens sampled. prefilled: given tokens brought into the cache. padded: prefill positions computed for
+      nothing. forked: slots that copied another slot's prefix. ticks: of the busiest device. seconds: wall time.
+  """
+
+  sampled: int
+  prefilled: int
+  padded: int
+  forked: int
+  ticks: int
+  seconds: float
+
+
+class Driver:
+  """Runs strategies, one per device of the mesh's data axis, on slots.
+
+  Args:
+    model, engine: sizes; `engine.slots` counts the slots of one device.
+    pause_table: bool `[V]`, see `make_tick`.
+    mesh: has a `data` axis; the other axes, if any, see replicated slots.
+    compiled: the whole rollout as one compiled loop; else the loop runs in Python.
+    value_of: see `make_tick`.
+  """
+
+  def __init__(
+    self,
+    model: ModelConfig,
+    engine: EngineConfig,
+    pause_table: np.ndarray,
+    *,
+    mesh: jax.sharding.Mesh,
+    compiled: bool = True,
+    value_of: Callable[[Any, jax.Array], jax.Array] | None = None,
+  ):
+    self.devices = mesh.shape[DATA_AXIS]
+    self._model, self._engine, self._mesh, self._compiled = model, engine, mesh, compiled
+    self._tick = slot_engine.make_tick(model, engine, pause_table, value_of)
+    self._loop = jax.jit(self._sharded(self._loop_on_device, out_specs=PartitionSpec(DATA_AXIS)))
+    self._sharded_tick = jax.jit(
+      self._sharded(
+        self._tick, extra=(_slot_specs(), _per_slot(Commands)), out_specs=(_slot_specs(), _per_slot(Events))
+      ),
+      donate_argnums=2,
+    )
+    self._hosts: list[_Host] = []
+
+  def run(self, params: Any, base_key: jax.Array, strategies: Sequence[Strategy]) -> RolloutStats:
+    """Runs until every strategy is done. Their trajectories are in the strategies.
+
+    Raises:
+      Whatever a strategy raised, after the loop has ended on all devices.
+    """
+    if len(strategies) != self.devices:
+      raise ValueError(f"{len(strategies)} strategies for {self.devices} devices on the mesh's data axis: one each")
+    started = time.monotonic()
+    self._hosts = [_Host(strategy, self._engine) for strategy in strategies]
+    if self._compiled:
+      jax.block_until_ready(self._loop(params, base_key))
+    else:
+      self._loop_in_python(params, base_key)
+    for host in self._hosts:
+      if host.error is not None:
+        raise host.error
+    work = np.sum([host.work for host in self._hosts], axis=0)
+    return RolloutStats(
+      sampled=int(work[2]),
+      prefilled=int(work[0]),
+      padded=int(work[1] - work[0]),
+      forked=sum(host.forked for host in self._hosts),
+      ticks=max(host.ticks for host in self._hosts),
+      seconds=time.monotonic() - started,
+    )
+
+  # -- compiled ------------------------------------------------------------------------------------------------------
+
+  def _loop_on_device(self, params, base_key):
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), slot_engine.no_commands(self._engine))
+    device = jax.lax.axis_index(DATA_AXIS)
+
+    def body(state):
+      slots, commands, ticks = state
+      slots, events = self._tick(params, base_key, slots, commands)
+      return slots, io_callback(self._call_host, shapes, device, events, ordered=False), ticks + 1
+
+    first = jax.tree.map(jnp.asarray, slot_engine.no_commands(self._engine))
+    state = (slot_engine.empty_slots(self._model, self._engine), first, jnp.zeros((1,), jnp.int32))
+    return jax.lax.while_loop(lambda state: ~state[1].done[0], body, state)[2]
+
+  def _call_host(self, device, events):
+    return self._hosts[int(device)].step(jax.tree.map(np.asarray, events))
+
+  # -- from Python -----------------------------------------------------------------------------------------------------
+
+  def _loop_in_python(self, params, base_key):
+    slots = jax.jit(self._sharded(self._empty_on_device, out_specs=_slot_specs(), arguments=0))()
+    sharding = NamedSharding(self._mesh, PartitionSpec(DATA_AXIS))
+    commands = [slot_engine.no_commands(self._engine) for _ in self._hosts]
+    while not all(c.done[0] for c in commands):
+      stacked = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts), sharding), *commands)
+      slots, events = self._sharded_tick(params, base_key, slots, stacked)
+      events = jax.tree.map(lambda a: np.split(np.asarray(a), self.devices), events)
+      split = [jax.tree.map(lambda parts, d=d: parts[d], events, is_leaf=_is_list) for d in range(self.devices)]
+      commands = [c if c.done[0] else host.step(e) for host, c, e in zip(self._hosts, commands, split, strict=True)]
+
+  def _empty_on_device(self):
+    return slot_engine.empty_slots(self._model, self._engine)
+
+  def _sharded(self, function, *, out_specs, extra=(), arguments=2):
+    replicated = (PartitionSpec(),) * arguments
+    return jax.shard_map(
+      function, mesh=self._mesh, in_specs=(*replicated, *extra), out_specs=out_specs, check_vma=False
+    )
+
+
+def _is_list(value):
+  return isinstance(value, list)
+
+
+def _per_slot(struct):
+  return struct(*(PartitionSpec(DATA_AXIS) for _ in struct._fields))
+
+
+def _slot_specs():
+  rows, cache = PartitionSpec(DATA_AXIS), PartitionSpec(None, DATA_AXIS)
+  return Slots(cache=Cache(cache, cache), **{name: rows for name in Slots._fields if name != "cache"})
+
+
+class _Host:
+  """One device's strategy behind a call that never raises: an error ends this device's loop and surfaces after it."""
+
+  def __init__(self, strategy: Strategy, engine: EngineConfig):
+    self._strategy, self._engine = strategy, engine
+    self._lengths = np.zeros(engine.slots, np.int64)
+    self.error: BaseException | None = None
+    self.work = np.zeros(3, np.int64)
+    self.forked = 0
+    self.ticks = 0
+
+  def step(self, events: Events) -> Commands:
+    try:
+      self.work += events.work[0]
+      self._lengths += events.count
+      commands = self._strategy.step(events if self.ticks else None)
+      self.ticks += 1
+      check_commands(commands, self._lengths, self._engine)
+      self._follow(commands)
+      return commands
+    except BaseException as error:
+      self.error = error
+      commands = slot_engine.no_commands(self._engine)
+      commands.done[:] = True
+      return commands
+
+  def _follow(self, commands):
+    self.forked += int(np.sum(commands.fork_from != np.arange(self._engine.slots)))
+    self._lengths = np.where(commands.length == KEEP, self._lengths[commands.fork_from], commands.length)
+    self._lengths += commands.feed_count
+
+
+def check_commands(commands: Commands, lengths: np.ndarray, engine: EngineConfig) -> None:
+  """Refuses commands that the device could only carry out wrongly.
+
+  Args:
+    lengths: int `[B]`, tokens in each slot before the commands.
+
+  Raises:
+    ValueError: names the slot and what is wrong with its command.
+  """
+  own = np.arange(engine.slots)
+  forks = commands.fork_from != own
+  if np.any(forks[commands.fork_from[forks]]):
+    raise ValueError(f"slots {own[forks].tolist()} fork from slots that are forked over in the same tick")
+  before = lengths[commands.fork_from]
+  length = np.where(commands.length == KEEP, before, commands.length)
+  _refuse(length > before, own, f"rewind forward: to {length.tolist()} from {before.tolist()}")
+  _refuse(commands.feed_count > engine.feed_tokens, own, f"are fed more than feed_tokens={engine.feed_tokens}")
+  _refuse(length + commands.feed_count > engine.positions, own, f"are fed past positions={engine.positions}")
+  _refuse(commands.active & (commands.limit > engine.positions), own, f"have a limit past positions={engine.positions}")
+  _refuse(commands.active & (length + commands.feed_count == 0), own, "decode without a prompt")
+
+
+def _refuse(wrong, own, what):
+  if np.any(wrong):
+    raise ValueError(f"slots {own[wrong].tolist()} {what}")

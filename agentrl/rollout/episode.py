@@ -1,0 +1,216 @@
+"""One trajectory in the making: what the policy wrote, what the environment answered, and who failed.
+
+An `Episode` knows the chat format and the environment, and nothing of slots; a strategy moves it between the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from agentrl.models.chat import ChatFormat
+from agentrl.types import Action, EnvironmentFailed, Observation, StopReason, Task, Trajectory, Turn, TurnKind
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """A trajectory that is wanted.
+
+  Attributes:
+    task: the problem. uid: seeds the sampling (uint32). group_id: samples of one prompt share it.
+    seed: seeds the environment; the same for all samples of a group, so that they meet the same episode.
+    temperature: of the sampling. max_tokens: length limit of the whole trajectory, prompt included.
+    max_turns: policy turns.
+  """
+
+  task: Task
+  uid: int
+  group_id: int
+  seed: int
+  temperature: float
+  max_tokens: int
+  max_turns: int
+
+
+class Episode:
+  """Collects one trajectory; every method is called from one thread at a time."""
+
+  def __init__(self, request: Request, make_environment: Callable, chat: ChatFormat, policy_version: int):
+    self.request = request
+    self.length = 0
+    self._make_environment = make_environment
+    self._chat = chat
+    self._version = policy_version
+    self._environment = None
+    self._record = {"tokens": [], "sampled": [], "logp": [], "entropy": [], "turn": []}
+    self._turns: list[Turn] = []
+    self._turn_start = 0
+    self._parts: dict[str, float] = {}
+    self._stop: StopReason | None = None
+    self._seconds = 0.0
+
+  @property
+  def finished(self) -> bool:
+    """The trajectory is complete."""
+    return self._stop is not None
+
+  # -- calls that may block: a worker thread makes them ------------------------------------------------------------
+
+  def open(self) -> list[int]:
+    """Makes and resets the environment; returns the prompt's token ids. May block and raise anything."""
+    self._environment = self._make_environment()
+    messages = self._environment.reset(self.request.task, self.request.seed)
+    return self._chat.prompt(messages, self._environment.tools)
+
+  def act(self, action: Action) -> Observation:
+    """Passes one action to the environment. May block and raise anything."""
+    started = time.monotonic()
+    observation = self._environment.step(action)
+    self._seconds = time.monotonic() - started
+    return observation
+
+  # -- calls that only keep the record -----------------------------------------------------------------------------
+
+  def begin(self, prompt: Sequence[int]) -> None:
+    """Takes the prompt; one that leaves no room for a token is the caller's error and names the task."""
+    if len(prompt) >= self.request.max_tokens:
+      raise ValueError(
+        f"task {self.request.task.id}: its prompt has {len(prompt)} tokens and max_tokens is "
+        f"{self.request.max_tokens}; raise rollout.max_tokens (and engine.positions) or shorten the prompt"
+      )
+    self._append(prompt, sampled=False, turn=-1)
+    self._turn_start = self.length
+
+  def write(self, tokens: Sequence[int], logp: Sequence[float], entropy: Sequence[float]) -> bool:
+    """Takes sampled tokens; True when they end the turn. Tokens past the stop are dropped (`length` tells)."""
+    before = self.length
+    self._append(tokens, sampled=True, turn=len(self._turns), logp=logp, entropy=entropy)
+    stop = self._chat.find_stop(self._record["tokens"][self._turn_start :], start=before - self._turn_start)
+    if stop is None:
+      return False
+    self._cut(self._turn_start + stop)
+    return True
+
+  def action(self) -> Action:
+    """The current turn, parsed."""
+    return self._chat.parse(self._record["tokens"][self._turn_start : self.length])
+
+  def observe(self, action: Action, observation: Observation) -> list[int]:
+    """Closes the turn with the environment's answer; returns the token ids to feed, empty when finished."""
+    self._close_turn(action, observation)
+    self._parts = dict(observation.parts)
+    if observation.done:
+      self._stop = StopReason.ANSWERED
+      return []
+    if len(self._turns) >= self.request.max_turns:
+      self._stop = StopReason.TURN_LIMIT
+      return []
+    ended_by_token = self._record["tokens"][-1] in self._chat.stop_tokens()
+    feed = self._chat.observation(observation, ended_by_token)
+    if self.length + len(feed) >= self.request.max_tokens:
+      self._stop = StopReason.LENGTH_LIMIT
+      return []
+    self._append(feed, sampled=False, turn=len(self._turns) - 1)
+    self._turn_start = self.length
+    return feed
+
+  def run_out(self) -> None:
+    """The length limit came in the middle of a turn: the turn is kept as it stands and never acted upon."""
+    if self.length > self._turn_start:
+      self._close_turn(self.action(), Observation("", ok=False))
+    self._stop = StopReason.LENGTH_LIMIT
+
+  def fail(self) -> None:
+    """The environment failed: what was sampled is kept for the viewer, and there is no reward."""
+    if self.length > self._turn_start:
+      self._close_turn(Action(TurnKind.VOID, ""), Observation("", ok=False))
+    self._stop = StopReason.ENVIRONMENT_FAILED
+
+  def close(self) -> None:
+    """Frees the environment; a failure to close is an environment failure of nobody's trajectory, and is raised."""
+    if self._environment is not None:
+      self._environment.close()
+
+  def trajectory(self) -> Trajectory:
+    """The finished trajectory, without reward."""
+    if self._stop is None:
+      raise RuntimeError(f"trajectory {self.request.uid} is not finished")
+    sampled = np.asarray(self._record["sampled"], bool)
+    failed = self._stop is StopReason.ENVIRONMENT_FAILED
+    return Trajectory(
+      tokens=np.asarray(self._record["tokens"], np.int32),
+      action_mask=sampled,
+      sampler_logp=np.asarray(self._record["logp"], np.float32),
+      entropy=np.asarray(self._record["entropy"], np.float32),
+      turn=np.asarray(self._record["turn"], np.int32),
+      policy_version=np.where(sampled, self._version, -1).astype(np.int32),
+      turns=tuple(self._turns),
+      task_id=self.request.task.id,
+      group_id=self.request.group_id,
+      uid=self.request.uid,
+      stop=self._stop,
+      reward_parts=None if failed else self._parts,
+      temperature=self.request.temperature,
+    )
+
+  # -- inside --------------------------------------------------------------------------------------------------------
+
+  def _append(self, tokens, *, sampled, turn, logp=None, entropy=None):
+    count = len(tokens)
+    zeros = [0.0] * count
+    new = (list(map(int, tokens)), [sampled] * count, zeros if logp is None else list(map(float, logp)))
+    new += (zeros if entropy is None else list(map(float, entropy)), [turn] * count)
+    for column, values in zip(self._record.values(), new, strict=True):
+      column.extend(values)
+    self.length += count
+
+  def _cut(self, length):
+    for column in self._record.values():
+      del column[length:]
+    self.length = length
+
+  def _close_turn(self, action, observation):
+    self._turns.append(
+      Turn(
+        kind=action.kind,
+        start=self._turn_start,
+        end=self.length,
+        text=self._chat.tokenizer.decode(self._record["tokens"][self._turn_start : self.length]),
+        answer=action.answer,
+        results=tuple(observation.results),
+        observation=observation.text,
+        ok=observation.ok,
+        latency=self._seconds,
+        reward=observation.reward,
+      )
+    )
+    self._seconds = 0.0
+
+
+def play(episode: Episode, actions: Sequence[Action], chat: ChatFormat) -> Trajectory:
+  """A trajectory of authored actions: oracle traces for a cold start. Its action tokens carry log-probability 0.
+
+  Raises:
+    ValueError: the actions end before the environment is done.
+  """
+  episode.begin(episode.open())
+  for action in actions:
+    ids = chat.render(action)
+    if not episode.write(ids, [0.0] * len(ids), [0.0] * len(ids)):
+      raise ValueError(f"the chat format rendered {action} without a stop: {chat.tokenizer.decode(ids)!r}")
+    parsed = episode.action()
+    episode.observe(parsed, episode.act(parsed))
+    if episode.finished:
+      break
+  episode.close()
+  if not episode.finished:
+    raise ValueError(f"task {episode.request.task.id}: {len(actions)} authored actions do not finish it")
+  return episode.trajectory()
+
+
+def failure_of(error: BaseException) -> EnvironmentFailed:
+  """Any exception that reaches the rollout from an environment is the environment's failure."""
+  return error if isinstance(error, EnvironmentFailed) else EnvironmentFailed(f"{type(error).__name__}: {error}")

@@ -1,0 +1,219 @@
+"""Independent samples of each prompt, the default way of sampling.
+
+A group's prompt is brought into the cache once, by the first member that gets a slot; the others fork it. A slot
+whose turn is with the environment rests while the others decode on, and a finished slot takes the next request at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from agentrl.models.chat import ChatFormat
+from agentrl.rollout import engine as slot_engine
+from agentrl.rollout.engine import Commands, EngineConfig, Events
+from agentrl.rollout.episode import Episode, Request, failure_of
+from agentrl.rollout.workers import WorkerPool
+from agentrl.types import Action, EnvironmentFailed, Trajectory
+
+
+@dataclasses.dataclass
+class Seat:
+  """What the host knows of one slot.
+
+  A seat is free (no episode), calling (`call` is in flight: the slot rests), arriving (the prompt is known and not yet
+  in the slot) or placed (it feeds what is in `feed`, then decodes).
+  """
+
+  episode: Episode | None = None
+  call: Future | None = None
+  call_deadline: float = 0.0
+  action: Action | None = None  # the action that `call` acts upon; None while the environment opens
+  arriving: bool = False
+  prompt: tuple[int, ...] = ()  # of the episode that sits here
+  feed: list[int] = dataclasses.field(default_factory=list)  # tokens of the episode that are still to be fed
+  holds: tuple[int, ...] = ()  # the prompt that stands at the start of the slot on the device, whole
+
+  @property
+  def placed(self) -> bool:
+    """The episode is in the slot and it is the policy's turn."""
+    return self.episode is not None and self.call is None and not self.arriving
+
+
+class Independent:
+  """Samples every request on its own; requests of one group should follow each other.
+
+  Args:
+    requests: what to sample; shared iterators let several devices draw from one queue.
+    make_environment: makes a fresh environment.
+    environment_seconds: deadline of one environment call (reset or step), after which the environment has failed.
+  """
+
+  def __init__(
+    self,
+    requests: Iterable[Request],
+    *,
+    engine: EngineConfig,
+    chat: ChatFormat,
+    make_environment: Callable[[], object],
+    pool: WorkerPool,
+    environment_seconds: float,
+    policy_version: int = 0,
+    on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
+  ):
+    self._requests = iter(requests)
+    self._engine = engine
+    self._chat = chat
+    self._make_environment = make_environment
+    self._pool = pool
+    self._environment_seconds = environment_seconds
+    self._version = policy_version
+    self._on_finish = on_finish
+    self._seats = [Seat() for _ in range(engine.slots)]
+    self._finished: list[Trajectory] = []
+    self._closing: list[Future] = []
+    self.failures: list[EnvironmentFailed] = []
+
+  @property
+  def trajectories(self) -> list[Trajectory]:
+    """Finished trajectories, in the order of their uid."""
+    return sorted(self._finished, key=lambda trajectory: trajectory.uid)
+
+  def step(self, events: Events | None) -> Commands:
+    """See `Strategy`."""
+    if events is not None:
+      self._absorb(events)
+    self._seat_requests()
+    self._collect_calls()
+    while not self._has_work() and self._calling():
+      self._wait_for_call()
+      self._collect_calls()
+      self._seat_requests()
+    return self._commands() if self._has_work() else self._finish()
+
+  def _has_work(self) -> bool:
+    return any(seat.placed or seat.arriving for seat in self._seats)
+
+  # -- what the device did -------------------------------------------------------------------------------------------
+
+  def _absorb(self, events: Events):
+    for b, seat in enumerate(self._seats):
+      if not seat.placed or seat.feed:
+        continue
+      count = int(events.count[b])
+      if count and seat.episode.write(events.tokens[b, :count], events.logp[b, :count], events.entropy[b, :count]):
+        seat.action = seat.episode.action()
+        self._call(seat, seat.episode.act, seat.action)
+      elif events.stopped[b] == slot_engine.LIMIT:
+        seat.episode.run_out()
+        self._leave(seat)
+
+  # -- environment calls ---------------------------------------------------------------------------------------------
+
+  def _seat_requests(self):
+    for seat in self._seats:
+      if seat.episode is None and (request := next(self._requests, None)) is not None:
+        seat.episode = Episode(request, self._make_environment, self._chat, self._version)
+        self._call(seat, seat.episode.open)
+
+  def _call(self, seat: Seat, function, *args):
+    seat.call = self._pool.submit(function, *args)
+    seat.call_deadline = time.monotonic() + self._environment_seconds
+
+  def _calling(self) -> list[Seat]:
+    return [seat for seat in self._seats if seat.call is not None]
+
+  def _wait_for_call(self):
+    calling = self._calling()
+    soonest = min(seat.call_deadline for seat in calling)
+    wait([seat.call for seat in calling], max(0.0, soonest - time.monotonic()), return_when=FIRST_COMPLETED)
+
+  def _collect_calls(self):
+    for seat in self._calling():
+      if seat.call.done():
+        self._collect(seat)
+      elif time.monotonic() > seat.call_deadline:
+        self._pool.abandon(seat.call)
+        self._fail(seat, EnvironmentFailed(f"no answer from the environment in {self._environment_seconds} s"))
+
+  def _collect(self, seat: Seat):
+    call, seat.call = seat.call, None
+    action, seat.action = seat.action, None
+    error = call.exception()
+    if error is not None:
+      self._fail(seat, failure_of(error))
+    elif action is None:
+      seat.prompt, seat.arriving = tuple(call.result()), True
+      seat.episode.begin(seat.prompt)
+    else:
+      seat.feed = seat.episode.observe(action, call.result())
+      if seat.episode.finished:
+        self._leave(seat)
+
+  def _fail(self, seat: Seat, error: EnvironmentFailed):
+    self.failures.append(error)
+    seat.episode.fail()
+    self._leave(seat)
+
+  def _leave(self, seat: Seat):
+    """The trajectory is over: the slot is free, and its prompt stays in it for the group's next member."""
+    trajectory = seat.episode.trajectory()
+    self._finished.append(trajectory)
+    self._on_finish(trajectory)
+    self._closing.append(self._pool.submit(seat.episode.close))
+    seat.episode, seat.call, seat.action, seat.arriving, seat.feed = None, None, None, False, []
+
+  def _finish(self) -> Commands:
+    """Nothing is left to do: the environments get their deadline to close, and the rollout ends."""
+    _, late = wait(self._closing, self._environment_seconds)
+    for future in late:
+      self._pool.abandon(future)
+      self.failures.append(EnvironmentFailed(f"an environment did not close in {self._environment_seconds} s"))
+    errors = [future.exception() for future in self._closing if future.done() and not future.cancelled()]
+    self.failures.extend(failure_of(error) for error in errors if error is not None)
+    commands = slot_engine.no_commands(self._engine)
+    commands.done[:] = True
+    return commands
+
+  # -- what the device does next -------------------------------------------------------------------------------------
+
+  def _commands(self) -> Commands:
+    commands = slot_engine.no_commands(self._engine)
+    self._place_arrivals(commands)
+    for b, seat in enumerate(self._seats):
+      if seat.placed:
+        self._go_on(commands, b, seat)
+    return commands
+
+  def _place_arrivals(self, commands: Commands):
+    """Rewinds or forks to a prompt that a slot already holds; else one member feeds it and its siblings wait a tick."""
+    arriving = [(b, seat) for b, seat in enumerate(self._seats) if seat.arriving]
+    sources: set[int] = set()
+    for b, seat in arriving:
+      holders = [s for s, other in enumerate(self._seats) if other.holds == seat.prompt and commands.fork_from[s] == s]
+      if b in holders or (holders and b not in sources):
+        source = b if b in holders else holders[0]
+        sources.update({source} - {b})
+        commands.fork_from[b] = source
+        seat.arriving, seat.holds = False, seat.prompt
+    coming = {seat.prompt for seat in self._seats if seat.placed and seat.holds != seat.prompt}
+    for b, seat in arriving:
+      if seat.arriving and seat.prompt not in coming and b not in sources:
+        coming.add(seat.prompt)
+        seat.arriving, seat.holds, seat.feed = False, (), list(seat.prompt)
+
+  def _go_on(self, commands: Commands, b: int, seat: Seat):
+    request = seat.episode.request
+    given = seat.feed[: self._engine.feed_tokens]
+    commands.length[b] = seat.episode.length - len(seat.feed)
+    commands.feed[b, : len(given)], commands.feed_count[b] = given, len(given)
+    commands.uid[b], commands.limit[b], commands.temperature[b] = request.uid, request.max_tokens, request.temperature
+    seat.feed = seat.feed[len(given) :]
+    if not seat.feed and seat.holds != seat.prompt:
+      seat.holds = seat.prompt
+      siblings_wait = any(other.arriving and other.prompt == seat.prompt for other in self._seats)
+      commands.active[b] = not siblings_wait
+    else:
+      commands.active[b] = not seat.feed

@@ -1,0 +1,73 @@
+"""Daemon threads for whatever may block: environment resets, environment steps, tools."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+
+class WorkerPool:
+  """A pool whose stuck workers can be written off.
+
+  A thread cannot be killed. When a caller gives up on a future it calls `abandon`: the thread is replaced, so that
+  the pool keeps its size, and the stuck one dies with the process (it is a daemon) or when its call returns at last.
+  """
+
+  def __init__(self, workers: int):
+    if workers < 1:
+      raise ValueError(f"a worker pool needs at least one worker, got {workers}")
+    self._queue: queue.SimpleQueue = queue.SimpleQueue()
+    self._lock = threading.Lock()
+    self._abandoned: set[Future] = set()
+    self._closed = False
+    self._size = workers
+    for _ in range(workers):
+      self._start_worker()
+
+  def submit(self, function: Callable[..., Any], *args: Any) -> Future:
+    """Runs `function(*args)` on a worker; its exception, if any, is kept in the future."""
+    if self._closed:
+      raise RuntimeError("this worker pool is closed")
+    future: Future = Future()
+    self._queue.put((future, function, args))
+    return future
+
+  def abandon(self, future: Future) -> None:
+    """Gives up on a call: cancels it if it has not started, else replaces the thread that is stuck in it."""
+    if future.cancel() or future.done():
+      return
+    with self._lock:
+      self._abandoned.add(future)
+    self._start_worker()
+
+  def close(self) -> None:
+    """Lets every idle worker end."""
+    self._closed = True
+    for _ in range(self._size):
+      self._queue.put(None)
+
+  def _start_worker(self):
+    threading.Thread(target=self._work, daemon=True, name="agentrl-worker").start()
+
+  def _work(self):
+    while (item := self._queue.get()) is not None:
+      future, function, args = item
+      if not future.set_running_or_notify_cancel():
+        continue
+      _fulfil(future, function, args)
+      with self._lock:
+        if future in self._abandoned:  # a replacement has taken this thread's place
+          self._abandoned.remove(future)
+          return
+
+
+def _fulfil(future, function, args):
+  try:
+    result = function(*args)
+  except BaseException as error:  # kept for the caller, who decides whose failure it is
+    future.set_exception(error)
+  else:
+    future.set_result(result)
