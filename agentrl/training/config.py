@@ -1,0 +1,274 @@
+"""Config files: load, override, check, compare, and write as JSON.
+
+A config file has `get_config(smoke=False)` that returns an `ml_collections.ConfigDict` of JSON values. A run derived
+from another one starts from it:
+
+  base = config.load(pathlib.Path(__file__).with_name("quickstart.py"), smoke=smoke)
+  return config.resolve(base, {"seed": 1}, where=__file__)
+
+Sequences become tuples, so that a locked config cannot change and equals itself after a trip through JSON.
+"""
+
+import ast
+import difflib
+import importlib.util
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict, config_dict
+
+PREFIX = "--config."
+
+
+class ConfigError(ValueError):
+  """A config, or an override of it, is wrong; the message names the file, the key and what to write instead."""
+
+
+class Difference(NamedTuple):
+  """One key on which two configs differ; `old` or `new` is `ABSENT` where one of them lacks it."""
+
+  key: str
+  old: Any
+  new: Any
+
+
+ABSENT = "(absent)"
+
+
+def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool = False) -> ConfigDict:
+  """Reads `configs/X.py`, applies overrides, and locks the result.
+
+  Args:
+    path: file with `get_config(smoke=False) -> ConfigDict`.
+    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win.
+    smoke: asks for the variant of two steps on a CPU.
+
+  Returns:
+    A locked `ConfigDict`.
+
+  Raises:
+    ConfigError: no such file, no such function, a value that JSON cannot hold, or a wrong override.
+  """
+  path = pathlib.Path(path)
+  config = _checked(_execute(path, smoke), where=str(path))
+  for override in overrides:
+    key, text = _split_assignment(override)
+    config = resolve(config, _nested(key, _parse(config, key, text, str(path))), where=str(path))
+  return config.lock()
+
+
+def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Splits a command line into config overrides (`--config.a=1`) and everything else, each in order."""
+  overrides = [arg for arg in argv if arg.startswith(PREFIX)]
+  return overrides, [arg for arg in argv if not arg.startswith(PREFIX)]
+
+
+def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str) -> ConfigDict:
+  """Lays `overrides` over `defaults`; every key must exist in the defaults, with a value of the same type.
+
+  An integer is welcome where the default is a float, anything where it is None, and any key in a section that is
+  empty in the defaults (named reward weights, say).
+
+  Args:
+    defaults: for example an algorithm's `default_config()`.
+    overrides: nested mapping with some of the same keys.
+    where: what to call the source of the overrides in an error: a file or a section.
+
+  Returns:
+    A new, locked `ConfigDict`.
+
+  Raises:
+    ConfigError: an unknown key (the nearest known one is named) or a value of another type.
+  """
+  merged = ConfigDict(_checked(defaults, where="the defaults"))
+  _merge(merged, overrides, root=merged, prefix="", where=where)
+  return merged.lock()
+
+
+def to_json(config: Mapping[str, Any]) -> str:
+  """The config as indented JSON."""
+  return json.dumps(ConfigDict(config).to_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+  """Inverse of `to_json`; locked."""
+  return _checked(json.loads(text), where="config.json").lock()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+  """Keys whose values differ, in the order of `new`, then those that only `old` has."""
+  old, new = flatten(old), flatten(new)
+  keys = list(new) + [key for key in old if key not in new]
+  pairs = [Difference(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys]
+  return [pair for pair in pairs if (pair.old, type(pair.old)) != (pair.new, type(pair.new))]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """`{"algo.loss.clip_high": 0.2, ...}`: leaves by dotted key; an empty section is a leaf."""
+  leaves = {}
+  for key, value in config.items():
+    is_section = isinstance(value, Mapping | ConfigDict) and len(value) > 0
+    leaves.update(flatten(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value})
+  return leaves
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+def _execute(path: pathlib.Path, smoke: bool) -> ConfigDict:
+  if not path.is_file():
+    others = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    hint = _nearest(str(path), others)
+    raise ConfigError(f"there is no config file {path}" + (f"; did you mean {hint}?" if hint else ""))
+  spec = importlib.util.spec_from_file_location(f"agentrl_config_{path.stem}", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if "get_config" not in vars(module):
+    raise ConfigError(f"{path} has no function get_config(smoke=False); a config file must define it")
+  config = module.get_config(smoke=smoke)
+  if not isinstance(config, ConfigDict):
+    raise ConfigError(
+      f"get_config of {path} returned {type(config).__name__}; it must return an ml_collections.ConfigDict"
+    )
+  return config
+
+
+def _checked(config: Mapping[str, Any], *, where: str, prefix: str = "") -> ConfigDict:
+  """An unlocked copy whose leaves are JSON values, with tuples for sequences."""
+  copy = ConfigDict()
+  for key, value in config.items():
+    if not isinstance(key, str) or not key or "." in key:
+      raise ConfigError(f"{where}: key {prefix}{key!r} must be a non-empty string without dots")
+    copy[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
+    declared = config.get_type(key) if isinstance(config, ConfigDict) else type(None)
+    if value is None and declared is not type(None):
+      copy.update({key: config_dict.placeholder(declared)})
+  return copy
+
+
+def _checked_value(value: Any, *, where: str, key: str) -> Any:
+  if isinstance(value, Mapping | ConfigDict):
+    return _checked(value, where=where, prefix=f"{key}.")
+  if isinstance(value, list | tuple):
+    return tuple(_checked_value(v, where=where, key=f"{key}[{i}]") for i, v in enumerate(value))
+  if isinstance(value, float) and not math.isfinite(value):
+    raise ConfigError(f"{where}: {key} is {value}, which JSON cannot hold; use None for 'no limit'")
+  if value is None or isinstance(value, bool | int | float | str):
+    return value
+  raise ConfigError(
+    f"{where}: {key} is a {type(value).__name__}; a config holds only numbers, strings, booleans, "
+    "None, sequences and sections"
+  )
+
+
+# ---- overriding -------------------------------------------------------------------------------------------------
+
+
+def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDict, prefix: str, where: str) -> None:
+  is_open = len(section) == 0
+  for name, value in overrides.items():
+    key = f"{prefix}{name}"
+    if is_open:
+      section[name] = _checked_value(value, where=where, key=key)
+    elif name not in section:
+      raise ConfigError(_unknown(key, root, where))
+    elif isinstance(section[name], ConfigDict):
+      if not isinstance(value, Mapping | ConfigDict):
+        raise ConfigError(_is_section(key, section[name], where))
+      _merge(section[name], value, root=root, prefix=f"{key}.", where=where)
+    else:
+      coerced = _coerced(value, section[name], section.get_type(name), where=where, key=key)
+      section[name] = _checked_value(coerced, where=where, key=key)
+
+
+def _coerced(value: Any, default: Any, declared: type, *, where: str, key: str) -> Any:
+  """`value` where its type is the declared one, with int -> float and list -> tuple."""
+  if declared is type(None) or (value is None and default is None):
+    return value
+  if declared is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if declared is tuple and isinstance(value, list | tuple):
+    return tuple(value)
+  if type(value) is declared:
+    return value
+  raise ConfigError(
+    f"{where}: {key} must be of type {declared.__name__} (default {default!r}), not {type(value).__name__} {value!r}"
+  )
+
+
+def _split_assignment(override: str) -> tuple[str, str]:
+  key, equals, text = override.removeprefix(PREFIX).partition("=")
+  if not equals or not key:
+    raise ConfigError(f"override {override!r} is not of the form {PREFIX}section.key=value")
+  return key, text
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+  for name in reversed(key.split(".")):
+    value = {name: value}
+  return value
+
+
+def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
+  """The value that `text` means for `key`: strings as they are, everything else as a Python (or JSON) literal."""
+  section, *_, name = config, *key.split(".")
+  for part in key.split(".")[:-1]:
+    if part not in section or not isinstance(section[part], ConfigDict):
+      raise ConfigError(_unknown(key, config, where))
+    section = section[part]
+  if len(section) and name not in section:
+    raise ConfigError(_unknown(key, config, where))
+  declared = section.get_type(name) if len(section) else type(None)
+  if declared is ConfigDict:
+    raise ConfigError(_is_section(key, section[name], where))
+  if declared is str and text != "None":
+    return text
+  try:
+    return ast.literal_eval({"true": "True", "false": "False", "null": "None"}.get(text, text))
+  except (ValueError, SyntaxError) as error:
+    if declared is type(None):
+      return text
+    raise ConfigError(f"{where}: {key} must be of type {declared.__name__}, and {text!r} is none") from error
+
+
+# ---- messages ---------------------------------------------------------------------------------------------------
+
+
+def _unknown(key: str, root: ConfigDict, where: str) -> str:
+  near = _nearest_key(key, root)
+  return f"{where}: unknown config key {key!r}" + (f"; the nearest valid one is {near!r}" if near else "")
+
+
+def _nearest_key(key: str, root: ConfigDict) -> str:
+  """The known key most like this one: the same name elsewhere, then a sibling, then any."""
+  known = _all_keys(root)
+  name = key.rpartition(".")[2]
+  same_name = [k for k in known if k.rpartition(".")[2] == name]
+  if same_name:
+    return _nearest(key, same_name)
+  siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]}
+  close = difflib.get_close_matches(name, siblings, n=1)
+  return siblings[close[0]] if close else _nearest(key, known)
+
+
+def _all_keys(section: ConfigDict, prefix: str = "") -> list[str]:
+  keys = []
+  for name, value in section.items():
+    keys.append(f"{prefix}{name}")
+    if isinstance(value, ConfigDict):
+      keys += _all_keys(value, f"{prefix}{name}.")
+  return keys
+
+
+def _nearest(word: str, candidates: Sequence[str]) -> str:
+  close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.0)
+  return close[0] if close else ""
+
+
+def _is_section(key: str, section: ConfigDict, where: str) -> str:
+  names = ", ".join(section.keys()) or "(it has none)"
+  return f"{where}: {key} is a section; set one of its keys instead: {names}"

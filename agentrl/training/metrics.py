@@ -1,0 +1,155 @@
+"""metrics.jsonl and Weights & Biases: the same numbers to both.
+
+A line is `{"step": 3, "wall_s": 12.5, "group/name": 0.25, ...}`. A NaN or an infinity is written as null, listed under
+"nonfinite", and logged as an error: the file stays valid JSON, and nobody misses it.
+"""
+
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+
+from agentrl.training import disk
+
+WANDB_MODES = ("online", "offline", "disabled")
+
+
+def is_timing(name: str) -> bool:
+  """Whether a metric measures the machine and its load, so that two runs of equal numbers may differ in it."""
+  return name == "wall_s" or name.startswith("time/") or name.endswith("per_second")
+
+
+class MetricsWriter:
+  """Appends one line per step, and sends it to W&B.
+
+  Opening drops a last line that a kill cut short. A line is handed to the kernel whole before `write` returns, so a
+  killed process loses none.
+
+  Args:
+    path: metrics.jsonl; created if missing, continued if not. `wall_s` goes on from its last line.
+    wandb_mode: "online", "offline" or "disabled"; wandb is imported in the first two only.
+    wandb_project, run_id, config: what W&B shows; a run continued under the same `run_id` is the same W&B run.
+  """
+
+  def __init__(
+    self,
+    path: pathlib.Path,
+    *,
+    wandb_mode: str = "disabled",
+    wandb_project: str = "agentrl",
+    run_id: str = "",
+    config: Mapping[str, Any] | None = None,
+  ):
+    if wandb_mode not in WANDB_MODES:
+      raise ValueError(f"wandb mode {wandb_mode!r} is not one of {', '.join(WANDB_MODES)}")
+    lines = read(path)
+    truncate_after(path, math.inf)
+    self._last_step = lines[-1]["step"] if lines else -1
+    self._started = time.monotonic() - (lines[-1]["wall_s"] if lines else 0.0)
+    self._path = path
+    self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+    self._wandb = None
+    if wandb_mode != "disabled":
+      self._wandb = _start_wandb(wandb_mode, wandb_project, run_id, config, path.parent)
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the metrics of one step.
+
+    Args:
+      step: larger than every step written so far.
+      metrics: "group/name" -> a scalar (number, or array of one element).
+
+    Returns:
+      The line as written.
+    """
+    if step <= self._last_step:
+      raise ValueError(
+        f"metrics of step {step} after those of step {self._last_step} in {self._path}: steps must grow; "
+        "on resume, call RunFolder.truncate_after(step) before the writer opens"
+      )
+    values = {name: _as_float(name, value) for name, value in metrics.items()}
+    line = {"step": step, "wall_s": round(time.monotonic() - self._started, 3)}
+    line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
+    if nonfinite := [name for name, value in values.items() if not math.isfinite(value)]:
+      line["nonfinite"] = nonfinite
+      logging.error("step %d: %s", step, ", ".join(f"{name} is {values[name]}" for name in nonfinite))
+    with disk.explain_full_disk(self._path):
+      _write_all(self._file, (json.dumps(line, allow_nan=False) + "\n").encode())
+    self._last_step = step
+    if self._wandb is not None:
+      self._wandb.log({"wall_s": line["wall_s"], **values}, step=step)
+    return line
+
+  def close(self) -> None:
+    """Closes the file and finishes the W&B run."""
+    self._file.close()
+    if self._wandb is not None:
+      self._wandb.finish()
+
+  def __enter__(self) -> "MetricsWriter":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    self.close()
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The lines of a metrics.jsonl; a last line that a kill cut short is left out.
+
+  Raises:
+    ValueError: any other line is not JSON.
+  """
+  if not path.exists():
+    return []
+  *whole, _ = path.read_bytes().split(b"\n")
+  lines = []
+  for number, text in enumerate(whole, 1):
+    try:
+      lines.append(json.loads(text))
+    except ValueError as error:
+      raise ValueError(f"{path}, line {number} is not JSON: {text[:60]!r}; mend or remove that line") from error
+  return lines
+
+
+def truncate_after(path: pathlib.Path, step: float) -> None:
+  """Drops the lines of later steps, and a torn last line: a run resumed at `step` then repeats them."""
+  if not path.exists():
+    return
+  *whole, torn = path.read_bytes().split(b"\n")
+  kept = [text + b"\n" for text, line in zip(whole, read(path), strict=True) if line["step"] <= step]
+  if torn or len(kept) < len(whole):
+    disk.write_atomically(path, b"".join(kept))
+
+
+def _as_float(name: str, value: Any) -> float:
+  if "/" not in name:
+    raise ValueError(f"metric {name!r} must be named 'group/name'")
+  try:
+    return float(value)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"metric {name!r} must be a single number, not {value!r}") from error
+
+
+def _write_all(file: Any, data: bytes) -> None:
+  while data:
+    data = data[file.write(data) :]
+  os.fsync(file.fileno())
+
+
+def _start_wandb(mode: str, project: str, run_id: str, config: Mapping[str, Any] | None, folder: pathlib.Path) -> Any:
+  import wandb  # slow to import, and wanted by few runs
+
+  return wandb.init(
+    mode=mode,
+    project=project,
+    id=run_id or None,
+    name=folder.name,
+    resume="allow",
+    config=dict(config or {}),
+    dir=str(folder),
+  )

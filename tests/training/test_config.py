@@ -1,0 +1,168 @@
+"""Config files: every wrong input names the file, the key and what to write instead."""
+
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict, config_dict
+
+from agentrl.training import config as config_lib
+from agentrl.training.config import ConfigError
+
+SOURCE = """
+  from ml_collections import ConfigDict, config_dict
+
+  def get_config(smoke=False):
+    c = ConfigDict()
+    c.seed = 0
+    c.name = "run"
+    c.shuffle = True
+    c.limit = None
+    c.lengths = [16, 32]
+    c.weights = {"correct": 1.0}
+    c.ref = config_dict.placeholder(str)
+    c.algo = {"name": "grpo", "loss": {"clip_low": 0.2, "clip_high": 0.28}}
+    c.steps = 2 if smoke else 100
+    return c
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+  file = tmp_path / "small.py"
+  file.write_text(textwrap.dedent(SOURCE))
+  return file
+
+
+def test_load_reads_both_variants_and_locks(path):
+  assert config_lib.load(path).steps == 100
+  config = config_lib.load(path, smoke=True)
+  assert config.steps == 2
+  assert config.lengths == (16, 32)
+  with pytest.raises(AttributeError):
+    config.unheard_of = 1
+
+
+@pytest.mark.parametrize(
+  ("override", "read", "expected"),
+  [
+    ("--config.seed=3", lambda c: c.seed, 3),
+    ("--config.algo.loss.clip_high=1", lambda c: c.algo.loss.clip_high, 1.0),
+    ("algo.loss.clip_high=3e-1", lambda c: c.algo.loss.clip_high, 0.3),
+    ("--config.shuffle=false", lambda c: c.shuffle, False),
+    ("--config.name=a=b", lambda c: c.name, "a=b"),
+    ("--config.name=12", lambda c: c.name, "12"),
+    ("--config.lengths=(8,)", lambda c: c.lengths, (8,)),
+    ("--config.lengths=[]", lambda c: c.lengths, ()),
+    ("--config.limit=7", lambda c: c.limit, 7),
+    ("--config.limit=many", lambda c: c.limit, "many"),
+    ("--config.ref=runs/a", lambda c: c.ref, "runs/a"),
+    ("--config.ref=None", lambda c: c.ref, None),
+  ],
+)
+def test_overrides(path, override, read, expected):
+  value = read(config_lib.load(path, [override]))
+  assert value == expected
+  assert type(value) is type(expected)
+
+
+def test_later_override_wins_and_leaves_the_rest(path):
+  config = config_lib.load(path, ["--config.seed=3", "--config.seed=4"])
+  assert config_lib.differences(config_lib.load(path), config) == [("seed", 0, 4)]
+
+
+@pytest.mark.parametrize(
+  ("override", "words"),
+  [
+    ("--config.sed=3", ["small.py", "'sed'", "'seed'"]),
+    ("--config.algo.loss.clip_hihg=1", ["'algo.loss.clip_hihg'", "'algo.loss.clip_high'"]),
+    ("--config.clip_high=1", ["'clip_high'", "'algo.loss.clip_high'"]),
+    ("--config.algos.name=ppo", ["'algos.name'", "'algo.name'"]),
+    ("--config.seed.x=1", ["'seed.x'", "'seed'"]),
+    ("--config.seed=1.5", ["seed", "int", "1.5"]),
+    ("--config.seed=True", ["seed", "int", "bool"]),
+    ("--config.seed=None", ["seed", "int", "NoneType"]),
+    ("--config.seed=many", ["seed", "int", "'many'"]),
+    ("--config.shuffle=1", ["shuffle", "bool", "int"]),
+    ("--config.algo=grpo", ["algo", "section"]),
+    ("--config.algo={}", ["algo", "section"]),
+    ("--config.seed", ["--config.seed", "section.key=value"]),
+    ("--config.limit=1e999", ["limit", "inf"]),
+  ],
+)
+def test_a_wrong_override_is_named(path, override, words):
+  with pytest.raises(ConfigError) as error:
+    config_lib.load(path, [override])
+  assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_missing_file_names_the_nearest(path):
+  with pytest.raises(ConfigError, match=r"smal\.py; did you mean .*small\.py"):
+    config_lib.load(path.with_name("smal.py"))
+
+
+@pytest.mark.parametrize(
+  ("body", "words"),
+  [
+    ("x = 1", "no function get_config"),
+    ("def get_config(smoke=False): return {}", "returned dict"),
+    (
+      "from ml_collections import ConfigDict\ndef get_config(smoke=False): return ConfigDict({'a': {'f': print}})",
+      "a.f is",
+    ),
+  ],
+)
+def test_a_wrong_file_is_named(tmp_path, body, words):
+  file = tmp_path / "wrong.py"
+  file.write_text(body)
+  with pytest.raises(ConfigError, match=words) as error:
+    config_lib.load(file)
+  assert "wrong.py" in str(error.value)
+
+
+def test_split_argv():
+  argv = ["--workdir", "runs/a", "--config.seed=1", "--smoke", "--config.name=b"]
+  assert config_lib.split_argv(argv) == (["--config.seed=1", "--config.name=b"], ["--workdir", "runs/a", "--smoke"])
+
+
+def test_resolve_checks_nested_keys_and_leaves_its_inputs_alone():
+  defaults = ConfigDict({"loss": {"clip": 0.2}, "weights": {}, "epochs": 1})
+  merged = config_lib.resolve(defaults, {"loss": {"clip": 1}, "weights": {"economy": 0.1}}, where="algo")
+  assert merged.to_dict() == {"loss": {"clip": 1.0}, "weights": {"economy": 0.1}, "epochs": 1}
+  assert defaults.to_dict() == {"loss": {"clip": 0.2}, "weights": {}, "epochs": 1}
+  with pytest.raises(ConfigError, match=r"algo: unknown config key 'loss.clap'; the nearest valid one is 'loss.clip'"):
+    config_lib.resolve(defaults, {"loss": {"clap": 1}}, where="algo")
+  with pytest.raises(ConfigError, match="'epoch'"):
+    config_lib.resolve(defaults, ConfigDict({"epoch": 1}), where="algo")
+
+
+def test_placeholders_keep_their_type_through_resolve():
+  defaults = ConfigDict({"limit": config_dict.placeholder(int)})
+  once = config_lib.resolve(defaults, {}, where="a")
+  assert config_lib.resolve(once, {"limit": 3}, where="a").limit == 3
+  with pytest.raises(ConfigError, match="int"):
+    config_lib.resolve(once, {"limit": "3"}, where="a")
+
+
+def test_differences_name_each_key():
+  old, new = {"a": 1, "b": {"c": 2, "e": 1}, "f": 1}, {"a": 1, "b": {"c": 3, "d": 4}, "f": 1.0}
+  absent = config_lib.ABSENT
+  assert config_lib.differences(old, new) == [("b.c", 2, 3), ("b.d", absent, 4), ("f", 1, 1.0), ("b.e", 1, absent)]
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+json_leaves = st.none() | st.booleans() | st.integers() | finite | st.text(max_size=4)
+names = st.text("abcdefgh_", min_size=1, max_size=4)
+configs = st.dictionaries(
+  names,
+  st.recursive(json_leaves | st.lists(json_leaves, max_size=3), lambda leaf: st.dictionaries(names, leaf, max_size=3)),
+)
+
+
+@given(configs)
+def test_json_round_trip(values):
+  config = config_lib.resolve({}, values, where="test")
+  again = config_lib.from_json(config_lib.to_json(config))
+  assert config_lib.differences(config, again) == []
+  assert config_lib.to_json(again) == config_lib.to_json(config)

@@ -1,0 +1,34 @@
+import errno
+
+import pytest
+
+from agentrl.training import disk
+
+
+def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+  path = tmp_path / "a.json"
+  disk.write_atomically(path, b"old")
+
+  def full(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr(disk.os, "fsync", full)
+  with pytest.raises(disk.DiskFullError, match=rf"could not write {path} \(\d+ MiB free\)"):
+    disk.write_atomically(path, b"new")
+  assert path.read_bytes() == b"old"
+
+
+def test_a_real_full_device_is_named(tmp_path):
+  with open("/dev/full", "wb", buffering=0) as file, pytest.raises(disk.DiskFullError, match="last checkpoint"):
+    with disk.explain_full_disk(tmp_path):
+      file.write(b"x")
+
+
+def test_a_full_disk_wrapped_by_a_library_is_recognised(tmp_path):
+  with pytest.raises(disk.DiskFullError), disk.explain_full_disk(tmp_path / "x"):
+    raise ValueError("RESOURCE_EXHAUSTED: error writing: No space left on device [os_error_code='28']")
+
+
+def test_other_errors_pass_through(tmp_path):
+  with pytest.raises(PermissionError), disk.explain_full_disk(tmp_path):
+    raise PermissionError(errno.EACCES, "no")
