@@ -1,0 +1,30 @@
+"""Algorithms, one file each, found by module name.
+
+A file exposes `default_config() -> ConfigDict` and `make(policy, optimizer, cfg) -> Algorithm`. To add one, add a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def names() -> list[str]:
+  """Names of the algorithms that can be loaded."""
+  found = (module.name for module in pkgutil.iter_modules(__path__))
+  return sorted(name for name in found if name not in ("contract", "gradients"))
+
+
+def load(name: str) -> ModuleType:
+  """The module of an algorithm.
+
+  Raises:
+    ValueError: there is none of that name; names the nearest.
+  """
+  if name not in names():
+    nearest = difflib.get_close_matches(name, names(), n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"no algorithm {name!r}; there are {', '.join(names())}{hint}")
+  return importlib.import_module(f"{__name__}.{name}")

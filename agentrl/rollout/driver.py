@@ -1,6 +1,6 @@
 """Two ways to run the same tick: one compiled loop with a host callback per tick, and the same loop from Python.
 
-The compiled driver is one `lax.while_loop` under `shard_map` over the data axis: every device has slots of its own, a
+The compiled driver is one `lax.while_loop` under `shard_map` over the mesh's row axes: every device has slots of its own, a
 callback of its own and its own number of ticks. Its callback is unordered (the loop's data dependence orders it),
 never raises, calls no JAX and returns arrays of fixed shape. The Python driver is for policies that are sharded over
 several devices, and for debugging.
@@ -24,7 +24,7 @@ from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import KEEP, Commands, EngineConfig, Events, Slots
 from agentrl.rollout.strategies import Strategy
 
-DATA_AXIS = "data"
+ROW_AXES = ("data", "fsdp")  # every device on these axes has slots of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +45,12 @@ class RolloutStats:
 
 
 class Driver:
-  """Runs strategies, one per device of the mesh's data axis, on slots.
+  """Runs strategies, one per device on the mesh's row axes, on slots.
 
   Args:
     model, engine: sizes; `engine.slots` counts the slots of one device.
     pause_table: bool `[V]`, see `make_tick`.
-    mesh: has a `data` axis; the other axes, if any, see replicated slots.
+    mesh: its `data` and `fsdp` axes hold slots; a tensor axis sees them replicated.
     compiled: the whole rollout as one compiled loop; else the loop runs in Python.
     value_of: see `make_tick`.
   """
@@ -65,10 +65,10 @@ class Driver:
     compiled: bool = True,
     value_of: Callable[[Any, jax.Array], jax.Array] | None = None,
   ):
-    self.devices = mesh.shape[DATA_AXIS]
+    self.devices = mesh.shape["data"] * mesh.shape["fsdp"]
     self._model, self._engine, self._mesh, self._compiled = model, engine, mesh, compiled
     self._tick = slot_engine.make_tick(model, engine, pause_table, value_of)
-    self._loop = jax.jit(self._sharded(self._loop_on_device, out_specs=PartitionSpec(DATA_AXIS)))
+    self._loop = jax.jit(self._sharded(self._loop_on_device, out_specs=PartitionSpec(ROW_AXES)))
     self._sharded_tick = jax.jit(
       self._sharded(
         self._tick, extra=(_slot_specs(), _per_slot(Commands)), out_specs=(_slot_specs(), _per_slot(Events))
@@ -84,7 +84,9 @@ class Driver:
       Whatever a strategy raised, after the loop has ended on all devices.
     """
     if len(strategies) != self.devices:
-      raise ValueError(f"{len(strategies)} strategies for {self.devices} devices on the mesh's data axis: one each")
+      raise ValueError(
+        f"{len(strategies)} strategies for {self.devices} devices on the mesh's data and fsdp axes: one each"
+      )
     started = time.monotonic()
     self._hosts = [_Host(strategy, self._engine) for strategy in strategies]
     if self._compiled:
@@ -108,7 +110,7 @@ class Driver:
 
   def _loop_on_device(self, params, base_key):
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), slot_engine.no_commands(self._engine))
-    device = jax.lax.axis_index(DATA_AXIS)
+    device = jax.lax.axis_index(ROW_AXES)
 
     def body(state):
       slots, commands, ticks = state
@@ -126,7 +128,7 @@ class Driver:
 
   def _loop_in_python(self, params, base_key):
     slots = jax.jit(self._sharded(self._empty_on_device, out_specs=_slot_specs(), arguments=0))()
-    sharding = NamedSharding(self._mesh, PartitionSpec(DATA_AXIS))
+    sharding = NamedSharding(self._mesh, PartitionSpec(ROW_AXES))
     commands = [slot_engine.no_commands(self._engine) for _ in self._hosts]
     while not all(c.done[0] for c in commands):
       stacked = jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts), sharding), *commands)
@@ -150,11 +152,11 @@ def _is_list(value):
 
 
 def _per_slot(struct):
-  return struct(*(PartitionSpec(DATA_AXIS) for _ in struct._fields))
+  return struct(*(PartitionSpec(ROW_AXES) for _ in struct._fields))
 
 
 def _slot_specs():
-  rows, cache = PartitionSpec(DATA_AXIS), PartitionSpec(None, DATA_AXIS)
+  rows, cache = PartitionSpec(ROW_AXES), PartitionSpec(None, ROW_AXES)
   return Slots(cache=Cache(cache, cache), **{name: rows for name in Slots._fields if name != "cache"})
 
 

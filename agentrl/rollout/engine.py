@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.models import transformer
-from agentrl.rollout.sampling import sample_token, token_uniform
+from agentrl.rollout.sampling import Sample, sample_token, token_uniform
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
 KEEP = -1  # a command entry that leaves its slot as it is
@@ -225,49 +225,69 @@ def _prefill(params, slots: Slots, model, engine: EngineConfig):
 
 def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig, pause_table, read_value):
   """Up to K tokens per active slot, ending early when none is left running."""
-  unembed = transformer.unembedding(params, model)
-  lengths = np.asarray(engine.live_lengths, np.int32)
-  k = engine.decode_tokens
-  blank = jnp.zeros((engine.slots, k), jnp.float32)
-  events = Events(
-    tokens=blank.astype(jnp.int32),
-    logp=blank,
-    entropy=blank,
-    value=blank[:, 0],
-    count=jnp.zeros((engine.slots,), jnp.int32),
-    stopped=jnp.where(active & (slots.length >= slots.limit), LIMIT, RUNNING).astype(jnp.int32),
-    work=jnp.zeros((1,), jnp.int32),
-  )
+  unembed, pauses = transformer.unembedding(params, model), jnp.asarray(pause_table)
 
   def running(events):
-    return active & (events.stopped == RUNNING) & (events.count < k)
+    return active & (events.stopped == RUNNING) & (events.count < engine.decode_tokens)
 
   def step(state):
     slots, events = state
     runs = running(events)
-    rows, last = jnp.arange(engine.slots), jnp.maximum(slots.length - 1, 0)
-    live = jnp.searchsorted(jnp.asarray(lengths), jnp.max(jnp.where(runs, slots.length, 0)), side="left")
-    hidden, cache = transformer.decode_step(
-      params, slots.cache, slots.tokens[rows, last], last, live, config=model, live_lengths=engine.live_lengths
-    )
+    hidden, cache = _feed_last(params, slots, runs, model, engine)
     draw = token_uniform(base_key, slots.uid, slots.length)
     sample = sample_token(hidden @ unembed, draw, slots.temperature)
-    at = jnp.where(runs, events.count, k)
-    length = slots.length + runs
-    why = jnp.where(
-      jnp.asarray(pause_table)[sample.token], STOP_TOKEN, jnp.where(length >= slots.limit, LIMIT, RUNNING)
-    )
+    stopped = jnp.where(pauses[sample.token], STOP_TOKEN, jnp.where(slots.length + 1 >= slots.limit, LIMIT, RUNNING))
     events = events._replace(
-      tokens=events.tokens.at[rows, at].set(sample.token, mode="drop"),
-      logp=events.logp.at[rows, at].set(sample.logp, mode="drop"),
-      entropy=events.entropy.at[rows, at].set(sample.entropy, mode="drop"),
-      value=jnp.where(runs, read_value(hidden), events.value),
-      count=events.count + runs,
-      stopped=jnp.where(runs, why, events.stopped),
-      work=events.work + jnp.sum(runs),
+      value=jnp.where(runs, read_value(hidden), events.value), stopped=jnp.where(runs, stopped, events.stopped)
     )
-    tokens = slots.tokens.at[rows, jnp.where(runs, slots.length, engine.positions)].set(sample.token, mode="drop")
-    cached = jnp.where(runs, slots.length, slots.cached)
-    return slots._replace(cache=cache, tokens=tokens, length=length, cached=cached), events
+    return _append(slots._replace(cache=cache), sample.token, runs), _report(events, sample, runs)
 
-  return jax.lax.while_loop(lambda state: jnp.any(running(state[1])), step, (slots, events))
+  blank = _blank_events(engine, stopped=jnp.where(active & (slots.length >= slots.limit), LIMIT, RUNNING))
+  return jax.lax.while_loop(lambda state: jnp.any(running(state[1])), step, (slots, blank))
+
+
+def _blank_events(engine: EngineConfig, stopped) -> Events:
+  per_slot = jnp.zeros((engine.slots,), jnp.int32)
+  per_token = jnp.zeros((engine.slots, engine.decode_tokens), jnp.float32)
+  return Events(
+    tokens=per_token.astype(jnp.int32),
+    logp=per_token,
+    entropy=per_token,
+    value=per_slot.astype(jnp.float32),
+    count=per_slot,
+    stopped=stopped.astype(jnp.int32),
+    work=jnp.zeros((1,), jnp.int32),
+  )
+
+
+def _feed_last(params, slots: Slots, runs, model, engine: EngineConfig):
+  """Feeds every slot's last token, reading as much of the cache as the longest running slot needs."""
+  lengths = jnp.asarray(engine.live_lengths, jnp.int32)
+  live = jnp.searchsorted(lengths, jnp.max(jnp.where(runs, slots.length, 0)), side="left")
+  last = jnp.maximum(slots.length - 1, 0)
+  tokens = jnp.take_along_axis(slots.tokens, last[:, None], axis=1)[:, 0]
+  return transformer.decode_step(
+    params, slots.cache, tokens, last, live, config=model, live_lengths=engine.live_lengths
+  )
+
+
+def _append(slots: Slots, token, runs) -> Slots:
+  """Appends one token to the running slots; the one before it is in the cache now."""
+  rows, column = jnp.arange(token.shape[0]), jnp.where(runs, slots.length, slots.tokens.shape[1])
+  return slots._replace(
+    tokens=slots.tokens.at[rows, column].set(token, mode="drop"),
+    cached=jnp.where(runs, slots.length, slots.cached),
+    length=slots.length + runs.astype(jnp.int32),
+  )
+
+
+def _report(events: Events, sample: Sample, runs) -> Events:
+  """Appends one sampled token to the report of the running slots."""
+  rows, column = jnp.arange(runs.shape[0]), jnp.where(runs, events.count, events.tokens.shape[1])
+  return events._replace(
+    tokens=events.tokens.at[rows, column].set(sample.token, mode="drop"),
+    logp=events.logp.at[rows, column].set(sample.logp, mode="drop"),
+    entropy=events.entropy.at[rows, column].set(sample.entropy, mode="drop"),
+    count=events.count + runs.astype(jnp.int32),
+    work=events.work + jnp.sum(runs, dtype=jnp.int32),
+  )

@@ -5,9 +5,10 @@ An `Episode` knows the chat format and the environment, and nothing of slots; a 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -33,6 +34,22 @@ class Request:
   temperature: float
   max_tokens: int
   max_turns: int
+
+
+class RequestQueue:
+  """An iterator over requests that the host threads of several devices may draw from at once."""
+
+  def __init__(self, requests: Iterable[Request]):
+    self._requests = collections.deque(requests)
+
+  def __iter__(self) -> Iterator[Request]:
+    return self
+
+  def __next__(self) -> Request:
+    try:
+      return self._requests.popleft()
+    except IndexError:
+      raise StopIteration from None
 
 
 class Episode:

@@ -49,9 +49,9 @@ def sample_token(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) 
   greedy = temperature == 0.0
   scaled = logits.astype(jnp.float32) / jnp.where(greedy, 1.0, temperature)[:, None]
   shifted = scaled - jnp.max(scaled, axis=-1, keepdims=True)
-  weights = jnp.exp(shifted)
-  token, total = _invert(weights, uniform)
-  token = jnp.where(greedy, jnp.argmax(shifted, axis=-1), token).astype(jnp.int32)
+  # A greedy row keeps weight on its maxima alone, and the smallest uniform takes the first (an argmax costs more).
+  weights = jnp.where(greedy[:, None], (shifted == 0.0).astype(jnp.float32), jnp.exp(shifted))
+  token, total = _invert(weights, jnp.where(greedy, 0.0, uniform))
   log_total = jnp.log(total)
   logp = jnp.take_along_axis(shifted, token[:, None], axis=-1)[:, 0] - log_total
   finite = jnp.where(weights > 0, shifted, 0.0)
@@ -71,7 +71,7 @@ def _invert(weights, uniform):
   below = jnp.where(block > 0, jnp.take_along_axis(upto, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0)
   inside = jnp.take_along_axis(blocked, block[:, None, None], axis=1)[:, 0]
   offset = _first_above(jnp.cumsum(inside, axis=-1), target - below)
-  return block * _BLOCK + offset, total
+  return (block * _BLOCK + offset).astype(jnp.int32), total
 
 
 def _first_above(cumulative, target):

@@ -1,0 +1,182 @@
+"""What all algorithms share on the device: log-probs of action tokens, and gradients summed over micro-batches.
+
+One function compiles per algorithm: it runs micro-batches `first` to `last` of a batch, whatever their number, and
+takes one optimiser step. Losses are shares of the global objective (see `ops/reduce.py`), so that they add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from agentrl.algorithms.contract import LearnerState
+from agentrl.models import transformer
+from agentrl.models.transformer import ModelConfig
+from agentrl.ops.linear_logprob import linear_logprob
+from agentrl.ops.reduce import token_mean
+from agentrl.types import Batch
+
+# Fields of `Batch` that have no micro-batch axis.
+_WHOLE = ("sequence_length", "temperature", "micro_batches")
+
+
+class Totals(NamedTuple):
+  """Global denominators of one optimiser step."""
+
+  tokens: jax.Array  # f32 [], action tokens
+  sequences: jax.Array  # f32 [], trajectories
+
+
+class ActionOutputs(NamedTuple):
+  """What the policy says of the action tokens of a micro-batch."""
+
+  hidden: jax.Array  # [B, A, D], the state that predicts each token
+  logp: jax.Array  # f32 [B, A], at the batch's temperature; 0 on padding
+  entropy: jax.Array  # f32 [B, A], nats; 0 on padding
+
+
+class LossOutput(NamedTuple):
+  """A micro-batch's share of the loss, and of metrics that are sums over the batch or maxima over it."""
+
+  loss: jax.Array
+  sums: Mapping[str, jax.Array]
+  maxima: Mapping[str, jax.Array]
+
+
+def micro_batch(batch: Batch, index: jax.Array) -> Batch:
+  """Micro-batch `index`, without the leading axis."""
+  fields = {
+    name: jax.lax.dynamic_index_in_dim(value, index, keepdims=False)
+    for name, value in batch._asdict().items()
+    if value is not None and name not in _WHOLE
+  }
+  return batch._replace(**fields)
+
+
+def action_outputs(params: Any, micro: Batch, model: ModelConfig) -> ActionOutputs:
+  """Hidden states, log-probs and entropies of the action tokens; nothing else is ever unembedded."""
+  hidden = transformer.forward(params, micro.tokens, micro.positions, micro.subtree_end, config=model)
+  hidden = jnp.take_along_axis(hidden, micro.action_parent[..., None], axis=1)
+  targets = jnp.take_along_axis(micro.tokens, micro.action_index, axis=1)
+  flat = linear_logprob(
+    hidden.reshape(-1, model.width),
+    transformer.unembedding(params, model),
+    targets.reshape(-1),
+    temperature=micro.temperature,
+    mask=micro.action_mask.reshape(-1),
+  )
+  return ActionOutputs(hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape))
+
+
+def make_scorer(model: ModelConfig) -> Callable[[Any, Batch], jax.Array]:
+  """Builds the compiled `(policy params, batch) -> logp [M, B, A]` of the whole batch, without gradient."""
+
+  def one(params, batch, index, out):
+    return out.at[index].set(action_outputs(params, micro_batch(batch, index), model).logp)
+
+  @jax.jit
+  def score(params, batch):
+    out = jnp.zeros(batch.action_mask.shape, jnp.float32)
+    return jax.lax.fori_loop(0, batch.micro_batches, lambda i, out: one(params, batch, i, out), out)
+
+  return score
+
+
+def totals_of(batch: Batch, first: jax.Array, last: jax.Array) -> Totals:
+  """Action tokens and trajectories of micro-batches `first <= m < last`."""
+  m = jnp.arange(batch.action_mask.shape[0])[:, None, None]
+  used = batch.action_mask & (m >= first) & (m < last)
+  present = jnp.zeros(batch.sequence_length.shape[0] + 1).at[batch.action_sequence].max(used)
+  return Totals(jnp.sum(used, dtype=jnp.float32), jnp.sum(present[:-1]))
+
+
+def policy_metrics(out: ActionOutputs, micro: Batch, totals: Totals, flags: Mapping[str, jax.Array]):
+  """Sums and maxima that every policy update reports.
+
+  Args:
+    flags: bool or float `[B, A]` diagnostics of the policy loss by name; their token means are reported.
+
+  Returns:
+    (sums, maxima): the entropy, the flags, and how far the sampler's log-probs are from the trainer's.
+  """
+  mask = micro.action_mask
+  difference = jnp.where(mask, out.logp - micro.sampler_logp, 0.0)
+  off = jnp.abs(jnp.expm1(difference)) > 0.1
+
+  def mean(values):
+    return token_mean(jax.lax.stop_gradient(values).astype(jnp.float32), mask, totals.tokens)
+
+  sums = {f"policy/{name}": mean(value) for name, value in flags.items()}
+  sums["policy/entropy"] = mean(out.entropy)
+  sums["sampler/logp_diff_mean"] = mean(jnp.abs(difference))
+  sums["sampler/outside_0.9_1.1"] = mean(off)
+  return sums, {"sampler/logp_diff_max": jax.lax.stop_gradient(jnp.max(jnp.abs(difference)))}
+
+
+def make_step(
+  loss: Callable[[Any, Any, Batch, Totals], LossOutput], optimizer: optax.GradientTransformation
+) -> Callable[[LearnerState, Batch, Any, Any], tuple[LearnerState, dict[str, jax.Array]]]:
+  """Builds the compiled `(state, batch, first, last) -> (state, metrics)`: one optimiser step; `state` is donated.
+
+  Args:
+    loss: `(params, reference, micro, totals) -> LossOutput` of one micro-batch.
+    optimizer: takes the summed gradient.
+  """
+
+  def value_and_grad(params, reference, micro, totals):
+    def scalar(params):
+      output = loss(params, reference, micro, totals)
+      return output.loss, output
+
+    (_, output), gradient = jax.value_and_grad(scalar, has_aux=True)(params)
+    return gradient, output
+
+  def accumulate(state, batch, totals, index, carry):
+    gradient, output = value_and_grad(state.params, state.reference, micro_batch(batch, index), totals)
+    return _add(carry, (gradient, output))
+
+  def step(state, batch, first, last):
+    totals = totals_of(batch, first, last)
+    shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, 0), totals)
+    carry = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    gradient, output = jax.lax.fori_loop(
+      first, last, lambda i, carry: accumulate(state, batch, totals, i, carry), carry
+    )
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    state = state._replace(
+      params=optax.apply_updates(state.params, updates), opt_state=opt_state, updates=state.updates + 1
+    )
+    norm = {"optimizer/grad_norm": optax.global_norm(gradient)}
+    return state, {"policy/loss": output.loss, **output.sums, **output.maxima, **norm}
+
+  return jax.jit(step, donate_argnums=0)
+
+
+def _add(a, b):
+  (gradient_a, output_a), (gradient_b, output_b) = a, b
+  return jax.tree.map(jnp.add, gradient_a, gradient_b), LossOutput(
+    loss=output_a.loss + output_b.loss,
+    sums=jax.tree.map(jnp.add, output_a.sums, output_b.sums),
+    maxima=jax.tree.map(jnp.maximum, output_a.maxima, output_b.maxima),
+  )
+
+
+def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs: int, minibatches: int):
+  """Optimiser steps over contiguous ranges of micro-batches; metrics are those of the last epoch's mean.
+
+  Returns:
+    The state and the mean of the steps' metrics, as device arrays.
+  """
+  used = int(batch.micro_batches)
+  parts = min(minibatches, used)
+  edges = [used * p // parts for p in range(parts + 1)]
+  history = []
+  for _ in range(epochs):
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+      state, metrics = step(state, batch, jnp.int32(first), jnp.int32(last))
+      history.append(metrics)
+  return state, jax.tree.map(lambda *values: sum(values) / len(values), *history)

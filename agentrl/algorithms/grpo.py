@@ -1,0 +1,122 @@
+"""Group-relative policy optimisation and its family, as settings.
+
+| method | advantage | policy_loss | reduction | other |
+|---|---|---|---|---|
+| GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
+| Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | reduction_constant: the length limit |
+| RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | |
+| LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo | sequence_mean | epochs or minibatches > 1 |
+| DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, flat groups resampled, soft overlong reward |
+| GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
+| CISPO (https://arxiv.org/abs/2506.13585) | grpo | cispo | token_mean | |
+| Lite PPO (https://arxiv.org/abs/2508.08221) | batch_std | ppo | token_mean | |
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from agentrl.algorithms import gradients
+from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
+from agentrl.algorithms.gradients import LossOutput
+from agentrl.ops import advantages, kl, losses, reduce
+from agentrl.rollout.filters import without_failures
+from agentrl.rollout.pack import pack
+from agentrl.types import Trajectory
+
+
+def default_config() -> ConfigDict:
+  """GRPO as published, without KL."""
+  return ConfigDict({
+    "advantage": "grpo",  # name in ops.advantages.ADVANTAGES
+    "policy_loss": "ppo",  # name in ops.losses.POLICY_LOSSES
+    "loss": {"clip_low": 0.2, "clip_high": 0.2},  # keyword arguments of the policy loss
+    "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
+    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "kl_coef": 0.0,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
+    "kl": "k3",  # name in ops.kl.ESTIMATORS
+    "entropy_coef": 0.0,  # weight of the entropy bonus
+    "importance_cap": 0.0,  # C of the truncated weight min(pi_old / pi_sampler, C); 0: none
+    "epochs": 1,
+    "minibatches": 1,  # optimiser steps per epoch
+  })  # fmt: skip
+
+
+def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
+  """See `contract.Algorithm`."""
+  score = gradients.make_scorer(policy.model)
+  step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
+  several_steps = cfg.epochs > 1 or cfg.minibatches > 1
+
+  def init(key, params):
+    del key
+    trained = {"policy": params}
+    reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
+    return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
+
+  def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
+    del state
+    kept = without_failures(trajectories)
+    credit = np.asarray(_advantages(cfg.advantage, kept)) if kept else np.zeros(0)
+    columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, credit, strict=True)]}
+    spread = {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
+    return pack(kept, columns, policy.pack), spread
+
+  def update(state: LearnerState, key, batch):
+    del key
+    if several_steps or cfg.importance_cap:
+      batch = batch._replace(old_logp=score(state.params["policy"], batch))
+    if cfg.kl_coef:
+      batch = batch._replace(ref_logp=score(state.reference, batch))
+    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+
+  return Algorithm(init, prepare, update)
+
+
+def _resolve(cfg):
+  """Names to functions, once."""
+  return {
+    "policy_loss": functools.partial(losses.resolve_policy_loss(cfg.policy_loss), **cfg.loss),
+    "reduce": reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant),
+    "kl": kl.resolve_estimator(cfg.kl),
+    "kl_coef": cfg.kl_coef,
+    "entropy_coef": cfg.entropy_coef,
+    "importance_cap": cfg.importance_cap,
+  }
+
+
+def _advantages(name, trajectories):
+  """One number per trajectory, f32 [N]."""
+  rewards = np.asarray([t.reward for t in trajectories], np.float32)
+  _, group = np.unique([t.group_id for t in trajectories], return_inverse=True)
+  return advantages.resolve_advantage(name)(rewards, group.astype(np.int32), np.ones(len(rewards), bool))
+
+
+def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
+  """Share of the objective that one micro-batch carries."""
+  del reference  # its log-probs are in the batch
+  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  old_logp = jax.lax.stop_gradient(out.logp) if micro.old_logp is None else micro.old_logp
+  per_token, flags = chosen["policy_loss"](
+    out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
+  )
+  if chosen["importance_cap"]:
+    per_token = per_token * losses.truncated_importance_weight(
+      old_logp, micro.sampler_logp, micro.action_mask, cap=chosen["importance_cap"]
+    )
+  per_token = per_token - chosen["entropy_coef"] * out.entropy
+  extra = {}
+  if chosen["kl_coef"]:
+    divergence = chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
+    per_token = per_token + chosen["kl_coef"] * divergence
+    extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, totals.tokens)
+  loss = chosen["reduce"](per_token, micro, totals)
+  sums, maxima = gradients.policy_metrics(out, micro, totals, flags)
+  return LossOutput(loss, {**sums, **extra}, maxima)

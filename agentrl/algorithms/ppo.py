@@ -1,0 +1,150 @@
+"""Proximal policy optimisation with a token-level critic on the policy's own trunk.
+
+Schulman et al., 2017 (https://arxiv.org/abs/1707.06347); generalised advantage estimation, Schulman et al., 2015
+(https://arxiv.org/abs/1506.02438), over action tokens alone: an observation between two of them passes value and
+advantage through unchanged. The value head reads the hidden state that predicts a token.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from agentrl.algorithms import gradients
+from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
+from agentrl.algorithms.gradients import LossOutput
+from agentrl.models import heads
+from agentrl.ops import advantages, kl, losses, reduce, returns
+from agentrl.rollout.filters import without_failures
+from agentrl.rollout.pack import pack
+from agentrl.types import Trajectory
+
+
+def default_config() -> ConfigDict:
+  """The usual settings for language models: no discount, whitened advantages, clipped values."""
+  return ConfigDict({
+    "loss": {"clip_low": 0.2, "clip_high": 0.2},  # keyword arguments of the clipped surrogate
+    "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
+    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "discount": 1.0,  # gamma per action token
+    "gae_lambda": 0.95,
+    "whiten": True,  # advantages to mean 0 and variance 1 over the batch's action tokens
+    "value_coef": 0.5,
+    "value_clip": 0.2,  # how far a value may move from the old one before its loss is clipped
+    "value_detach": False,  # stop the critic's gradient at the trunk
+    "kl_coef": 0.0,  # weight of the KL to the frozen reference; 0: no reference is kept
+    "kl": "k3",  # name in ops.kl.ESTIMATORS; read where kl_in is "loss"
+    "kl_in": "reward",  # "reward": -kl_coef * k1 on every token's reward; "loss": added to the loss
+    "entropy_coef": 0.0,
+    "epochs": 1,
+    "minibatches": 4,
+  })  # fmt: skip
+
+
+def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
+  """See `contract.Algorithm`."""
+  if cfg.kl_in not in ("reward", "loss"):
+    raise ValueError(f"algo.kl_in={cfg.kl_in!r}; choose 'reward' or 'loss'")
+  score = gradients.make_scorer(policy.model)
+  evaluate = jax.jit(functools.partial(_evaluate, policy))
+  credit = jax.jit(functools.partial(_credit, cfg.discount, cfg.gae_lambda, cfg.whiten))
+  step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
+
+  def init(key, params):
+    trained = {"policy": params, "value": heads.init_value_head(key, policy.model)}
+    reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
+    return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
+
+  def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
+    kept = without_failures(trajectories)
+    if any(t.parent is not None for t in kept):
+      raise ValueError("token-level PPO needs trajectories in one piece; branches have no single token chain")
+    batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack)
+    old_logp, old_values = evaluate(state.params, batch)
+    rewards = jnp.asarray(batch.advantages)
+    ref_logp = score(state.reference, batch) if cfg.kl_coef else None
+    if cfg.kl_coef and cfg.kl_in == "reward":
+      rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp) * batch.action_mask
+    gained, targets, explained = credit(rewards, old_values, batch)
+    batch = batch._replace(
+      advantages=gained, returns=targets, old_values=old_values, old_logp=old_logp, ref_logp=ref_logp
+    )
+    return batch, {"value/explained_variance": explained}
+
+  def update(state: LearnerState, key, batch):
+    del key
+    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+
+  return Algorithm(init, prepare, update)
+
+
+def _resolve(cfg):
+  """Names to functions, once."""
+  return {
+    "surrogate": functools.partial(losses.resolve_policy_loss("ppo"), **cfg.loss),
+    "reduce": reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant),
+    "value_coef": cfg.value_coef,
+    "value_clip": cfg.value_clip,
+    "value_detach": cfg.value_detach,
+    "kl": kl.resolve_estimator(cfg.kl),
+    "kl_coef": cfg.kl_coef if cfg.kl_in == "loss" else 0.0,
+    "entropy_coef": cfg.entropy_coef,
+  }
+
+
+def _terminal_reward(trajectory: Trajectory) -> np.ndarray:
+  """f32 [T]: each turn's own reward on its last token, and the trajectory's reward on the last action token."""
+  rewards = np.zeros(len(trajectory.tokens), np.float32)
+  for turn in trajectory.turns:
+    rewards[turn.end - 1] += turn.reward
+  rewards[np.flatnonzero(trajectory.action_mask)[-1]] += trajectory.reward
+  return rewards
+
+
+def _evaluate(policy, params, batch):
+  """Log-probs and values of the whole batch under the current params, [M, B, A] each."""
+
+  def one(index, out):
+    micro = gradients.micro_batch(batch, index)
+    actions = gradients.action_outputs(params["policy"], micro, policy.model)
+    values = heads.apply_value_head(params["value"], actions.hidden) * micro.action_mask
+    return out[0].at[index].set(actions.logp), out[1].at[index].set(values)
+
+  zeros = jnp.zeros(batch.action_mask.shape, jnp.float32)
+  return jax.lax.fori_loop(0, batch.micro_batches, one, (zeros, zeros))
+
+
+def _credit(discount, gae_lambda, whiten, rewards, values, batch):
+  """Advantages and value targets [M, B, A], and the share of the targets' variance that the values explain."""
+  mask = batch.action_mask
+  gained = returns.segmented_gae(rewards, values, batch.action_sequence, mask, discount=discount, lam=gae_lambda)
+  targets = gained + values
+  explained = returns.explained_variance(values, targets, mask)
+  return (advantages.whiten(gained, mask) if whiten else gained), targets, explained
+
+
+def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
+  """Share of the objective that one micro-batch carries."""
+  del reference
+  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  per_token, flags = chosen["surrogate"](
+    out.logp, micro.old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
+  )
+  hidden = jax.lax.stop_gradient(out.hidden) if chosen["value_detach"] else out.hidden
+  values = heads.apply_value_head(params["value"], hidden)
+  value_loss, value_clipped = losses.clipped_value_loss(
+    values, micro.old_values, micro.returns, micro.action_mask, clip=chosen["value_clip"]
+  )
+  per_token = per_token + chosen["value_coef"] * value_loss - chosen["entropy_coef"] * out.entropy
+  if chosen["kl_coef"]:
+    per_token = per_token + chosen["kl_coef"] * chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
+  sums, maxima = gradients.policy_metrics(out, micro, totals, flags)
+  for name, term in (("value/loss", value_loss), ("value/clipped", value_clipped)):
+    sums[name] = reduce.token_mean(jax.lax.stop_gradient(term).astype(jnp.float32), micro.action_mask, totals.tokens)
+  return LossOutput(chosen["reduce"](per_token, micro, totals), sums, maxima)

@@ -1,0 +1,59 @@
+"""Supervised fine-tuning on authored or filtered trajectories: the cold start before RL, and behaviour cloning."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from agentrl.algorithms import gradients
+from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
+from agentrl.algorithms.gradients import LossOutput
+from agentrl.ops import losses, reduce
+from agentrl.rollout.filters import without_failures
+from agentrl.rollout.pack import pack
+from agentrl.types import Trajectory
+
+
+def default_config() -> ConfigDict:
+  """Negative log-likelihood of every action token, averaged over tokens."""
+  return ConfigDict({
+    "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
+    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "min_reward": 0.0,  # clone only trajectories whose reward is at least this; authored ones without reward all count
+  })  # fmt: skip
+
+
+def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
+  """See `contract.Algorithm`."""
+  reduction = reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant)
+  step = gradients.make_step(functools.partial(_loss, policy, reduction), optimizer)
+
+  def init(key, params):
+    del key
+    trained = {"policy": params}
+    return LearnerState(trained, optimizer.init(trained), None, jnp.int32(0))
+
+  def prepare(state, trajectories: Sequence[Trajectory]):
+    del state
+    kept = [t for t in without_failures(trajectories) if t.reward is None or t.reward >= cfg.min_reward]
+    ones = [np.ones(len(t.tokens), np.float32) for t in kept]
+    return pack(kept, {"advantages": ones}, policy.pack), {"sft/kept": np.float32(len(kept) / len(trajectories))}
+
+  def update(state, key, batch):
+    del key
+    return gradients.run_minibatches(step, state, batch, epochs=1, minibatches=1)
+
+  return Algorithm(init, prepare, update)
+
+
+def _loss(policy, reduction, params, reference, micro, totals) -> LossOutput:
+  del reference
+  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  per_token = losses.negative_log_likelihood(out.logp, micro.action_mask)
+  entropy = reduce.token_mean(out.entropy, micro.action_mask, totals.tokens)
+  return LossOutput(reduction(per_token, micro, totals), {"policy/entropy": entropy}, {})

@@ -1,0 +1,79 @@
+"""Every key that a config may set, with its default and its meaning. Config files start from here."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+
+def base_config() -> ConfigDict:
+  """Defaults of a run; `configs/*.py` override what they need."""
+  return ConfigDict({
+    "seed": 0,
+    "model": {
+      "source": "random",  # "random": the sizes below; "hf": a folder with safetensors; "smollm2": the packaged model
+      "path": "",  # folder, for "hf"
+      "dtype": "float32",
+      "remat": "none",  # what the backward pass keeps of a layer: "none" all, "dots" matmuls, "full" its input
+      "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 256, "rope_base": 10_000.0,
+    },
+    "chat": {
+      "style": "tags",  # "tags": <open>code</close> inline; "chatml_json": JSON calls in ChatML
+      "template": "plain",  # "plain" or "chatml"; read by "tags"
+      "open": "<calc>", "close": "</calc>",  # of a tool call; read by "tags"
+      "observation_open": "=", "observation_close": "\n",  # around a tool's output; read by "tags"
+      "answer_open": "", "answer_close": "",  # around an answer; empty: the whole last turn; read by "tags"
+    },
+    "task": {
+      "family": "arithmetic",  # module under envs/tasks/
+      "tool": "calculator",
+      "difficulty": 1,
+      "options": {},  # keyword arguments of the family's generate
+      "system": "",  # system message
+      "examples": 0,  # oracle traces shown as few-shot examples in the prompt
+      "call_seconds": 5.0,  # deadline of one tool call
+      "max_output_chars": 2000,  # of a tool's output, the rest is cut and said to be
+    },
+    "rollout": {
+      "groups": 8,  # prompts per step
+      "group_size": 8,  # samples per prompt
+      "max_tokens": 128,  # of a trajectory, prompt included
+      "max_turns": 4,
+      "temperature": 1.0,
+      "compiled": True,  # one compiled loop with host callbacks; False: the same loop from Python
+      "workers": 8,  # threads for environments and tools
+      "environment_seconds": 60.0,  # deadline of one environment call; then the environment has failed
+      "rounds": 1,  # how often groups that the filters emptied are resampled (dynamic sampling); 1: never
+      "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
+    },
+    "engine": {
+      "slots": 32, "decode_tokens": 8, "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
+    },
+    "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
+    "reward": {"correct": 1.0},  # weight of each named part, see rewards/parts.py
+    "reward_options": {},  # keyword arguments of the parts
+    "filters": (),  # names in rollout.filters.FILTERS, in order, before the advantages
+    "cold_start": {
+      "steps": 0,  # of supervised learning on authored traces before RL
+      "batch": 64,  # traces per step
+      "direct_share": 0.0,  # of traces that answer at once, without the tool
+      "learning_rate": 1e-3,
+    },
+    "algorithm": "grpo",  # module under algorithms/
+    "algo": {},  # overrides of that module's default_config()
+    "optimizer": {
+      "learning_rate": 1e-4,
+      "warmup_steps": 0,
+      "schedule": "constant",  # after the warm-up: "constant", "linear" or "cosine" to 0 at the last step
+      "b1": 0.9, "b2": 0.95, "weight_decay": 0.0,
+      "max_grad_norm": 1.0,
+    },
+    "train": {
+      "steps": 100,
+      "eval_every": 50,  # also before the first and after the last step
+      "checkpoint_every": 50,  # and at the end
+      "trajectories_every": 10,  # how often sampled trajectories are written to the run folder
+    },
+    "eval": {"tasks": 64, "samples": 1, "temperature": 1.0},
+    "mesh": {"data": 0, "fsdp": 1, "tensor": 1},  # devices per axis; data 0: what the others leave
+    "wandb": {"mode": "disabled", "project": "agentrl"},  # "online", "offline" or "disabled"
+  })  # fmt: skip

@@ -1,0 +1,226 @@
+"""A run: stages of (source of trajectories, algorithm), one step after another, resumable at any of them.
+
+All randomness is a function of (seed, stage, step), trajectories are sorted by uid before they are packed, and what
+cannot be derived is in the checkpoint. So a run that is killed and started again continues to the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from agentrl.algorithms.contract import Algorithm, LearnerState
+from agentrl.rollout import filters
+from agentrl.rollout.pack import layout_tokens
+from agentrl.training import sharding, summary
+from agentrl.training.assembly import Assembly, assemble
+from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.cold_start import authored_traces
+from agentrl.training.progress import Progress
+from agentrl.training.run_folder import RunFolder
+from agentrl.types import Task, Trajectory
+
+
+class Source(NamedTuple):
+  """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it."""
+
+  kept: list[Trajectory]
+  trajectories: list[Trajectory]
+  tasks: Mapping[int, Task]
+  metrics: Mapping[str, float]
+  host: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A stretch of training with one algorithm.
+
+  Attributes:
+    name: names its checkpoints. first: global step before its first update. steps: number of updates.
+    source: `(state, step, host counters) -> Source`.
+  """
+
+  name: str
+  first: int
+  steps: int
+  algorithm: Algorithm
+  source: Callable[[LearnerState, int, Mapping[str, Any]], Source]
+
+  @property
+  def last(self) -> int:
+    """Global step after its last update."""
+    return self.first + self.steps
+
+
+def run(config: ConfigDict, folder: RunFolder) -> dict[str, float]:
+  """Trains as the config says; returns the last evaluation's metrics.
+
+  Raises:
+    RuntimeError: too many environments failed; names the first cause. The last checkpoint is kept.
+  """
+  parts = assemble(config)
+  params, last = parts.params, {}
+  stages = _stages(config, parts)
+  with Progress(stages[-1].last, metrics=("train/success", "eval/success")) as progress:
+    for stage in stages:
+      params, last = _run_stage(config, folder, parts, stage, params, progress)
+  return last
+
+
+def _stages(config, parts: Assembly) -> list[Stage]:
+  cold = config.cold_start.steps
+  stages = [Stage("train", cold, config.train.steps, parts.algorithm, _rollout_source(config, parts))]
+  if cold:
+    stages.insert(0, Stage("cold_start", 0, cold, parts.cold_start, _cold_start_source(config, parts)))
+  return stages
+
+
+def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params, progress):
+  """Runs what is left of a stage; returns the policy's params and the last evaluation."""
+  key = jax.random.fold_in(parts.keys["update"], stage.first)
+  state = parts.place(stage.algorithm.init(key, params))
+  checkpoints = Checkpointer(folder.checkpoints / stage.name)
+  restored = checkpoints.restore_latest(state)
+  step, host = (0, {"next_group": 0, "evaluation": {}}) if restored is None else (restored.step, dict(restored.host))
+  state = state if restored is None else restored.state
+  if step < stage.steps or stage.name == "train":
+    folder.truncate_metrics(stage.first + step)
+  if stage.first + step == 0:
+    host["evaluation"] = evaluate(config, parts, state.params, folder, step=0)
+    folder.write_metrics(0, host["evaluation"])
+  progress.start(stage.first + step, host["evaluation"])
+  while step < stage.steps:
+    state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))
+    step += 1
+    if _due(step, config.train.eval_every, stage.steps):
+      host["evaluation"] = evaluate(config, parts, state.params, folder, step=stage.first + step)
+      metrics |= host["evaluation"]
+    folder.write_metrics(stage.first + step, metrics)
+    progress.advance(stage.first + step, {**host["evaluation"], **metrics})
+    if _due(step, config.train.checkpoint_every, stage.steps):
+      checkpoints.save(step, state, host)
+  return state.params["policy"], host["evaluation"]
+
+
+def _due(step: int, every: int, last: int) -> bool:
+  return step % every == 0 or step == last
+
+
+def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key):
+  """One update; returns the new state, the host's counters and the metrics of the step."""
+  started = time.monotonic()
+  source = stage.source(state, step, host)
+  if (stage.first + step) % config.train.trajectories_every == 0:
+    folder.save_trajectories(stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
+  metrics = dict(source.metrics)
+  if source.kept:
+    batch, credit = stage.algorithm.prepare(state, source.kept)
+    batch = sharding.place_batch(batch, parts.mesh)
+    updating = time.monotonic()
+    state, update = stage.algorithm.update(state, key, batch)
+    update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
+    seconds = time.monotonic() - updating
+    tokens = layout_tokens(batch)
+    metrics |= {**update, "update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
+    metrics["time/update_s"] = seconds
+  metrics |= {"update/trajectories": len(source.kept), "time/step_s": time.monotonic() - started}
+  return state, {**host, **source.host}, metrics
+
+
+# ---- where trajectories come from -----------------------------------------------------------------------------------
+
+
+def _cold_start_source(config, parts: Assembly):
+  """Authored traces of the train split; a `direct_share` of them answers without the tool."""
+
+  def source(state, step, host):
+    del state
+    first = host["next_group"]
+    indices = range(first, first + config.cold_start.batch)
+    traces, tasks = authored_traces(
+      parts.tasks, parts.chat, indices, direct_share=config.cold_start.direct_share, seed=config.seed
+    )
+    return Source(traces, traces, tasks, {}, {"next_group": first + config.cold_start.batch})
+
+  return source
+
+
+def _rollout_source(config, parts: Assembly):
+  """Groups of samples; groups that the filters emptied are resampled up to `rounds` times."""
+  wanted, rounds = config.rollout.groups, config.rollout.rounds
+
+  def source(state, step, host):
+    kept, everything, tasks, failures, stats = [], [], {}, [], []
+    first = host["next_group"]
+    for _ in range(rounds):
+      missing = wanted - len({t.group_id for t in kept})
+      if not missing:
+        break
+      got = parts.collector.collect(
+        parts.driver_params(state.params),
+        parts.keys["rollout"],
+        range(first, first + missing),
+        split="train",
+        samples=config.rollout.group_size,
+        temperature=config.rollout.temperature,
+        version=int(state.updates),
+      )
+      first += missing
+      kept += _filtered(config.filters, got.trajectories)
+      everything += got.trajectories
+      failures += got.failures
+      stats.append(got.stats)
+      tasks |= got.tasks
+    _check_failures(config.rollout.max_failed_share, everything, failures)
+    metrics = summary.rollout_metrics(everything, summary.total(stats))
+    metrics["rollout/kept_share"] = len(kept) / len(everything)
+    return Source(kept, everything, tasks, metrics, {"next_group": first})
+
+  return source
+
+
+def _filtered(names: Sequence[str], trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  kept = filters.without_failures(trajectories)
+  for name in names:
+    kept = filters.FILTERS[name](kept)
+  return kept
+
+
+def _check_failures(limit: float, trajectories, failures) -> None:
+  failed = sum(t.failed for t in trajectories)
+  if failed > limit * len(trajectories):
+    raise RuntimeError(
+      f"{failed} of {len(trajectories)} environments failed in one step, more than rollout.max_failed_share={limit}; "
+      f"the first said: {failures[0]}"
+    )
+
+
+# ---- evaluation -------------------------------------------------------------------------------------------------------
+
+
+def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
+  """Success on the held-out split, always on the same tasks with the same random numbers.
+
+  Args:
+    params: of a learner state: "policy" and, with a critic, "value".
+    folder: where the trajectories are written; None: nowhere.
+  """
+  got = parts.collector.collect(
+    parts.driver_params(params),
+    parts.keys["evaluation"],
+    range(config.eval.tasks),
+    split="held_out",
+    samples=config.eval.samples,
+    temperature=config.eval.temperature,
+    version=step,
+  )
+  _check_failures(config.rollout.max_failed_share, got.trajectories, got.failures)
+  if folder is not None:
+    folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
+  metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
+  return metrics | {"time/evaluation_s": got.stats.seconds}

@@ -1,0 +1,96 @@
+"""Which axis of which weight lies on which axis of the mesh.
+
+A mesh has the axes `data`, `fsdp` and `tensor`. Rows of a batch lie on data and fsdp together; weights and optimiser
+state lie on fsdp (ZeRO) and tensor by the rules below, replicated over data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from agentrl.models.transformer import Weight, is_weight
+from agentrl.types import Batch
+
+AXES = ("data", "fsdp", "tensor")
+ROW_AXES = ("data", "fsdp")
+
+# Logical axis of a weight -> mesh axis. A dimension that the mesh axis does not divide stays whole.
+RULES: Mapping[str, str | None] = {
+  "layer": None,
+  "norm": None,
+  "vocab": "tensor",
+  "width": "fsdp",
+  "heads": "tensor",
+  "kv_heads": "tensor",
+  "ffn": "tensor",
+}
+
+
+def make_mesh(data: int = 0, fsdp: int = 1, tensor: int = 1) -> Mesh:
+  """A mesh over all devices; `data=0` takes what fsdp and tensor leave.
+
+  Raises:
+    ValueError: the product is not the number of devices.
+  """
+  devices = jax.devices()
+  data = data or len(devices) // (fsdp * tensor)
+  if data * fsdp * tensor > len(devices) or data < 1:
+    raise ValueError(
+      f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.tensor={tensor} needs {max(data, 1) * fsdp * tensor} devices; "
+      f"there are {len(devices)} ({devices[0].platform})"
+    )
+  used = np.asarray(devices[: data * fsdp * tensor]).reshape(data, fsdp, tensor)
+  return Mesh(used, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def weight_sharding(weight: Weight, mesh: Mesh) -> NamedSharding:
+  """Where one weight lies."""
+  axes: list[str | None] = []
+  for size, logical in zip(weight.shape, weight.axes, strict=True):
+    axis = RULES[logical]
+    free = axis is not None and axis not in axes and size % mesh.shape[axis] == 0
+    axes.append(axis if free else None)
+  return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
+  """Shardings of a whole learner state: whatever in it has the tree of `specs` lies like the weights, the rest whole.
+
+  Optimiser states hold copies of the params' tree (moments), which is how ZeRO comes about without a second rule set.
+
+  Args:
+    state: pytree of arrays or shapes; `specs`: pytree of `Weight` with the structure of the params.
+  """
+  whole = NamedSharding(mesh, PartitionSpec())
+  weights = jax.tree.map(lambda w: weight_sharding(w, mesh), specs, is_leaf=is_weight)
+  structure = jax.tree.structure(weights)
+
+  def is_params(node):
+    return jax.tree.structure(node) == structure
+
+  def place(node):
+    return weights if is_params(node) else whole
+
+  return jax.tree.map(place, state, is_leaf=is_params)
+
+
+def place_batch(batch: Batch, mesh: Mesh) -> Batch:
+  """Puts a batch on the mesh: rows over data and fsdp, micro-batches in sequence.
+
+  Raises:
+    ValueError: the devices do not divide the rows.
+  """
+  rows, ways = batch.tokens.shape[1], mesh.shape["data"] * mesh.shape["fsdp"]
+  if rows % ways:
+    raise ValueError(f"pack.rows={rows} must be a multiple of the {ways} devices on the axes {ROW_AXES}")
+
+  def put(array):
+    spec = PartitionSpec(None, ROW_AXES) if array.ndim == 3 else PartitionSpec()
+    return jax.device_put(array, NamedSharding(mesh, spec))
+
+  return jax.tree.map(put, batch)

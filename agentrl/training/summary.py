@@ -1,0 +1,93 @@
+"""What a set of trajectories looks like in numbers."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from agentrl.rollout.driver import RolloutStats
+from agentrl.types import StopReason, ToolFailure, Trajectory, TurnKind
+
+
+def succeeded(trajectory: Trajectory) -> bool:
+  """The environment found the answer correct."""
+  return bool(trajectory.reward_parts) and trajectory.reward_parts.get("correct", 0.0) >= 1.0
+
+
+def total(stats: Sequence[RolloutStats]) -> RolloutStats:
+  """Sums the costs of several rollouts."""
+  return RolloutStats(**{f.name: sum(getattr(s, f.name) for s in stats) for f in dataclasses.fields(RolloutStats)})
+
+
+def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> dict[str, float]:
+  """Metrics of one step's trajectories; those whose environment failed count in the failures alone."""
+  valid = [t for t in trajectories if not t.failed]
+  if not valid:
+    return {"rollout/environment_failures": float(len(trajectories))}
+  turns = [turn for t in valid for turn in t.turns]
+  results = [result for turn in turns for result in turn.results]
+  failures = collections.Counter(result.failure for result in results if result.failure is not None)
+  metrics = {
+    "train/reward": _mean(t.reward for t in valid),
+    "train/success": _mean(succeeded(t) for t in valid),
+    "rollout/tool_calls": len(results) / len(valid),
+    "rollout/turns": len(turns) / len(valid),
+    "rollout/void_turns": _mean(turn.kind is TurnKind.VOID for turn in turns),
+    "rollout/malformed_turns": _mean(turn.kind is TurnKind.MALFORMED for turn in turns),
+    "rollout/length": _mean(len(t.tokens) for t in valid),
+    "rollout/action_tokens": _mean(t.action_mask.sum() for t in valid),
+    "rollout/environment_failures": float(len(trajectories) - len(valid)),
+    "rollout/tool_failures": float(sum(failures.values())),
+    "rollout/prefilled": float(stats.prefilled),
+    "rollout/sampled": float(stats.sampled),
+    "rollout/tokens_per_second": stats.sampled / stats.seconds,
+    "time/rollout_s": stats.seconds,
+    "time/tool_s": float(sum(result.seconds for result in results)),
+  }
+  metrics |= {f"rollout/tool_{kind.value}": float(failures[kind]) for kind in ToolFailure}
+  metrics |= {f"rollout/stop_{stop.value}": _mean(t.stop is stop for t in trajectories) for stop in StopReason}
+  names = sorted({name for t in valid for name in t.reward_parts})
+  return metrics | {f"reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
+
+
+def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict[str, float]:
+  """Success of k samples per task: mean@k with the half-width of its 95 % interval over tasks, pass@j for j <= k.
+
+  pass@j is the unbiased estimate of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), eq. 1. Trajectories whose
+  environment failed are left out of their task's k.
+  """
+  by_task: Mapping[int, list[bool]] = collections.defaultdict(list)
+  for t in trajectories:
+    if not t.failed:
+      by_task[t.group_id].append(succeeded(t))
+  if not by_task:
+    raise RuntimeError(f"all {len(trajectories)} environments of the evaluation failed")
+  means = np.asarray([np.mean(outcomes) for outcomes in by_task.values()])
+  valid = [t for t in trajectories if not t.failed]
+  metrics = {
+    "eval/success": float(means.mean()),
+    "eval/tasks": float(len(means)),
+    "eval/tool_calls": _mean(sum(len(turn.results) for turn in t.turns) for t in valid),
+    "eval/length": _mean(len(t.tokens) for t in valid),
+    "eval/environment_failures": float(len(trajectories) - len(valid)),
+  }
+  if len(means) > 1:
+    metrics["eval/success_interval"] = float(1.96 * means.std(ddof=1) / math.sqrt(len(means)))
+  ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
+  return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in by_task.values() if len(o) >= k) for k in ks}
+
+
+def pass_at_k(outcomes: Sequence[bool], k: int) -> float:
+  """Probability that at least one of k samples drawn from the outcomes succeeds."""
+  n, correct = len(outcomes), sum(outcomes)
+  if k > n:
+    raise ValueError(f"pass@{k} needs at least {k} samples of a task, got {n}")
+  return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def _mean(values) -> float:
+  return float(np.mean([float(v) for v in values]))
