@@ -49,15 +49,6 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Message:
-  """One chat message. `role` is "system", "user", "assistant" or "tool"; `name` is the tool's name on tool messages."""
-
-  role: str
-  content: str
-  name: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class ToolCall:
   """A call as the policy wrote it. `arguments` maps parameter names to JSON values."""
 
@@ -100,6 +91,23 @@ class Action:
   calls: Sequence[ToolCall] = ()
   answer: str | None = None
   problem: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+  """One chat message.
+
+  Attributes:
+    role: "system", "user", "assistant" or "tool".
+    content: its text; of an assistant message with an `action`, nothing.
+    name: the tool's name, on tool messages.
+    action: what the assistant does, where an example shows it; the chat format knows how that is written.
+  """
+
+  role: str
+  content: str = ""
+  name: str | None = None
+  action: Action | None = None
 
 
 class ToolFailure(enum.Enum):
@@ -244,7 +252,9 @@ class Batch(NamedTuple):
 
   tokens: jax.Array  # int32 [M, B, T]
   positions: jax.Array  # int32 [M, B, T], depth in the tree
-  subtree_end: jax.Array  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  subtree_end: (
+    jax.Array
+  )  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
   action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
   action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
   action_mask: jax.Array  # bool [M, B, A], False on padding

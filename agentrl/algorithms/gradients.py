@@ -6,29 +6,26 @@ takes one optimiser step. Losses are shares of the global objective (see `ops/re
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState
 from agentrl.models import transformer
 from agentrl.models.transformer import ModelConfig
 from agentrl.ops.linear_logprob import linear_logprob
-from agentrl.ops.reduce import token_mean
+from agentrl.ops.named import by_name
+from agentrl.ops.reduce import REDUCTIONS, token_mean
 from agentrl.types import Batch
 
 # Fields of `Batch` that have no micro-batch axis.
 _WHOLE = ("sequence_length", "temperature", "micro_batches")
-
-
-class Totals(NamedTuple):
-  """Global denominators of one optimiser step."""
-
-  tokens: jax.Array  # f32 [], action tokens
-  sequences: jax.Array  # f32 [], trajectories
 
 
 class ActionOutputs(NamedTuple):
@@ -72,6 +69,13 @@ def action_outputs(params: Any, micro: Batch, model: ModelConfig) -> ActionOutpu
   return ActionOutputs(hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape))
 
 
+def reduction(cfg: ConfigDict) -> Callable[..., jax.Array]:
+  """The reduction that `cfg.reduction` names, with its setting."""
+  chosen = by_name(REDUCTIONS, cfg.reduction, kind="reduction")
+  takes_constant = cfg.reduction == "sequence_sum_norm"
+  return functools.partial(chosen, constant=cfg.reduction_constant) if takes_constant else chosen
+
+
 def make_scorer(model: ModelConfig) -> Callable[[Any, Batch], jax.Array]:
   """Builds the compiled `(policy params, batch) -> logp [M, B, A]` of the whole batch, without gradient."""
 
@@ -86,15 +90,18 @@ def make_scorer(model: ModelConfig) -> Callable[[Any, Batch], jax.Array]:
   return score
 
 
-def totals_of(batch: Batch, first: jax.Array, last: jax.Array) -> Totals:
-  """Action tokens and trajectories of micro-batches `first <= m < last`."""
+def lengths_of(batch: Batch, first: jax.Array, last: jax.Array) -> jax.Array:
+  """Action tokens of each trajectory that micro-batches `first <= m < last` hold, f32 [N]; 0 for all others.
+
+  These are the global denominators of one optimiser step: with them, losses of micro-batches are shares that add up.
+  """
   m = jnp.arange(batch.action_mask.shape[0])[:, None, None]
   used = batch.action_mask & (m >= first) & (m < last)
-  present = jnp.zeros(batch.sequence_length.shape[0] + 1).at[batch.action_sequence].max(used)
-  return Totals(jnp.sum(used, dtype=jnp.float32), jnp.sum(present[:-1]))
+  present = jnp.zeros((batch.sequence_length.shape[0] + 1,), bool).at[batch.action_sequence].max(used)
+  return jnp.where(present[:-1], batch.sequence_length, 0.0)
 
 
-def policy_metrics(out: ActionOutputs, micro: Batch, totals: Totals, flags: Mapping[str, jax.Array]):
+def policy_metrics(out: ActionOutputs, micro: Batch, flags: Mapping[str, jax.Array]):
   """Sums and maxima that every policy update reports.
 
   Args:
@@ -104,11 +111,12 @@ def policy_metrics(out: ActionOutputs, micro: Batch, totals: Totals, flags: Mapp
     (sums, maxima): the entropy, the flags, and how far the sampler's log-probs are from the trainer's.
   """
   mask = micro.action_mask
+  tokens = jnp.sum(micro.sequence_length)
   difference = jnp.where(mask, out.logp - micro.sampler_logp, 0.0)
   off = jnp.abs(jnp.expm1(difference)) > 0.1
 
   def mean(values):
-    return token_mean(jax.lax.stop_gradient(values).astype(jnp.float32), mask, totals.tokens)
+    return token_mean(jax.lax.stop_gradient(values).astype(jnp.float32), mask, tokens)
 
   sums = {f"policy/{name}": mean(value) for name, value in flags.items()}
   sums["policy/entropy"] = mean(out.entropy)
@@ -118,34 +126,32 @@ def policy_metrics(out: ActionOutputs, micro: Batch, totals: Totals, flags: Mapp
 
 
 def make_step(
-  loss: Callable[[Any, Any, Batch, Totals], LossOutput], optimizer: optax.GradientTransformation
+  loss: Callable[[Any, Any, Batch], LossOutput], optimizer: optax.GradientTransformation
 ) -> Callable[[LearnerState, Batch, Any, Any], tuple[LearnerState, dict[str, jax.Array]]]:
   """Builds the compiled `(state, batch, first, last) -> (state, metrics)`: one optimiser step; `state` is donated.
 
   Args:
-    loss: `(params, reference, micro, totals) -> LossOutput` of one micro-batch.
+    loss: `(params, reference, micro) -> LossOutput` of one micro-batch, whose `sequence_length` counts what the whole
+      optimiser step sees of each trajectory.
     optimizer: takes the summed gradient.
   """
 
-  def value_and_grad(params, reference, micro, totals):
+  def value_and_grad(params, reference, micro):
     def scalar(params):
-      output = loss(params, reference, micro, totals)
+      output = loss(params, reference, micro)
       return output.loss, output
 
     (_, output), gradient = jax.value_and_grad(scalar, has_aux=True)(params)
     return gradient, output
 
-  def accumulate(state, batch, totals, index, carry):
-    gradient, output = value_and_grad(state.params, state.reference, micro_batch(batch, index), totals)
-    return _add(carry, (gradient, output))
+  def accumulate(state, batch, index, carry):
+    return _add(carry, value_and_grad(state.params, state.reference, micro_batch(batch, index)))
 
   def step(state, batch, first, last):
-    totals = totals_of(batch, first, last)
-    shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, 0), totals)
+    batch = batch._replace(sequence_length=lengths_of(batch, first, last))
+    shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, jnp.int32(0)))
     carry = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    gradient, output = jax.lax.fori_loop(
-      first, last, lambda i, carry: accumulate(state, batch, totals, i, carry), carry
-    )
+    gradient, output = jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     state = state._replace(
       params=optax.apply_updates(state.params, updates), opt_state=opt_state, updates=state.updates + 1
@@ -166,17 +172,13 @@ def _add(a, b):
 
 
 def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs: int, minibatches: int):
-  """Optimiser steps over contiguous ranges of micro-batches; metrics are those of the last epoch's mean.
-
-  Returns:
-    The state and the mean of the steps' metrics, as device arrays.
-  """
+  """Optimiser steps over contiguous ranges of micro-batches; returns the state and the mean of the steps' metrics."""
   used = int(batch.micro_batches)
   parts = min(minibatches, used)
   edges = [used * p // parts for p in range(parts + 1)]
   history = []
   for _ in range(epochs):
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
       state, metrics = step(state, batch, jnp.int32(first), jnp.int32(last))
       history.append(metrics)
   return state, jax.tree.map(lambda *values: sum(values) / len(values), *history)

@@ -3,10 +3,10 @@
 | method | advantage | policy_loss | reduction | other |
 |---|---|---|---|---|
 | GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
-| Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | reduction_constant: the length limit |
+| Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | reduction_constant: longest length |
 | RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | |
 | LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo | sequence_mean | epochs or minibatches > 1 |
-| DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, flat groups resampled, soft overlong reward |
+| DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, rollout.rounds > 1 |
 | GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
 | CISPO (https://arxiv.org/abs/2506.13585) | grpo | cispo | token_mean | |
 | Lite PPO (https://arxiv.org/abs/2508.08221) | batch_std | ppo | token_mean | |
@@ -26,7 +26,8 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
-from agentrl.ops import advantages, kl, losses, reduce
+from agentrl.ops import advantages, kl, losses, ratios, reduce
+from agentrl.ops.named import by_name
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -41,7 +42,7 @@ def default_config() -> ConfigDict:
     "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "kl_coef": 0.0,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
-    "kl": "k3",  # name in ops.kl.ESTIMATORS
+    "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,  # weight of the entropy bonus
     "importance_cap": 0.0,  # C of the truncated weight min(pi_old / pi_sampler, C); 0: none
     "epochs": 1,
@@ -83,9 +84,9 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "policy_loss": functools.partial(losses.resolve_policy_loss(cfg.policy_loss), **cfg.loss),
-    "reduce": reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant),
-    "kl": kl.resolve_estimator(cfg.kl),
+    "policy_loss": functools.partial(by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), **cfg.loss),
+    "reduce": gradients.reduction(cfg),
+    "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),
     "kl_coef": cfg.kl_coef,
     "entropy_coef": cfg.entropy_coef,
     "importance_cap": cfg.importance_cap,
@@ -96,10 +97,11 @@ def _advantages(name, trajectories):
   """One number per trajectory, f32 [N]."""
   rewards = np.asarray([t.reward for t in trajectories], np.float32)
   _, group = np.unique([t.group_id for t in trajectories], return_inverse=True)
-  return advantages.resolve_advantage(name)(rewards, group.astype(np.int32), np.ones(len(rewards), bool))
+  estimate = by_name(advantages.ADVANTAGES, name, kind="advantage")
+  return estimate(rewards, group.astype(np.int32), np.ones(len(rewards), bool), num_groups=int(group.max()) + 1)
 
 
-def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
+def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference  # its log-probs are in the batch
   out = gradients.action_outputs(params["policy"], micro, policy.model)
@@ -108,7 +110,7 @@ def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
     out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
   )
   if chosen["importance_cap"]:
-    per_token = per_token * losses.truncated_importance_weight(
+    per_token = per_token * ratios.truncated_importance_weight(
       old_logp, micro.sampler_logp, micro.action_mask, cap=chosen["importance_cap"]
     )
   per_token = per_token - chosen["entropy_coef"] * out.entropy
@@ -116,7 +118,7 @@ def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
   if chosen["kl_coef"]:
     divergence = chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
     per_token = per_token + chosen["kl_coef"] * divergence
-    extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, totals.tokens)
-  loss = chosen["reduce"](per_token, micro, totals)
-  sums, maxima = gradients.policy_metrics(out, micro, totals, flags)
+    extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, jnp.sum(micro.sequence_length))
+  loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
+  sums, maxima = gradients.policy_metrics(out, micro, flags)
   return LossOutput(loss, {**sums, **extra}, maxima)

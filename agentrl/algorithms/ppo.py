@@ -21,6 +21,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads
 from agentrl.ops import advantages, kl, losses, reduce, returns
+from agentrl.ops.named import by_name
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -39,7 +40,7 @@ def default_config() -> ConfigDict:
     "value_clip": 0.2,  # how far a value may move from the old one before its loss is clipped
     "value_detach": False,  # stop the critic's gradient at the trunk
     "kl_coef": 0.0,  # weight of the KL to the frozen reference; 0: no reference is kept
-    "kl": "k3",  # name in ops.kl.ESTIMATORS; read where kl_in is "loss"
+    "kl": "k3",  # name in ops.kl.KL_ESTIMATORS; read where kl_in is "loss"
     "kl_in": "reward",  # "reward": -kl_coef * k1 on every token's reward; "loss": added to the loss
     "entropy_coef": 0.0,
     "epochs": 1,
@@ -70,7 +71,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     rewards = jnp.asarray(batch.advantages)
     ref_logp = score(state.reference, batch) if cfg.kl_coef else None
     if cfg.kl_coef and cfg.kl_in == "reward":
-      rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp) * batch.action_mask
+      rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp, batch.action_mask)
     gained, targets, explained = credit(rewards, old_values, batch)
     batch = batch._replace(
       advantages=gained, returns=targets, old_values=old_values, old_logp=old_logp, ref_logp=ref_logp
@@ -87,12 +88,12 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "surrogate": functools.partial(losses.resolve_policy_loss("ppo"), **cfg.loss),
-    "reduce": reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant),
+    "surrogate": functools.partial(losses.ppo, **cfg.loss),
+    "reduce": gradients.reduction(cfg),
     "value_coef": cfg.value_coef,
     "value_clip": cfg.value_clip,
     "value_detach": cfg.value_detach,
-    "kl": kl.resolve_estimator(cfg.kl),
+    "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),
     "kl_coef": cfg.kl_coef if cfg.kl_in == "loss" else 0.0,
     "entropy_coef": cfg.entropy_coef,
   }
@@ -123,13 +124,27 @@ def _evaluate(policy, params, batch):
 def _credit(discount, gae_lambda, whiten, rewards, values, batch):
   """Advantages and value targets [M, B, A], and the share of the targets' variance that the values explain."""
   mask = batch.action_mask
-  gained = returns.segmented_gae(rewards, values, batch.action_sequence, mask, discount=discount, lam=gae_lambda)
-  targets = gained + values
-  explained = returns.explained_variance(values, targets, mask)
+  gained = returns.gae(
+    rewards,
+    values,
+    jnp.full(rewards.shape, discount, jnp.float32),
+    jnp.zeros_like(batch.sequence_length),
+    gae_lambda=gae_lambda,
+    mask=mask,
+    sequence=batch.action_sequence,
+  )
+  targets = jnp.where(mask, gained + values, 0.0)
+  explained = 1.0 - _variance(targets - values, mask) / jnp.maximum(_variance(targets, mask), 1e-8)
   return (advantages.whiten(gained, mask) if whiten else gained), targets, explained
 
 
-def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
+def _variance(values, mask):
+  count = jnp.sum(mask, dtype=jnp.float32)
+  mean = reduce.token_mean(values, mask, count)
+  return reduce.token_mean(jnp.square(values - mean), mask, count)
+
+
+def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference
   out = gradients.action_outputs(params["policy"], micro, policy.model)
@@ -138,13 +153,14 @@ def _loss(policy, chosen, params, reference, micro, totals) -> LossOutput:
   )
   hidden = jax.lax.stop_gradient(out.hidden) if chosen["value_detach"] else out.hidden
   values = heads.apply_value_head(params["value"], hidden)
-  value_loss, value_clipped = losses.clipped_value_loss(
+  value_loss = losses.clipped_value_loss(
     values, micro.old_values, micro.returns, micro.action_mask, clip=chosen["value_clip"]
   )
   per_token = per_token + chosen["value_coef"] * value_loss - chosen["entropy_coef"] * out.entropy
   if chosen["kl_coef"]:
     per_token = per_token + chosen["kl_coef"] * chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
-  sums, maxima = gradients.policy_metrics(out, micro, totals, flags)
-  for name, term in (("value/loss", value_loss), ("value/clipped", value_clipped)):
-    sums[name] = reduce.token_mean(jax.lax.stop_gradient(term).astype(jnp.float32), micro.action_mask, totals.tokens)
-  return LossOutput(chosen["reduce"](per_token, micro, totals), sums, maxima)
+  loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
+  sums, maxima = gradients.policy_metrics(out, micro, flags)
+  tokens = jnp.sum(micro.sequence_length)
+  sums["value/loss"] = reduce.token_mean(jax.lax.stop_gradient(value_loss), micro.action_mask, tokens)
+  return LossOutput(loss, sums, maxima)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -30,8 +31,7 @@ def default_config() -> ConfigDict:
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  reduction = reduce.resolve_reduction(cfg.reduction, constant=cfg.reduction_constant)
-  step = gradients.make_step(functools.partial(_loss, policy, reduction), optimizer)
+  step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)
 
   def init(key, params):
     del key
@@ -51,9 +51,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   return Algorithm(init, prepare, update)
 
 
-def _loss(policy, reduction, params, reference, micro, totals) -> LossOutput:
+def _loss(policy, reduction, params, reference, micro) -> LossOutput:
   del reference
   out = gradients.action_outputs(params["policy"], micro, policy.model)
   per_token = losses.negative_log_likelihood(out.logp, micro.action_mask)
-  entropy = reduce.token_mean(out.entropy, micro.action_mask, totals.tokens)
-  return LossOutput(reduction(per_token, micro, totals), {"policy/entropy": entropy}, {})
+  entropy = reduce.token_mean(out.entropy, micro.action_mask, jnp.sum(micro.sequence_length))
+  loss = reduction(per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
+  return LossOutput(loss, {"policy/entropy": jax.lax.stop_gradient(entropy)}, {})

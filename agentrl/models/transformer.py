@@ -314,9 +314,11 @@ def decode_step(
 
 
 def _read_all_slots(q, cache, index, positions, *, length):
-  k = jax.lax.dynamic_index_in_dim(cache.k, index, keepdims=False)[..., :length]
-  v = jax.lax.dynamic_index_in_dim(cache.v, index, keepdims=False)[..., :length, :]
-  return cache_attention(q, k, v, positions)
+  _, slots, kv_heads, channels, _ = cache.k.shape
+  zero = jnp.zeros_like(index)
+  k = jax.lax.dynamic_slice(cache.k, (index, zero, zero, zero, zero), (1, slots, kv_heads, channels, length))
+  v = jax.lax.dynamic_slice(cache.v, (index, zero, zero, zero, zero), (1, slots, kv_heads, length, channels))
+  return cache_attention(q, k[0], v[0], positions)
 
 
 def prefill_chunk(params: Params, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config):

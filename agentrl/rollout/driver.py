@@ -65,6 +65,11 @@ class Driver:
     compiled: bool = True,
     value_of: Callable[[Any, jax.Array], jax.Array] | None = None,
   ):
+    if compiled and mesh.shape["tensor"] > 1:
+      raise ValueError(
+        f"mesh.tensor={mesh.shape['tensor']}: the compiled driver calls the host once per device, so a policy that is "
+        "split over devices needs the Python driver (rollout.compiled=False)"
+      )
     self.devices = mesh.shape["data"] * mesh.shape["fsdp"]
     self._model, self._engine, self._mesh, self._compiled = model, engine, mesh, compiled
     self._tick = slot_engine.make_tick(model, engine, pause_table, value_of)

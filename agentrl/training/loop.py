@@ -200,7 +200,7 @@ def _check_failures(limit: float, trajectories, failures) -> None:
     )
 
 
-# ---- evaluation -------------------------------------------------------------------------------------------------------
+# ---- evaluation -----------------------------------------------------------------------------------------------------
 
 
 def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
