@@ -1,0 +1,41 @@
+"""Whatever a tool gave, as text that any tokenizer takes: valid, free of NULs, and cut to a length that is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_REPLACED = re.compile("[\ud800-\udfff\x00]")
+_ERROR_CHARS = 300
+
+
+def to_text(value: Any) -> str:
+  """A tool's return value as text: strings as they are, bytes decoded, containers as JSON, anything else by `str`."""
+  if value is None:
+    return ""
+  if isinstance(value, str):
+    return value
+  if isinstance(value, bytes | bytearray):
+    return value.decode("utf-8", errors="replace")
+  if isinstance(value, list | tuple | dict | bool):
+    return json.dumps(value, ensure_ascii=False, default=str)
+  return str(value)
+
+
+def clean(text: str, max_chars: int) -> str:
+  """Cuts to `max_chars` characters with a note, and replaces lone surrogates and NULs; "[no output]" where empty."""
+  shown = _REPLACED.sub("\ufffd", text[:max_chars])
+  if len(text) > max_chars:
+    return f"{shown}\n[output cut: {len(text)} characters, first {max_chars} shown]"
+  return shown or "[no output]"
+
+
+def error_line(error: BaseException) -> str:
+  """An exception on one short line, such as "ZeroDivisionError: division by zero"."""
+  try:
+    detail = str(error)
+  except Exception:  # a tool's own exception class may break in __str__; its name is still worth telling
+    detail = ""
+  line = f"{type(error).__name__}: {' '.join(detail[:_ERROR_CHARS].split())}"
+  return _REPLACED.sub("\ufffd", line.rstrip(": "))
