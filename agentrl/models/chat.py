@@ -159,13 +159,14 @@ class JsonSyntax:
     if not tools:
       return ""
     functions = [
-      {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.schema}}
+      {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
       for t in tools
     ]
     listed = "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
     return (
       "\n\n# Tools\n\nThese functions may be called; their signatures stand between <tools></tools>:\n"
-      f"<tools>\n{listed}\n</tools>\n\nTo call one, write its name and arguments as JSON between <tool_call></tool_call>:\n"
+      f"<tools>\n{listed}\n</tools>\n\n"
+      "To call one, write its name and arguments as JSON between <tool_call></tool_call>:\n"
       '<tool_call>\n{"name": "...", "arguments": {...}}\n</tool_call>'
     )
 
@@ -212,7 +213,7 @@ class ChatFormat:
 
     Args:
       messages: system first, if any; assistant messages are examples.
-      tools: have `name`, `description` and `schema`; the syntax says what is told of them.
+      tools: have `name`, `description` and `parameters`, a JSON schema; the syntax says what is told of them.
     """
     about = self.syntax.tools(tools)
     if about and (not messages or messages[0].role != "system"):

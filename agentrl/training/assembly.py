@@ -1,0 +1,200 @@
+"""From a config to the parts of a run: the one place where names in a config become objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from agentrl import algorithms, envs
+from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.models import chat, transformer
+from agentrl.models.tokenizer import Tokenizer
+from agentrl.models.weights import gguf, hf
+from agentrl.rewards.parts import PARTS
+from agentrl.rollout import filters
+from agentrl.rollout.driver import Driver
+from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.pack import PackConfig
+from agentrl.rollout.workers import WorkerPool
+from agentrl.training import sharding
+from agentrl.training.collect import Collector
+from agentrl.training.config import resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+  """The parts of a run.
+
+  Attributes:
+    keys: base keys by use; each is only ever folded, never consumed.
+    params: the policy's initial params, on the mesh.
+    cold_start: the supervised algorithm that precedes `algorithm`; read only where the config asks for steps of it.
+  """
+
+  model: transformer.ModelConfig
+  params: Any
+  tokenizer: Tokenizer
+  chat: chat.ChatFormat
+  tasks: envs.TaskSource
+  collector: Collector
+  algorithm: Algorithm
+  cold_start: Algorithm
+  mesh: Mesh
+  keys: Mapping[str, jax.Array]
+
+  def place(self, state: Any) -> Any:
+    """Puts a learner state on the mesh by the sharding rules."""
+    specs = transformer.weight_specs(self.model)
+    return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
+
+  def driver_params(self, params: Any) -> Any:
+    """The params that the driver's tick takes: the policy, whole on every device."""
+    return jax.device_put(params["policy"], NamedSharding(self.mesh, PartitionSpec()))
+
+
+def assemble(config: ConfigDict) -> Assembly:
+  """Builds everything; errors name the config key that is wrong."""
+  root = jax.random.key(config.seed)
+  names = ("init", "rollout", "update", "evaluation")
+  keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
+  mesh = sharding.make_mesh(**config.mesh)
+  model, params, tokenizer = load_policy(config, keys["init"])
+  tasks = envs.make(**{**config.task.to_dict(), "examples": config.task.examples})
+  chat_format = make_chat(config.chat, tokenizer, tasks)
+  batch = PackConfig(
+    row_tokens=config.pack.row_tokens,
+    row_actions=config.pack.row_actions,
+    rows=config.pack.rows,
+    sequences=config.rollout.groups * config.rollout.group_size,
+    share_prefixes=config.pack.share_prefixes,
+  )
+  return Assembly(
+    model=model,
+    params=params,
+    tokenizer=tokenizer,
+    chat=chat_format,
+    tasks=tasks,
+    collector=_collector(config, model, chat_format, tasks, mesh),
+    algorithm=_algorithm(config, config.algorithm, config.algo, Policy(model, batch), config.optimizer),
+    cold_start=_cold_start(config, Policy(model, batch)),
+    mesh=mesh,
+    keys=keys,
+  )
+
+
+def load_policy(config: ConfigDict, key: jax.Array) -> tuple[transformer.ModelConfig, Any, Tokenizer]:
+  """The model, its params and its tokenizer, from random numbers, a folder or the packaged small model."""
+  settings = config.model
+  if settings.source == "hf":
+    if not settings.path:
+      raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
+    model, params = hf.load(settings.path, dtype=settings.dtype)
+    tokenizer = Tokenizer.from_file(f"{settings.path}/tokenizer.json")
+  elif settings.source == "smollm2":
+    path = gguf.smollm2_path()
+    model, params = gguf.load(path)
+    params = jax.tree.map(lambda a: a.astype(settings.dtype), params)
+    tokenizer = Tokenizer.from_gguf(path)
+  elif settings.source == "random":
+    tokenizer = Tokenizer.byte_level()
+    sizes = {k: settings[k] for k in ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")}
+    model = transformer.ModelConfig(vocab_size=tokenizer.vocab_size, **sizes)
+    params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
+  else:
+    raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))
+  return dataclasses.replace(model, param_dtype=settings.dtype, remat=settings.remat), params, tokenizer
+
+
+def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+  """The chat format that the config names."""
+  if settings.style == "chatml_json":
+    return chat.ChatFormat.chatml_json(tokenizer)
+  if settings.style != "tags":
+    raise ValueError(_unknown("chat.style", settings.style, ("tags", "chatml_json")))
+  if settings.template not in chat.TEMPLATES:
+    raise ValueError(_unknown("chat.template", settings.template, chat.TEMPLATES))
+  if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
+    raise ValueError("chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json'")
+  tags = {name: settings[name] for name in _TAGS}
+  return chat.ChatFormat.tags(tokenizer, chat.tag_syntax(tasks.tools[0], tags), chat.TEMPLATES[settings.template])
+
+
+_TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
+
+
+def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransformation:
+  """AdamW behind clipping by global norm, with warm-up and schedule; `steps` counts optimiser steps."""
+  peak, warmup = settings.learning_rate, settings.warmup_steps
+  after = {
+    "constant": lambda: optax.constant_schedule(peak),
+    "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, steps - warmup)),
+    "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, steps - warmup)),
+  }
+  if settings.schedule not in after:
+    raise ValueError(_unknown("optimizer.schedule", settings.schedule, after))
+  rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), after[settings.schedule]()], [warmup])
+  return optax.chain(
+    optax.clip_by_global_norm(settings.max_grad_norm),
+    optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
+  )
+
+
+def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
+  module = algorithms.load(name)
+  settings = resolve(module.default_config(), overrides, where=f"algo (algorithm={name!r})")
+  per_batch = settings.get("epochs", 1) * settings.get("minibatches", 1)
+  return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
+
+
+def _cold_start(config, policy: Policy) -> Algorithm:
+  """Supervised learning with the run's optimiser settings at a rate of its own."""
+  settings = ConfigDict(config.optimizer.to_dict() | {"learning_rate": config.cold_start.learning_rate})
+  policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
+  module = algorithms.load("sft")
+  return module.make(policy, make_optimizer(settings, config.cold_start.steps), module.default_config())
+
+
+def _collector(config, model, chat_format, tasks, mesh) -> Collector:
+  engine = EngineConfig(positions=config.rollout.max_tokens, **config.engine)
+  for name in config.filters:
+    if name not in filters.FILTERS:
+      raise ValueError(_unknown("filters", name, filters.FILTERS))
+  for name in config.reward:
+    if name not in PARTS:
+      raise ValueError(_unknown("reward", name, PARTS))
+  return Collector(
+    driver=Driver(
+      model, engine, chat_format.pause_table(model.vocab_size), mesh=mesh, compiled=config.rollout.compiled
+    ),
+    engine=engine,
+    chat=chat_format,
+    pool=WorkerPool(config.rollout.workers),
+    tasks=tasks,
+    reward=config.reward.to_dict(),
+    reward_options=config.reward_options.to_dict(),
+    max_tokens=config.rollout.max_tokens,
+    max_turns=config.rollout.max_turns,
+    environment_seconds=config.rollout.environment_seconds,
+  )
+
+
+def _unknown(key: str, value: str, known) -> str:
+  nearest = difflib.get_close_matches(str(value), list(known), n=1)
+  hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+  return f"{key}: {value!r} is not one of {', '.join(known)}{hint}"
+
+
+def require_finite(params: Any, where: str) -> None:
+  """Raises ValueError where a weight is NaN or infinite; `where` names what was loaded."""
+  finite = jax.tree.map(lambda a: bool(jnp.all(jnp.isfinite(a))), params)
+  bad = [jax.tree_util.keystr(path) for path, ok in jax.tree_util.tree_leaves_with_path(finite) if not ok]
+  if bad:
+    raise ValueError(f"{where}: these weights hold NaN or infinity: {', '.join(bad[:5])}")
