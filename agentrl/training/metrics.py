@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from absl import logging
 
@@ -47,30 +47,40 @@ class MetricsWriter:
   ):
     if wandb_mode not in WANDB_MODES:
       raise ValueError(f"wandb mode {wandb_mode!r} is not one of {', '.join(WANDB_MODES)}")
-    lines = read(path)
-    truncate_after(path, math.inf)
-    self._last_step = lines[-1]["step"] if lines else -1
-    self._started = time.monotonic() - (lines[-1]["wall_s"] if lines else 0.0)
     self._path = path
-    self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+    self._file: BinaryIO | None = None
+    self.truncate_after(math.inf)
     self._wandb = None
     if wandb_mode != "disabled":
       self._wandb = _start_wandb(wandb_mode, wandb_project, run_id, config, path.parent)
+
+  def truncate_after(self, step: float) -> None:
+    """Forgets the lines of later steps, and a torn last line; wall time goes on from the last line kept."""
+    self._close_file()
+    truncate_after(self._path, step)
+    lines = read(self._path)
+    self._last_step = lines[-1]["step"] if lines else -1
+    self._inherited = bool(lines)
+    self._started = time.monotonic() - (lines[-1]["wall_s"] if lines else 0.0)
+    self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the metrics of one step.
 
     Args:
-      step: larger than every step written so far.
+      step: larger than every step written so far. The last step found on opening or truncating may be written
+        anew: a run that goes on before its first checkpoint repeats its first line.
       metrics: "group/name" -> a scalar (number, or array of one element).
 
     Returns:
       The line as written.
     """
+    if step == self._last_step and self._inherited:
+      self.truncate_after(step - 1)
     if step <= self._last_step:
       raise ValueError(
         f"metrics of step {step} after those of step {self._last_step} in {self._path}: steps must grow; "
-        "on resume, call RunFolder.truncate_after(step) before the writer opens"
+        "on resume, call truncate_after(step) first"
       )
     values = {name: _as_float(name, value) for name, value in metrics.items()}
     line = {"step": step, "wall_s": round(time.monotonic() - self._started, 3)}
@@ -80,16 +90,20 @@ class MetricsWriter:
       logging.error("step %d: %s", step, ", ".join(f"{name} is {values[name]}" for name in nonfinite))
     with disk.explain_full_disk(self._path):
       _write_all(self._file, (json.dumps(line, allow_nan=False) + "\n").encode())
-    self._last_step = step
+    self._last_step, self._inherited = step, False
     if self._wandb is not None:
       self._wandb.log({"wall_s": line["wall_s"], **values}, step=step)
     return line
 
   def close(self) -> None:
     """Closes the file and finishes the W&B run."""
-    self._file.close()
+    self._close_file()
     if self._wandb is not None:
       self._wandb.finish()
+
+  def _close_file(self) -> None:
+    if self._file is not None:
+      self._file.close()
 
   def __enter__(self) -> "MetricsWriter":
     return self
@@ -135,7 +149,7 @@ def _as_float(name: str, value: Any) -> float:
     raise ValueError(f"metric {name!r} must be a single number, not {value!r}") from error
 
 
-def _write_all(file: Any, data: bytes) -> None:
+def _write_all(file: BinaryIO, data: bytes) -> None:
   while data:
     data = data[file.write(data) :]
   os.fsync(file.fileno())

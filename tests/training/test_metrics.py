@@ -71,6 +71,24 @@ def test_truncate_after_gives_the_file_that_was(path):
   metrics.truncate_after(path.with_name("absent.jsonl"), 2)
 
 
+def test_a_writer_truncates_its_open_file(path):
+  with metrics.MetricsWriter(path) as writer:
+    for step in (1, 2, 3):
+      writer.write(step, {"a/b": step})
+    writer.truncate_after(1)
+    writer.write(2, {"a/b": 20})
+  assert [line["a/b"] for line in metrics.read(path)] == [1, 20]
+
+
+def test_the_last_line_found_may_be_written_anew(path):
+  for value in (1, 2):
+    with metrics.MetricsWriter(path) as writer:
+      writer.write(0, {"a/b": value})
+      with pytest.raises(ValueError, match="steps must grow"):
+        writer.write(0, {"a/b": 3})
+  assert [line["a/b"] for line in metrics.read(path)] == [2]
+
+
 def test_wall_time_continues(path):
   path.write_text('{"step": 4, "wall_s": 1000.0}\n')
   with metrics.MetricsWriter(path) as writer:
