@@ -1,0 +1,165 @@
+"""Packing: every layout says the same of every token, and nothing is lost or counted twice."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl.models import transformer
+from agentrl.rollout.pack import PackConfig, layout_tokens, pack
+from agentrl.types import StopReason, Trajectory
+
+CONFIG = PackConfig(row_tokens=64, row_actions=40, rows=2, sequences=12)
+
+
+def trajectory(uid, prompt, own, *, group=0, parent=None, fork_at=0, seed=0):
+  """A prompt of given tokens, then `own` tokens of which about two in three were sampled."""
+  rng = np.random.default_rng(1000 * seed + uid)
+  prompt = np.asarray(prompt, np.int32)
+  tokens = np.concatenate([prompt, rng.integers(3, 30, own).astype(np.int32)])
+  sampled = np.concatenate([np.zeros(len(prompt), bool), rng.random(own) < 0.67])
+  sampled[len(prompt)] = True
+  logp = np.where(sampled, -rng.random(len(tokens)), 0).astype(np.float32)
+  turn = np.where(np.arange(len(tokens)) < len(prompt), -1, 0).astype(np.int32)
+  return Trajectory(
+    tokens, sampled, logp, np.zeros_like(logp), turn, np.where(sampled, 0, -1).astype(np.int32), (), "t", group, uid,
+    StopReason.ANSWERED, {"correct": 1.0}, 1.0, parent, fork_at,
+  )  # fmt: skip
+
+
+def branch(of, uid, fork_at, own):
+  """A trajectory that shares `of`'s tokens up to `fork_at`."""
+  rng = np.random.default_rng(uid)
+  sampled = np.concatenate([of.action_mask[:fork_at], np.ones(own, bool)])
+  tokens = np.concatenate([of.tokens[:fork_at], rng.integers(3, 30, own).astype(np.int32)])
+  return dataclasses.replace(
+    of,
+    tokens=tokens,
+    action_mask=sampled,
+    sampler_logp=np.where(sampled, -0.5, 0).astype(np.float32),
+    entropy=np.zeros(len(tokens), np.float32),
+    turn=np.concatenate([of.turn[:fork_at], np.zeros(own, np.int32)]),
+    policy_version=np.where(sampled, 0, -1).astype(np.int32),
+    uid=uid,
+    parent=of.uid,
+    fork_at=fork_at,
+  )
+
+
+def forest():
+  """Two groups with shared prompts, one of them with branches of branches and two branches at one token."""
+  a = [trajectory(i, [4, 5, 6, 7, 8], 6 + i) for i in range(3)]
+  b = [trajectory(10 + i, [9, 9, 4], 5, group=1) for i in range(2)]
+  first = branch(a[0], 20, 8, 4)
+  return [*a, *b, first, branch(a[0], 21, 8, 3), branch(first, 22, 10, 5), branch(b[1], 23, 5, 2)]
+
+
+def columns(trajectories):
+  return {"advantages": [np.arange(len(t.tokens), dtype=np.float32) + 100 * n for n, t in enumerate(trajectories)]}
+
+
+def path_of(row_tokens, row_end, index):
+  """Row indices that token `index` sees: its ancestors and itself."""
+  return [j for j in range(index + 1) if index < row_end[j]]
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_every_own_action_token_stands_once_behind_its_own_past(share):
+  trajectories = forest()
+  batch = pack(trajectories, columns(trajectories), dataclasses.replace(CONFIG, share_prefixes=share))
+  seen = {}
+  for m, b, a in np.argwhere(batch.action_mask):
+    tokens, end = batch.tokens[m, b], batch.subtree_end[m, b]
+    index, owner = batch.action_index[m, b, a], int(batch.action_sequence[m, b, a])
+    path = path_of(tokens, end, index)
+    depth = len(path) - 1
+    t = trajectories[owner]
+    np.testing.assert_array_equal(tokens[path], t.tokens[: depth + 1])
+    np.testing.assert_array_equal(batch.positions[m, b][path], np.arange(depth + 1))
+    assert batch.action_parent[m, b, a] == path[-2]
+    assert batch.sampler_logp[m, b, a] == t.sampler_logp[depth]
+    assert batch.advantages[m, b, a] == 100 * owner + depth
+    assert seen.setdefault((owner, depth), (m, b, a)) == (m, b, a)
+  wanted = {
+    (n, i)
+    for n, t in enumerate(trajectories)
+    for i in np.flatnonzero(t.action_mask).tolist()
+    if t.parent is None or i >= t.fork_at
+  }
+  assert set(seen) == wanted
+  np.testing.assert_array_equal(
+    batch.sequence_length[: len(trajectories)], [sum(owner == n for owner, _ in wanted) for n in range(len(trajectories))]
+  )
+
+
+def test_a_shared_prompt_is_laid_out_once():
+  group = [trajectory(i, range(3, 19), 4) for i in range(8)]
+  config = PackConfig(row_tokens=48, row_actions=32, rows=1, sequences=8)
+  assert layout_tokens(pack(group, columns(group), config)) == 16 + 8 * 4
+  apart = dataclasses.replace(config, share_prefixes=False)
+  assert layout_tokens(pack(group, columns(group), apart)) == 8 * (16 + 4)
+
+
+def test_a_group_too_large_for_a_row_is_split_and_repeats_its_prompt():
+  group = [trajectory(i, range(3, 19), 10) for i in range(8)]
+  config = PackConfig(row_tokens=48, row_actions=40, rows=2, sequences=8)
+  batch = pack(group, columns(group), config)
+  assert layout_tokens(batch) == 3 * 16 + 8 * 10  # 3 samples a row: 16 + 30 tokens
+  assert batch.micro_batches == 2
+
+
+def hidden_of_actions(params, model, batch):
+  """{(sequence, position): hidden state that predicts it}."""
+  out = {}
+  forward = jax.jit(lambda *row: transformer.forward(params, *row, config=model))
+  for m in range(int(batch.micro_batches)):
+    hidden = np.asarray(forward(batch.tokens[m], batch.positions[m], batch.subtree_end[m]))
+    for b, a in np.argwhere(batch.action_mask[m]):
+      position = int(batch.positions[m, b, batch.action_index[m, b, a]])
+      out[int(batch.action_sequence[m, b, a]), position] = hidden[b, batch.action_parent[m, b, a]]
+  return out
+
+
+def test_all_layouts_give_the_same_hidden_states():
+  model = transformer.ModelConfig(vocab_size=31, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, ffn=24)
+  params = transformer.init_params(jax.random.key(1), model)
+  trajectories = forest()
+  shared = hidden_of_actions(params, model, pack(trajectories, columns(trajectories), CONFIG))
+  whole = [dataclasses.replace(t, parent=None, fork_at=0, uid=n) for n, t in enumerate(trajectories)]
+  alone = PackConfig(row_tokens=64, row_actions=40, rows=1, sequences=1, share_prefixes=False)
+  for n, t in enumerate(whole):
+    separate = hidden_of_actions(params, model, pack([t], columns([t]), alone))
+    for (_, position), state in separate.items():
+      if trajectories[n].parent is None or position >= trajectories[n].fork_at:
+        np.testing.assert_allclose(shared[n, position], state, atol=1e-5)
+
+
+def test_padding_gives_finite_numbers():
+  model = transformer.ModelConfig(vocab_size=31, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
+  params = transformer.init_params(jax.random.key(1), model)
+  t = trajectory(0, [3, 4], 3)
+  batch = pack([t], columns([t]), CONFIG)
+  loss = lambda p: jnp.sum(
+    transformer.forward(p, batch.tokens[0], batch.positions[0], batch.subtree_end[0], config=model)
+  )
+  assert all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(jax.grad(loss)(params)))
+
+
+@pytest.mark.parametrize(
+  ("trajectories", "message"),
+  [
+    ([], "every one was filtered out"),
+    ([trajectory(0, [3], 70)], r"trajectory 0 \(task t\).*71 tokens.*row_tokens=64"),
+    ([trajectory(0, [3], 4), trajectory(0, [3], 4)], "same uid"),
+    ([trajectory(i, [3], 2) for i in range(13)], "pack.sequences=12"),
+    (
+      [trajectory(0, [3], 4), dataclasses.replace(trajectory(1, [3], 4), temperature=0.5)],
+      r"temperatures \[0.5, 1.0\]",
+    ),
+  ],
+)
+def test_what_cannot_be_packed_says_why(trajectories, message):
+  with pytest.raises(ValueError, match=message):
+    pack(trajectories, columns(trajectories), CONFIG)
