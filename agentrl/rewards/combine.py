@@ -1,0 +1,68 @@
+"""A trajectory's reward: the weighted sum of named parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from agentrl.rewards.parts import PARTS
+from agentrl.types import Task, Trajectory
+
+
+def assign(
+  trajectory: Trajectory, task: Task, weights: Mapping[str, float], **options: Mapping[str, Any]
+) -> Trajectory:
+  """A copy with `reward = sum_i w_i part_i`, and with every weighted part in `reward_parts`.
+
+  Where the environment failed both are None: that is no reward, and not a reward of 0. A part with weight 0 is
+  computed and recorded all the same.
+
+  Args:
+    trajectory: finished; `reward_parts` holds what the environment gave at the end.
+    task: the task it is about.
+    weights: part name to weight. A name is one of `PARTS`, or of the environment's own parts.
+    **options: part name to that part's keyword arguments: `soft_overlong={"max_tokens": 512, "buffer": 64}`.
+
+  Raises:
+    ValueError: an unknown part, one that is not finite, no weights, or options for a part without weight.
+    TypeError: a wrong or missing keyword argument of a part.
+  """
+  _check_names(weights, options)
+  if trajectory.failed:
+    return dataclasses.replace(trajectory, reward_parts=None, reward=None)
+  parts = dict(trajectory.reward_parts or {})
+  parts |= {name: _value(name, trajectory, task, options.get(name, {})) for name in weights}
+  reward = math.fsum(weight * parts[name] for name, weight in weights.items())
+  return dataclasses.replace(trajectory, reward_parts=parts, reward=reward)
+
+
+def _check_names(weights: Mapping[str, float], options: Mapping[str, Any]) -> None:
+  if not weights:
+    raise ValueError("a reward needs at least one weighted part, such as {'correct': 1.0}")
+  for name in options:
+    if name not in weights or name not in PARTS:
+      raise ValueError(
+        f"options for the reward part {name!r}, which has no weight or takes none; weights: {[*weights]}"
+      )
+  for name, weight in weights.items():
+    if not math.isfinite(weight):
+      raise ValueError(f"the weight of reward part {name!r} is {weight}")
+
+
+def _value(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, Any]) -> float:
+  given = trajectory.reward_parts or {}
+  if name in PARTS:
+    value = PARTS[name](trajectory, task, **options)
+  elif name in given:
+    value = float(given[name])
+  else:
+    known = [*PARTS, *(part for part in given if part not in PARTS)]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"task {task.id}: no reward part is called {name!r}: {hint}known: {', '.join(known)}")
+  if not math.isfinite(value):
+    raise ValueError(f"task {task.id}: the reward part {name!r} is {value}; a part must be a finite number")
+  return value

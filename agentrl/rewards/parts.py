@@ -1,0 +1,92 @@
+"""Named parts of a reward: pure functions `(trajectory, task, *, options) -> float` of what was said and done.
+
+None of them is asked about a trajectory whose environment failed. `combine.py` weighs and adds them; a part that
+measures a cost takes a negative weight there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from agentrl.types import StopReason, Task, Trajectory, TurnKind
+
+
+def correct(trajectory: Trajectory, task: Task) -> float:
+  """The environment's own verdict on the answer; 0 where the trajectory ended without one.
+
+  Raises:
+    ValueError: the environment took an answer and gave no verdict.
+  """
+  if trajectory.stop is not StopReason.ANSWERED:
+    return 0.0
+  known = trajectory.reward_parts or {}
+  if "correct" not in known:
+    raise ValueError(
+      f"task {task.id}: the environment ended the episode without the part 'correct'; it gave {[*known]}"
+    )
+  return float(known["correct"])
+
+
+def well_formed(trajectory: Trajectory, task: Task) -> float:
+  """Share of turns, in [0, 1], that are a tool call or an answer; 0 without turns."""
+  del task
+  good = sum(turn.kind in (TurnKind.TOOL_CALL, TurnKind.ANSWER) for turn in trajectory.turns)
+  return good / max(len(trajectory.turns), 1)
+
+
+def void_turns(trajectory: Trajectory, task: Task) -> float:
+  """Number of turns with neither a call nor an answer."""
+  del task
+  return float(sum(turn.kind is TurnKind.VOID for turn in trajectory.turns))
+
+
+def tool_calls(trajectory: Trajectory, task: Task) -> float:
+  """Number of tool calls, failed ones included."""
+  del task
+  return float(sum(len(turn.results) for turn in trajectory.turns))
+
+
+def used_tool(trajectory: Trajectory, task: Task) -> float:
+  """1 where some tool call succeeded, else 0."""
+  del task
+  return float(any(result.ok for turn in trajectory.turns for result in turn.results))
+
+
+def tool_economy(trajectory: Trajectory, task: Task, *, smoothing: float) -> float:
+  """`correct cos(pi m / (2 m + c))` for m tool calls: 1 without any, towards 0 with many, and 0 where wrong.
+
+  OTC, Wang et al., 2025 (https://arxiv.org/abs/2504.14870), the form for PPO, which needs no other sample of the group.
+
+  Args:
+    trajectory: what was done.
+    task: for the error of a missing verdict.
+    smoothing: c, in calls; the larger, the gentler.
+  """
+  if smoothing <= 0:
+    raise ValueError(f"smoothing must be positive, got {smoothing}")
+  calls = tool_calls(trajectory, task)
+  return correct(trajectory, task) * math.cos(math.pi * calls / (2 * calls + smoothing))
+
+
+def soft_overlong(trajectory: Trajectory, task: Task, *, max_tokens: int, buffer: int) -> float:
+  """`clip(-(L - (L_max - L_buffer)) / L_buffer, -1, 0)`: from 0 down to -1 over the last tokens before the limit.
+
+  DAPO, Yu et al., 2025 (https://arxiv.org/abs/2503.14476), eq. 13. L counts sampled tokens; tool output costs nothing.
+
+  Args:
+    trajectory: whose action tokens are counted.
+    task: not looked at.
+    max_tokens: L_max, in sampled tokens.
+    buffer: L_buffer, in sampled tokens.
+  """
+  del task
+  if not 0 < buffer <= max_tokens:
+    raise ValueError(f"buffer must be between 1 and max_tokens ({max_tokens}), got {buffer}")
+  length = int(trajectory.action_mask.sum())
+  return min(0.0, max(-1.0, -(length - (max_tokens - buffer)) / buffer))
+
+
+PARTS: Mapping[str, Callable[..., float]] = {
+  part.__name__: part for part in (correct, well_formed, void_turns, tool_calls, used_tool, tool_economy, soft_overlong)
+}
