@@ -152,7 +152,8 @@ def make_step(
     shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, jnp.int32(0)))
     carry = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     gradient, output = jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats
+      updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     state = state._replace(
       params=optax.apply_updates(state.params, updates), opt_state=opt_state, updates=state.updates + 1
     )

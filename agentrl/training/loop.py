@@ -57,19 +57,33 @@ class Stage:
     return self.first + self.steps
 
 
-def run(config: ConfigDict, folder: RunFolder) -> dict[str, float]:
-  """Trains as the config says; returns the last evaluation's metrics.
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """Evaluations before RL (after a cold start, if there is one) and at the end; metrics by name."""
+
+  before: Mapping[str, float]
+  after: Mapping[str, float]
+
+  def sentence(self) -> str:
+    """The two numbers that matter, in words."""
+    before, after = self.before["eval/success"], self.after["eval/success"]
+    calls = f"tool calls per task {self.before['eval/tool_calls']:.2f} -> {self.after['eval/tool_calls']:.2f}"
+    return f"Held-out success: {before:.1%} before RL, {after:.1%} after; {calls}"
+
+
+def run(config: ConfigDict, folder: RunFolder) -> Result:
+  """Trains as the config says.
 
   Raises:
     RuntimeError: too many environments failed; names the first cause. The last checkpoint is kept.
   """
   parts = assemble(config)
-  params, last = parts.params, {}
+  params = parts.params
   stages = _stages(config, parts)
   with Progress(stages[-1].last, metrics=("train/success", "eval/success")) as progress:
     for stage in stages:
-      params, last = _run_stage(config, folder, parts, stage, params, progress)
-  return last
+      params, before, after = _run_stage(config, folder, parts, stage, params, progress)
+  return Result(before, after)
 
 
 def _stages(config, parts: Assembly) -> list[Stage]:
@@ -81,18 +95,19 @@ def _stages(config, parts: Assembly) -> list[Stage]:
 
 
 def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params, progress):
-  """Runs what is left of a stage; returns the policy's params and the last evaluation."""
+  """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage."""
   key = jax.random.fold_in(parts.keys["update"], stage.first)
   state = parts.place(stage.algorithm.init(key, params))
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
   restored = checkpoints.restore_latest(state)
-  step, host = (0, {"next_group": 0, "evaluation": {}}) if restored is None else (restored.step, dict(restored.host))
+  step, host = (0, {"next_group": 0}) if restored is None else (restored.step, dict(restored.host))
   state = state if restored is None else restored.state
   if step < stage.steps or stage.name == "train":
     folder.truncate_metrics(stage.first + step)
-  if stage.first + step == 0:
-    host["evaluation"] = evaluate(config, parts, state.params, folder, step=0)
-    folder.write_metrics(0, host["evaluation"])
+  if step == 0:
+    host["before"] = host["evaluation"] = evaluate(config, parts, state.params, folder, step=stage.first)
+    if stage.first == 0:
+      folder.write_metrics(0, host["evaluation"])
   progress.start(stage.first + step, host["evaluation"])
   while step < stage.steps:
     state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))
@@ -104,7 +119,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
     progress.advance(stage.first + step, {**host["evaluation"], **metrics})
     if _due(step, config.train.checkpoint_every, stage.steps):
       checkpoints.save(step, state, host)
-  return state.params["policy"], host["evaluation"]
+  return state.params["policy"], host["before"], host["evaluation"]
 
 
 def _due(step: int, every: int, last: int) -> bool:

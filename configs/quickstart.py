@@ -1,0 +1,36 @@
+"""A tiny model learns that its calculator pays: cold start on mixed demonstrations, then GRPO.
+
+A quarter of the demonstrations call the calculator, the others answer by head, which a model of this size cannot do.
+RL has to find out which of the two habits is worth keeping.
+
+  python experiments/train.py --config configs/quickstart.py --workdir runs/quickstart
+
+Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
+"""
+
+import pathlib
+
+from agentrl.training import config
+from agentrl.training.defaults import base_config
+
+
+def get_config(smoke: bool = False):
+  settings = {
+    "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
+    "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
+    "task": {"family": "arithmetic", "tool": "calculator"},
+    "rollout": {"groups": 16, "group_size": 8, "max_tokens": 64, "max_turns": 3},
+    "engine": {"slots": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
+    "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
+    "cold_start": {"steps": 300, "batch": 64, "direct_share": 0.75, "learning_rate": 3e-3},
+    "algo": {"reduction": "token_mean"},
+    "optimizer": {"learning_rate": 5e-4},
+    "train": {"steps": 60, "eval_every": 20, "checkpoint_every": 30},
+    "eval": {"tasks": 128},
+  }
+  if smoke:
+    settings["cold_start"] |= {"steps": 2, "batch": 8}
+    settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
+    settings["eval"] = {"tasks": 4}
+    settings["rollout"] |= {"groups": 2, "group_size": 2}
+  return config.resolve(base_config(), settings, where=str(pathlib.Path(__file__)))
