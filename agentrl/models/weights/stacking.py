@@ -56,11 +56,20 @@ def stack(config: ModelConfig, names: TensorNames, read: Callable[[str], np.ndar
 
 
 def unstack(config: ModelConfig, names: TensorNames, params: Params) -> Iterator[tuple[str, np.ndarray]]:
-  """The inverse of `stack`: yields (name, host tensor) one at a time, in the order of the params."""
-  for path, _ in _weights(config):
+  """The inverse of `stack`: yields (name, host tensor) one at a time, in the order of `tensor_shapes`.
+
+  Raises:
+    ValueError: a weight has not the shape or dtype that the config says.
+  """
+  for path, weight in _weights(config):
     value = params
     for key in path:
       value = value[key]
+    if value.shape != weight.shape or value.dtype != jnp.dtype(config.param_dtype):
+      raise ValueError(
+        f"params {'/'.join(path)} is {value.dtype} {value.shape}, but its config says {config.param_dtype} "
+        f"{weight.shape}; give the config that these params belong to"
+      )
     for layer in _layers(path, config):
       tensor = np.asarray(value[layer] if _is_stacked(path) else value)
       yield names[path[-1]].format(layer=layer), np.ascontiguousarray(tensor.T if _is_transposed(path) else tensor)

@@ -1,0 +1,167 @@
+"""`config.json` of Llama, Qwen2 and Qwen3 checkpoints <-> `ModelConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentrl.models.transformer import ModelConfig, RopeScaling
+
+# Per model type: the switches of `ModelConfig`, and what an absent key means in the format.
+SWITCHES = {
+  "llama": {"qkv_bias": False, "qk_norm": False},
+  "qwen2": {"qkv_bias": True, "qk_norm": False},
+  "qwen3": {"qkv_bias": False, "qk_norm": True},
+}
+_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+_ABSENT = {
+  "tie_word_embeddings": False,
+  "rope_theta": 10_000.0,
+  "rope_scaling": None,
+  "rope_parameters": None,
+  "head_dim": None,
+  "num_key_value_heads": None,
+  "layer_types": None,
+}
+_ABSENT_POSITIONS = {"llama": 2048, "qwen2": 32768, "qwen3": 40960}
+_ABSENT_HEAD_DIM = {"qwen3": 128}
+
+# Settings that change what a model computes, with the only value that the decoder does; absent is that value too.
+_ONLY = {
+  "hidden_act": "silu",
+  "attention_bias": False,
+  "mlp_bias": False,
+  "attention_dropout": 0.0,
+  "use_sliding_window": False,
+  "partial_rotary_factor": 1.0,
+  "pretraining_tp": 1,
+  "quantization_config": None,
+}
+_ROPE_KEYS = {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}
+
+
+def read_config(path: Path, settings: Mapping[str, Any], *, dtype: str, remat: str) -> ModelConfig:
+  """The `ModelConfig` of a parsed config.json.
+
+  Args:
+    path: of the file, for messages.
+    settings: its content.
+    dtype: `param_dtype` of the `ModelConfig`, which the stored tensors decide.
+    remat: see `ModelConfig`.
+
+  Raises:
+    ValueError: a key is missing, or a setting is one that the decoder lacks; says which.
+  """
+  kind = _required(path, settings, "model_type")
+  if kind not in SWITCHES:
+    raise ValueError(f"{path}: model_type {kind!r} is not supported; supported are {', '.join(SWITCHES)}")
+  settings = {**_ABSENT, "max_position_embeddings": _ABSENT_POSITIONS[kind], **settings}
+  _refuse_what_is_missing(path, kind, settings)
+  width, heads = _required(path, settings, "hidden_size"), _required(path, settings, "num_attention_heads")
+  rope_base, rope_scaling = _read_rope(path, settings)
+  return ModelConfig(
+    vocab_size=_required(path, settings, "vocab_size"),
+    width=width,
+    layers=_required(path, settings, "num_hidden_layers"),
+    heads=heads,
+    kv_heads=settings["num_key_value_heads"] or heads,
+    head_dim=settings["head_dim"] or _ABSENT_HEAD_DIM.get(kind, width // heads),
+    ffn=_required(path, settings, "intermediate_size"),
+    rope_base=rope_base,
+    rope_scaling=rope_scaling,
+    norm_eps=_required(path, settings, "rms_norm_eps"),
+    tied=settings["tie_word_embeddings"],
+    max_positions=settings["max_position_embeddings"],
+    param_dtype=dtype,
+    remat=remat,
+    **SWITCHES[kind],
+  )
+
+
+def write_config(config: ModelConfig) -> dict[str, Any]:
+  """The content of a config.json that describes `config`.
+
+  Raises:
+    ValueError: biases and norms of queries and keys together: no model type has both.
+  """
+  switches = {"qkv_bias": config.qkv_bias, "qk_norm": config.qk_norm}
+  kinds = [kind for kind, wanted in SWITCHES.items() if wanted == switches]
+  if not kinds:
+    raise ValueError(f"no model type has {switches}; config.json knows {SWITCHES}")
+  return {
+    "architectures": [_ARCHITECTURES[kinds[0]]],
+    "model_type": kinds[0],
+    "vocab_size": config.vocab_size,
+    "hidden_size": config.width,
+    "num_hidden_layers": config.layers,
+    "num_attention_heads": config.heads,
+    "num_key_value_heads": config.kv_heads,
+    "head_dim": config.head_dim,
+    "intermediate_size": config.ffn,
+    "hidden_act": "silu",
+    "rms_norm_eps": config.norm_eps,
+    "tie_word_embeddings": config.tied,
+    "max_position_embeddings": config.max_positions,
+    "rope_theta": config.rope_base,
+    "rope_scaling": _write_rope(config.rope_scaling),
+    "torch_dtype": config.param_dtype,
+    # Which token ends a turn is the chat format's business; the format's defaults would be wrong for most.
+    "bos_token_id": None,
+    "eos_token_id": None,
+  }
+
+
+def _required(path: Path, settings: Mapping[str, Any], key: str) -> Any:
+  if key not in settings:
+    raise ValueError(f"{path} has no {key!r}: it is not the complete config.json of a model")
+  return settings[key]
+
+
+def _refuse_what_is_missing(path: Path, kind: str, settings: Mapping[str, Any]) -> None:
+  only = dict(_ONLY)
+  if kind == "llama":
+    only["sliding_window"] = None
+  if kind == "qwen2":
+    del only["attention_bias"]  # the type has biases on q, k and v whatever this key says
+  for key, value in only.items():
+    if key in settings and settings[key] != value:
+      raise ValueError(f"{path}: {key}={settings[key]!r} is not implemented; only {value!r} is")
+  kinds = set(settings["layer_types"] or ()) - {"full_attention"}
+  if kinds:
+    raise ValueError(f"{path}: layer_types {sorted(kinds)} are not implemented; only 'full_attention' is")
+
+
+def _read_rope(path: Path, settings: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
+  """Base and scaling, from `rope_parameters` or from the older `rope_theta` and `rope_scaling`."""
+  rope = dict(settings["rope_parameters"] or settings["rope_scaling"] or {})
+  base = rope.pop("rope_theta", settings["rope_theta"])
+  kind = rope.pop("rope_type", rope.pop("type", "default"))
+  rope.pop("type", None)  # some files spell both
+  if kind == "default":
+    rope = {key: value for key, value in rope.items() if value is not None}
+    if rope:
+      raise ValueError(f"{path}: rotary settings {sorted(rope)} are not implemented for rope type 'default'")
+    return base, None
+  if kind != "llama3":
+    raise ValueError(f"{path}: rope type {kind!r} is not implemented; 'default' and 'llama3' are")
+  if set(rope) != _ROPE_KEYS:
+    raise ValueError(f"{path}: rope type 'llama3' needs exactly {sorted(_ROPE_KEYS)}, the file has {sorted(rope)}")
+  return base, RopeScaling(
+    factor=rope["factor"],
+    low_freq_factor=rope["low_freq_factor"],
+    high_freq_factor=rope["high_freq_factor"],
+    original_positions=rope["original_max_position_embeddings"],
+  )
+
+
+def _write_rope(scaling: RopeScaling | None) -> dict[str, Any] | None:
+  if scaling is None:
+    return None
+  return {
+    "rope_type": "llama3",
+    "factor": scaling.factor,
+    "low_freq_factor": scaling.low_freq_factor,
+    "high_freq_factor": scaling.high_freq_factor,
+    "original_max_position_embeddings": scaling.original_positions,
+  }

@@ -1,0 +1,230 @@
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from agentrl.models import transformer
+from agentrl.models.transformer import ModelConfig, RopeScaling
+from agentrl.models.weights import hf
+
+LLAMA = ModelConfig(vocab_size=11, width=10, layers=3, heads=4, kv_heads=2, head_dim=6, ffn=14, max_positions=64)
+FAMILIES = {
+  "llama": dataclasses.replace(LLAMA, tied=False, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32)),
+  "qwen2": dataclasses.replace(LLAMA, qkv_bias=True, rope_base=1e6),
+  "qwen3": dataclasses.replace(LLAMA, qk_norm=True, tied=False, norm_eps=1e-6),
+}
+
+
+def random_params(config, seed=0):
+  """Params in which no weight is constant, so that a swapped bias or norm shows."""
+  params = transformer.init_params(jax.random.key(seed), config)
+  keys = iter(jax.random.split(jax.random.key(seed + 1), len(jax.tree.leaves(params))))
+  return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(next(keys), a.shape, a.dtype), params)
+
+
+def assert_same(params, other):
+  assert jax.tree.structure(params) == jax.tree.structure(other)
+  for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True):
+    assert a.dtype == b.dtype
+    np.testing.assert_array_equal(a, b)
+
+
+def edit_config(folder, **changes):
+  path = folder / "config.json"
+  path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_tensors(folder, edit):
+  path = folder / "model.safetensors"
+  tensors = safetensors.numpy.load_file(path)
+  edit(tensors)
+  safetensors.numpy.save_file(tensors, path)
+
+
+@pytest.fixture
+def saved(tmp_path):
+  params = random_params(LLAMA)
+  hf.save(tmp_path / "model", LLAMA, params)
+  return tmp_path / "model", params
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_save_then_load_is_exact(tmp_path, family, dtype):
+  config = dataclasses.replace(FAMILIES[family], param_dtype=dtype)
+  params = random_params(config)
+  hf.save(tmp_path, config, params)
+  loaded_config, loaded = hf.load(tmp_path)
+  assert loaded_config == config
+  assert_same(loaded, params)
+
+
+def test_shards_hold_the_same_and_keep_to_their_size(tmp_path):
+  config, params = FAMILIES["qwen3"], random_params(FAMILIES["qwen3"])
+  hf.save(tmp_path / "sharded", config, params, max_shard_bytes=2000)
+  shards = sorted((tmp_path / "sharded").glob("*.safetensors"))
+  assert len(shards) > 3
+  header = 2000  # bytes that the names and offsets of a shard may take
+  assert all(path.stat().st_size <= 2000 + header for path in shards)
+  index = json.loads((tmp_path / "sharded" / hf.INDEX_FILE).read_text())
+  assert index["metadata"]["total_size"] == 4 * transformer.parameter_count(config)
+  assert set(index["weight_map"].values()) == {path.name for path in shards}
+  loaded_config, loaded = hf.load(tmp_path / "sharded")
+  assert loaded_config == config
+  assert_same(loaded, params)
+
+
+def test_linear_maps_are_stored_out_by_in(saved):
+  folder, params = saved
+  tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+  np.testing.assert_array_equal(tensors["model.layers.2.mlp.down_proj.weight"], params["layers"]["down"][2].T)
+  np.testing.assert_array_equal(tensors["model.embed_tokens.weight"], params["embed"])
+
+
+def test_dtype_is_chosen_on_load(saved):
+  folder, params = saved
+  config, loaded = hf.load(folder, dtype="bfloat16", remat="full")
+  assert (config.param_dtype, config.remat) == ("bfloat16", "full")
+  assert_same(loaded, jax.tree.map(lambda a: a.astype(jnp.bfloat16), params))
+
+
+def test_one_fp32_tensor_makes_the_model_fp32(tmp_path):
+  config = dataclasses.replace(LLAMA, param_dtype="bfloat16")
+  hf.save(tmp_path, config, random_params(config))
+  edit_tensors(tmp_path, lambda t: t.update({"model.norm.weight": np.full(10, 1 / 3, np.float32)}))
+  loaded_config, loaded = hf.load(tmp_path)
+  assert loaded_config.param_dtype == "float32"
+  np.testing.assert_array_equal(loaded["final_norm"], np.float32(1 / 3))
+
+
+def test_half_precision_is_read_as_fp32(saved):
+  folder, params = saved
+  half = {k: v.astype(np.float16) for k, v in safetensors.numpy.load_file(folder / "model.safetensors").items()}
+  safetensors.numpy.save_file(half, folder / "model.safetensors")
+  config, loaded = hf.load(folder)
+  assert config.param_dtype == "float32"
+  assert_same(loaded, jax.tree.map(lambda a: a.astype(jnp.float16).astype(jnp.float32), params))
+
+
+def test_computed_buffers_and_a_spelled_out_tie_are_accepted(saved):
+  folder, params = saved
+
+  def add(tensors):
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = np.ones(3, np.float32)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+
+  edit_tensors(folder, add)
+  assert_same(hf.load(folder)[1], params)
+
+
+def test_a_tie_that_does_not_hold_is_refused(saved):
+  folder, _ = saved
+  edit_tensors(folder, lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"] + 1}))
+  with pytest.raises(ValueError, match="ties the embeddings, but lm_head"):
+    hf.load(folder)
+
+
+# ---- what is missing or broken -----------------------------------------------------------------------------------
+
+
+def test_missing_files_are_named(tmp_path, saved):
+  folder, _ = saved
+  with pytest.raises(FileNotFoundError, match=r"config\.json"):
+    hf.load(tmp_path / "nowhere")
+  (folder / "model.safetensors").unlink()
+  with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors nor"):
+    hf.load(folder)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), max_shard_bytes=2000)
+  shard = sorted(tmp_path.glob("*.safetensors"))[1]
+  shard.unlink()
+  with pytest.raises(FileNotFoundError, match=shard.name):
+    hf.load(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 40, -1])
+def test_a_truncated_file_is_named(saved, keep):
+  path = saved[0] / "model.safetensors"
+  path.write_bytes(path.read_bytes()[:keep])
+  with pytest.raises(ValueError, match=r"model\.safetensors \(\d+ bytes\) is truncated"):
+    hf.load(saved[0])
+
+
+def test_broken_json_is_named(saved):
+  (saved[0] / "config.json").write_text('{"model_type": ')
+  with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+    hf.load(saved[0])
+
+
+def test_missing_and_superfluous_tensors_are_named(saved):
+  def swap(tensors):
+    tensors["model.layers.0.mlp.router.weight"] = tensors.pop("model.layers.0.mlp.up_proj.weight")
+
+  edit_tensors(saved[0], swap)
+  with pytest.raises(ValueError, match=r"1 missing .*mlp.up_proj.*1 that the decoder has no use for .*router"):
+    hf.load(saved[0])
+
+
+def test_an_index_that_points_to_the_wrong_shard_is_refused(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), max_shard_bytes=2000)
+  path = tmp_path / hf.INDEX_FILE
+  index = json.loads(path.read_text())
+  index["weight_map"]["model.norm.weight"] = index["weight_map"]["model.layers.0.mlp.up_proj.weight"]
+  path.write_text(json.dumps(index))
+  with pytest.raises(ValueError, match=r"says that model\.norm\.weight is in"):
+    hf.load(tmp_path)
+
+
+def test_a_shape_that_the_config_contradicts_is_named(saved):
+  edit_tensors(saved[0], lambda t: t.update({"model.norm.weight": np.ones(9, np.float32)}))
+  with pytest.raises(ValueError, match=r"tensor model\.norm\.weight has shape \(9,\).*\(10,\)"):
+    hf.load(saved[0])
+
+
+def test_integer_weights_are_refused(saved):
+  edit_tensors(saved[0], lambda t: t.update({"model.norm.weight": np.ones(10, np.int8)}))
+  with pytest.raises(ValueError, match=r"model\.norm\.weight is stored as I8"):
+    hf.load(saved[0])
+
+
+# ---- saving -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_never_overwritten(saved):
+  folder, params = saved
+  with pytest.raises(FileExistsError, match="already holds"):
+    hf.save(folder, LLAMA, params)
+  (folder / "config.json").unlink()
+  with pytest.raises(FileExistsError, match=r"model\.safetensors"):
+    hf.save(folder, LLAMA, params)
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+  (tmp_path / "tokenizer.json").write_text("{}")
+  hf.save(tmp_path, LLAMA, random_params(LLAMA))
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def test_a_save_that_fails_leaves_no_model_behind(tmp_path, monkeypatch):
+  def full(tensors, path, metadata):
+    path.write_bytes(b"half")
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(safetensors.numpy, "save_file", full)
+  with pytest.raises(OSError, match="No space left"):
+    hf.save(tmp_path, LLAMA, random_params(LLAMA))
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_params_of_another_config_are_refused(tmp_path):
+  wider = dataclasses.replace(LLAMA, ffn=15)
+  with pytest.raises(ValueError, match=r"params layers/(down|gate) is float32 .*but its config says"):
+    hf.save(tmp_path, wider, random_params(LLAMA))
+  with pytest.raises(ValueError, match="bfloat16"):
+    hf.save(tmp_path, dataclasses.replace(LLAMA, param_dtype="bfloat16"), random_params(LLAMA))
