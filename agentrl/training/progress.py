@@ -59,7 +59,7 @@ class Progress:
 
   def note(self, text: str) -> None:
     """Prints a line above the bar."""
-    self._bar.console.print(text, markup=False, highlight=False)
+    self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
   def _show(self, values: Mapping[str, float]) -> None:
     self._shown |= {name: values[name] for name in self._names if name in values}

@@ -1,0 +1,184 @@
+"""Learning curves as small multiples, in the manner of a paper's figure."""
+
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from agentrl.report import source
+from agentrl.report.style import COLOURS, GREY
+
+COLUMNS = 3
+SMOOTH_FROM = 40  # points; shorter curves are drawn as they are
+MARKED_UP_TO = 25  # points; shorter curves show each of them
+
+
+class Series(NamedTuple):
+  """One curve: `metric`, its `label`, and the metric of its half-width, if there is one."""
+
+  metric: str
+  label: str
+  interval: str = ""
+
+
+class Panel(NamedTuple):
+  """One axes. `kind` is "linear", "share" (0 to 1, shown in percent), "log" or "count" (from 0 up)."""
+
+  title: str
+  unit: str
+  kind: str
+  curves: Sequence[Series]
+
+
+PANELS = (
+  Panel(
+    "Success",
+    "trajectories solved",
+    "share",
+    [Series("train/success", "train"), Series("eval/success", "held out", "eval/success_interval")],
+  ),
+  Panel("Reward", "mean per trajectory", "linear", [Series("train/reward", "total")]),
+  Panel(
+    "Tool calls",
+    "calls per trajectory",
+    "count",
+    [Series("rollout/tool_calls", "train"), Series("eval/tool_calls", "held out")],
+  ),
+  Panel("Entropy", "nats per token", "count", [Series("policy/entropy", "policy")]),
+  Panel("Loss", "per batch", "linear", [Series("policy/loss", "policy"), Series("value/loss", "value")]),
+  Panel("Gradient norm", "before clipping", "count", [Series("optimizer/grad_norm", "")]),
+  Panel("KL to the reference", "nats per token", "linear", [Series("policy/kl_ref", "")]),
+  Panel(
+    "Sampler against trainer",
+    "|difference of log-prob|, nats",
+    "log",
+    [Series("sampler/logp_diff_max", "max"), Series("sampler/logp_diff_mean", "mean")],
+  ),
+  Panel(
+    "Clipped tokens",
+    "share of action tokens",
+    "share",
+    [Series("policy/clip_low", "low side"), Series("policy/clip_high", "high side")],
+  ),
+  Panel("Explained variance", "of the returns", "linear", [Series("value/explained_variance", "critic")]),
+  Panel(
+    "Length", "tokens per trajectory", "count", [Series("rollout/length", "train"), Series("eval/length", "held out")]
+  ),
+  Panel(
+    "Wasted turns",
+    "share of turns",
+    "share",
+    [Series("rollout/void_turns", "void"), Series("rollout/malformed_turns", "malformed")],
+  ),
+  Panel(
+    "Failures",
+    "per step",
+    "count",
+    [Series("rollout/tool_failures", "tool"), Series("rollout/environment_failures", "environment")],
+  ),
+  Panel(
+    "Throughput",
+    "tokens per second",
+    "count",
+    [Series("rollout/tokens_per_second", "sampling"), Series("update/tokens_per_second", "update")],
+  ),
+)
+
+
+def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 0) -> None:
+  """Draws every panel that has data into a PNG.
+
+  Args:
+    lines: of metrics.jsonl.
+    path: the PNG.
+    cold_start: step at which the cold start ended; the steps before are shaded.
+  """
+  panels = [panel for panel in (_with_data(p, lines) for p in PANELS) if panel.curves]
+  if not panels:
+    raise ValueError("none of the metrics that the figure shows has a finite value")
+  rows = math.ceil(len(panels) / COLUMNS)
+  figure = Figure(figsize=(3.3 * COLUMNS, 2.2 * rows + 0.35))
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+  last = max(line["step"] for line in lines)
+  for ax, panel in zip(axes, panels, strict=False):
+    _draw_panel(ax, panel, lines, cold_start, last)
+  for ax in axes[max(len(panels) - COLUMNS, 0) : len(panels)]:
+    ax.set_xlabel("update", fontsize=8, color=GREY)
+  for ax in axes[len(panels) :]:
+    ax.set_visible(False)
+  figure.tight_layout(h_pad=1.6, w_pad=1.4)
+  figure.savefig(path, dpi=170, facecolor="white")
+
+
+def _with_data(panel: Panel, lines: Sequence[source.Line]) -> Panel:
+  """The panel with the curves that have points; the reward's parts join it."""
+  curves = list(panel.curves)
+  if panel.title == "Reward":
+    parts = sorted({name for line in lines for name in line if name.startswith("reward/")})
+    curves += [Series(name, name.removeprefix("reward/")) for name in parts]
+  return panel._replace(curves=[curve for curve in curves if source.series(lines, curve.metric)[0]])
+
+
+def _draw_panel(ax: Axes, panel: Panel, lines: Sequence[source.Line], cold_start: int, last: int) -> None:
+  for curve, colour in zip(panel.curves, COLOURS * len(panel.curves), strict=False):
+    _draw_curve(ax, curve, lines, colour)
+  if cold_start:
+    ax.axvspan(0, cold_start, color="#f0f0ee", zorder=0, linewidth=0)
+  ax.set_title(panel.title, loc="left", fontsize=9.5, fontweight="bold", pad=14)
+  ax.text(0, 1.03, panel.unit, transform=ax.transAxes, fontsize=7.5, color=GREY)
+  ax.set_xlim(0, max(last, 1) * 1.01)
+  _set_scale(ax, panel.kind)
+  ax.spines[["top", "right"]].set_visible(False)
+  ax.spines[["left", "bottom"]].set_color("#b5b5b0")
+  ax.tick_params(labelsize=7.5, colors=GREY, length=2.5)
+  ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+  ax.grid(axis="y", color="#e8e8e4", linewidth=0.6)
+  ax.set_axisbelow(True)
+  if len(panel.curves) > 1:
+    ax.legend(fontsize=7, frameon=False, loc="best", handlelength=1.2, borderaxespad=0.2, labelspacing=0.25)
+
+
+def _draw_curve(ax: Axes, curve: Series, lines: Sequence[source.Line], colour: str) -> None:
+  steps, values = map(np.asarray, source.series(lines, curve.metric))
+  smooth = len(steps) >= SMOOTH_FROM
+  if smooth:
+    ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
+  shown = running_mean(values, max(len(values) // 20, 1)) if smooth else values
+  marker = "o" if len(steps) <= MARKED_UP_TO else ""
+  ax.plot(steps, shown, color=colour, linewidth=1.4, label=curve.label, marker=marker, markersize=2.6)
+  if curve.interval:
+    at, half = map(np.asarray, source.series(lines, curve.interval))
+    around = np.interp(at, steps, values)
+    ax.fill_between(at, around - half, around + half, color=colour, alpha=0.15, linewidth=0)
+
+
+def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
+  """Mean over the window of `radius` points to each side, cut off at the ends: `[N]` to `[N]`."""
+  total = np.concatenate([[0.0], np.cumsum(values)])
+  index = np.arange(len(values))
+  low, high = np.maximum(index - radius, 0), np.minimum(index + radius + 1, len(values))
+  return (total[high] - total[low]) / (high - low)
+
+
+def _set_scale(ax: Axes, kind: str) -> None:
+  if kind == "log":
+    positive = [y for line in ax.lines for y in line.get_ydata() if y > 0]
+    if positive:
+      ax.set_yscale("log")
+      ax.set_ylim(min(positive) / 2, max(positive) * 2)
+    return
+  if kind == "share":
+    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
+    top = max(y for line in ax.lines for y in line.get_ydata())
+    ax.set_ylim(-0.02 * max(top, 0.05), 1.03 if top > 0.5 else max(top, 0.05) * 1.15)
+    return
+  if kind == "count":
+    ax.set_ylim(bottom=min(0.0, *ax.get_ylim()) if ax.get_ylim()[0] < 0 else 0.0)
+  ax.yaxis.set_major_locator(ticker.MaxNLocator(5))

@@ -1,0 +1,159 @@
+"""report.html: one file, no network, no script."""
+
+import base64
+import html
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentrl.report import curves, source, viewer
+from agentrl.report.style import CSS
+
+COUNTED = {
+  "rollout/environment_failures": "environment failed (row left out of the update)",
+  "rollout/tool_timeout": "tool: time-out",
+  "rollout/tool_exception": "tool: exception",
+  "rollout/tool_arguments": "policy: wrong tool or argument",
+  "rollout/tool_malformed": "policy: malformed call",
+}
+
+
+def write_report(folder: str | pathlib.Path) -> pathlib.Path:
+  """Draws figures/curves.png and writes report.html in a run's folder.
+
+  Args:
+    folder: of a run that has finished at least one step.
+
+  Returns:
+    Path of report.html.
+  """
+  run = source.load(pathlib.Path(folder))
+  figure = run.path / "figures" / "curves.png"
+  figure.parent.mkdir(exist_ok=True)
+  curves.draw(run.lines, figure, cold_start=run.cold_start)
+  report = run.path / "report.html"
+  report.write_text(page(run, figure.read_bytes()), encoding="utf-8")
+  return report
+
+
+def page(run: source.Run, figure_png: bytes) -> str:
+  """The whole document."""
+  name = html.escape(run.path.name)
+  image = f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(figure_png).decode()}">'
+  body = [
+    f"<h1>{name}</h1>",
+    _facts(run),
+    _cards(run),
+    _section("Learning curves", _curves_note(run), image),
+    _section("Trajectories, before and after", viewer.legend(), viewer.comparison(run.before, run.after))
+    if run.before
+    else "",
+    _section("Failures", "", _failures(run.lines)),
+    _section("Config", "", _config(run.config)),
+  ]
+  return (
+    f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f"<style>{CSS}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+  )
+
+
+def _section(title: str, note: str, body: str) -> str:
+  return f"<h2>{title}</h2>\n{note}\n{body}"
+
+
+def _facts(run: source.Run) -> str:
+  start = run.starts[-1]
+  machine = start["machine"]
+  commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
+  facts = [
+    f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
+    commit,
+    f"JAX {start['versions']['jax']}",
+    f"{', '.join(machine['devices'])}",
+    f"{machine['cores']} cores, {machine['processor']}",
+  ]
+  return f'<p class="facts">{html.escape(" · ".join(facts))}</p>'
+
+
+# ---- headline numbers -------------------------------------------------------------------------------------------
+
+
+def _cards(run: source.Run) -> str:
+  last = run.lines[-1]
+  cards = [
+    _before_after(run, "eval/success", "Held-out success", _percent, "first"),
+    _before_after(run, "eval/tool_calls", "Tool calls per task", lambda x: f"{x:.2f}", ""),
+    _before_after(run, "train/reward", "Reward in training", lambda x: f"{x:.2f}", ""),
+    _card("Updates", str(last["step"]), f"{_cold_start_text(run)}", ""),
+    _card("Wall time", _time(last["wall_s"]), "", ""),
+    _card("Failed environments", f"{sum(source.series(run.lines, 'rollout/environment_failures')[1]):.0f}", "", ""),
+  ]
+  return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _before_after(run: source.Run, metric: str, name: str, show: Any, kind: str) -> str:
+  """First value since the cold start, and last one."""
+  steps, values = source.series([line for line in run.lines if line["step"] >= run.cold_start], metric)
+  if not values:
+    return ""
+  if len(values) == 1:
+    return _card(name, show(values[0]), f"at step {steps[0]}", kind)
+  return _card(name, f"{show(values[0])} → {show(values[-1])}", f"step {steps[0]} → {steps[-1]}", kind)
+
+
+def _card(name: str, value: str, more: str, kind: str) -> str:
+  lines = f'<span class="name">{name}</span><b>{value}</b><span class="more">{more}</span>'
+  return f'<div class="card {kind}">{lines}</div>'
+
+
+def _cold_start_text(run: source.Run) -> str:
+  return f"the first {run.cold_start} supervised" if run.cold_start else ""
+
+
+def _curves_note(run: source.Run) -> str:
+  flagged = sum("nonfinite" in line for line in run.lines)
+  notes = ["Bands: 95 % interval over tasks."]
+  if run.cold_start:
+    notes.append("Shaded: the supervised cold start.")
+  if flagged:
+    notes.append(f"<b class='bad'>{flagged} steps had a metric that is NaN or infinite.</b>")
+  return f'<p class="note">{" ".join(notes)}</p>'
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------
+
+
+def _failures(lines: Sequence[source.Line]) -> str:
+  rows = []
+  for metric, name in COUNTED.items():
+    _, values = source.series(lines, metric)
+    if values:
+      rows.append(f'<tr><td>{name}</td><td class="n">{sum(values):.0f}</td><td class="n">{values[-1]:.0f}</td></tr>')
+  if not rows:
+    return '<p class="note">This run counted none.</p>'
+  return f"<table><tr><th>what</th><th>whole run</th><th>last step</th></tr>{''.join(rows)}</table>"
+
+
+def _config(config: Mapping[str, Any]) -> str:
+  rows = "".join(
+    f"<tr><td>{html.escape(key)}</td><td>{html.escape(str(value))}</td></tr>" for key, value in _leaves(config)
+  )
+  return f"<details><summary>all keys</summary><table>{rows}</table></details>"
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+  found = []
+  for key, value in config.items():
+    found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+  return found
+
+
+def _percent(share: float) -> str:
+  return f"{share * 100:.0f} %"
+
+
+def _time(seconds: float) -> str:
+  minutes, second = divmod(round(seconds), 60)
+  hours, minute = divmod(minutes, 60)
+  return f"{hours} h {minute:02d} min" if hours else f"{minute} min {second:02d} s"

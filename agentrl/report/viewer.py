@@ -1,0 +1,121 @@
+"""Trajectories as HTML: turns as blocks, tool calls readable, every token with its mask and log-probability."""
+
+import html
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from agentrl.report.source import Evaluation, Row
+
+TASKS_SHOWN = 12
+SURPRISE_OF_FULL_COLOUR = 5.0  # nats
+
+
+def comparison(before: Evaluation, after: Evaluation | None, limit: int = TASKS_SHOWN) -> str:
+  """The first held-out tasks with one sample each, before and after training, side by side."""
+  evaluations = [before] if after is None else [before, after]
+  firsts = [_first_by_task(evaluation.rows) for evaluation in evaluations]
+  ids = [task_id for task_id in firsts[0] if all(task_id in first for first in firsts)][:limit]
+  names = [f"<span>step {evaluation.step}</span>" for evaluation in evaluations]
+  head = f'<div class="head"><span>task</span>{"".join(names)}</div>'
+  return head + "".join(_task([first[i] for first in firsts], [e.step for e in evaluations]) for i in ids)
+
+
+def legend() -> str:
+  """What the colours of tokens mean."""
+  return (
+    '<p class="note key">One sample each of the first held-out tasks, in order. '
+    '<span class="tokens"><span class="s" style="--w:.05">sampled by the policy</span></span>, darker the less likely '
+    'it was; <span class="tokens"><span class="f">given to it</span></span>: prompt and observations, never trained '
+    "on. Point at a token for its id, log-probability and entropy.</p>"
+  )
+
+
+def trajectory(row: Row) -> str:
+  """One trajectory: its prompt (folded), its turns, its reward."""
+  prompt = [i for i, turn in enumerate(row["turn"]) if turn < 0]
+  who = f'<summary class="who">prompt, {len(prompt)} tokens</summary>'
+  blocks = [f'<details class="block">{who}{_tokens(row, prompt)}</details>']
+  for number, turn in enumerate(row["turns"]):
+    blocks += _turn(row, number, turn)
+  return "".join(blocks) + _ending(row)
+
+
+def _first_by_task(rows: Sequence[Row]) -> dict[str, Row]:
+  first = {}
+  for row in rows:
+    first.setdefault(row["task_id"], row)
+  return first
+
+
+def _task(rows: Sequence[Row], steps: Sequence[int]) -> str:
+  verdicts = "".join(f'<span class="verdict">{_verdict(row)}</span>' for row in rows)
+  sides = "".join(
+    f'<div class="side"><div class="label">with the weights of step {step}</div>{trajectory(row)}</div>'
+    for row, step in zip(rows, steps, strict=True)
+  )
+  reference = rows[0]["reference"]
+  answer = "" if reference is None else f'<p class="note">reference answer: {html.escape(reference)}</p>'
+  summary = f'<summary><span class="q">{html.escape(rows[0]["question"])}</span>{verdicts}</summary>'
+  return f'<details class="task">{summary}{answer}<div class="pair">{sides}</div></details>'
+
+
+def _verdict(row: Row) -> str:
+  calls = sum(len(turn["results"]) for turn in row["turns"])
+  tail = f"{calls} call{'' if calls == 1 else 's'}"
+  if row["reward"] is None:
+    return f'<span class="bad">no reward</span>, {tail}'
+  return f'<span class="{"good" if row["reward"] > 0.5 else "bad"}">reward {row["reward"]:.2g}</span>, {tail}'
+
+
+def _turn(row: Row, number: int, turn: dict[str, Any]) -> list[str]:
+  """Runs of sampled and of given tokens, with the tool's results between them."""
+  index = [i for i, at in enumerate(row["turn"]) if at == number]
+  blocks = []
+  for sampled, run in groupby(index, key=lambda i: row["action_mask"][i]):
+    tokens = _tokens(row, list(run))
+    if sampled:
+      blocks.append(_block("policy", f"turn {number + 1}, policy: {turn['kind'].replace('_', ' ')}", tokens))
+      blocks += [_block("tool", _result_title(result), _result(result)) for result in turn["results"]]
+    else:
+      blocks.append(_block("observation", f"observation, after {turn['latency'] * 1000:.0f} ms", tokens))
+  return blocks
+
+
+def _block(kind: str, title: str, body: str) -> str:
+  return f'<div class="block {kind}"><div class="who">{html.escape(title)}</div>{body}</div>'
+
+
+def _result_title(result: dict[str, Any]) -> str:
+  outcome = "ok" if result["ok"] else f"failed: {result['failure']}"
+  return f"tool, {result['seconds'] * 1000:.0f} ms, {outcome}"
+
+
+def _result(result: dict[str, Any]) -> str:
+  values = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in result["arguments"].items()]
+  call = f"{result['name']}({', '.join(values)})"
+  return f'<div class="call">{html.escape(call)}<br>→ {html.escape(result["text"])}</div>'
+
+
+def _tokens(row: Row, index: Sequence[int]) -> str:
+  return f'<div class="tokens">{"".join(_token(row, i) for i in index)}</div>'
+
+
+def _token(row: Row, i: int) -> str:
+  text = html.escape(row["text"][i])
+  if not row["action_mask"][i]:
+    return f'<span class="f" data-t="token {row["tokens"][i]}, given">{text}</span>'
+  logp = row["sampler_logp"][i]
+  weight = min(-logp / SURPRISE_OF_FULL_COLOUR, 1.0) * 0.5 + 0.04
+  told = f"token {row['tokens'][i]}, logp {logp:.3f}, entropy {row['entropy'][i]:.3f}"
+  told += f", weights of update {row['policy_version'][i]}"
+  return f'<span class="s" style="--w:{weight:.2f}" data-t="{told}">{text}</span>'
+
+
+def _ending(row: Row) -> str:
+  stop = row["stop"].replace("_", " ")
+  if row["reward"] is None:
+    return f'<div class="parts">stopped: {html.escape(stop)}; no reward</div>'
+  parts = ", ".join(f"{html.escape(name)} {value:.3g}" for name, value in row["reward_parts"].items())
+  return f'<div class="parts">stopped: {html.escape(stop)}; reward {row["reward"]:.3g} ({parts})</div>'
