@@ -90,6 +90,8 @@ PANELS = (
   ),
 )
 
+COLD_START_PANEL = Panel("Cold start: loss", "supervised, per token", "count", [Series("policy/loss", "")])
+
 
 def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 0) -> None:
   """Draws every panel that has data into a PNG.
@@ -97,18 +99,21 @@ def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 
   Args:
     lines: of metrics.jsonl.
     path: the PNG.
-    cold_start: step at which the cold start ended; the steps before are shaded.
+    cold_start: step at which the supervised cold start ended. It gets a panel of its own; the others begin there.
   """
-  panels = [panel for panel in (_with_data(p, lines) for p in PANELS) if panel.curves]
+  stages = [(COLD_START_PANEL, [line for line in lines if line["step"] <= cold_start], 0)] if cold_start else []
+  later = [_after_cold_start(line, cold_start) for line in lines]
+  stages = [(panel, later, cold_start) for panel in PANELS] + stages
+  panels = [(_with_data(panel, of_stage), of_stage, first) for panel, of_stage, first in stages]
+  panels = [entry for entry in panels if entry[0].curves]
   if not panels:
     raise ValueError("none of the metrics that the figure shows has a finite value")
   rows = math.ceil(len(panels) / COLUMNS)
   figure = Figure(figsize=(3.3 * COLUMNS, 2.2 * rows + 0.35))
   FigureCanvasAgg(figure)
   axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-  last = max(line["step"] for line in lines)
-  for ax, panel in zip(axes, panels, strict=False):
-    _draw_panel(ax, panel, lines, cold_start, last)
+  for ax, (panel, of_stage, first) in zip(axes, panels, strict=False):
+    _draw_panel(ax, panel, of_stage, first)
   for ax in axes[max(len(panels) - COLUMNS, 0) : len(panels)]:
     ax.set_xlabel("update", fontsize=8, color=GREY)
   for ax in axes[len(panels) :]:
@@ -126,14 +131,22 @@ def _with_data(panel: Panel, lines: Sequence[source.Line]) -> Panel:
   return panel._replace(curves=[curve for curve in curves if source.series(lines, curve.metric)[0]])
 
 
-def _draw_panel(ax: Axes, panel: Panel, lines: Sequence[source.Line], cold_start: int, last: int) -> None:
+def _after_cold_start(line: source.Line, cold_start: int) -> source.Line:
+  """What a line says about reinforcement learning: nothing before it, and at its start the evaluation alone."""
+  if line["step"] < cold_start:
+    return {"step": line["step"]}
+  if line["step"] == cold_start > 0:
+    return {name: value for name, value in line.items() if name == "step" or name.startswith("eval/")}
+  return line
+
+
+def _draw_panel(ax: Axes, panel: Panel, lines: Sequence[source.Line], first: int) -> None:
   for curve, colour in zip(panel.curves, COLOURS * len(panel.curves), strict=False):
     _draw_curve(ax, curve, lines, colour)
-  if cold_start:
-    ax.axvspan(0, cold_start, color="#f0f0ee", zorder=0, linewidth=0)
   ax.set_title(panel.title, loc="left", fontsize=9.5, fontweight="bold", pad=14)
   ax.text(0, 1.03, panel.unit, transform=ax.transAxes, fontsize=7.5, color=GREY)
-  ax.set_xlim(0, max(last, 1) * 1.01)
+  last = max(line["step"] for line in lines)
+  ax.set_xlim(first, max(last, first + 1) + 0.01 * (last - first))
   _set_scale(ax, panel.kind)
   ax.spines[["top", "right"]].set_visible(False)
   ax.spines[["left", "bottom"]].set_color("#b5b5b0")
@@ -150,8 +163,8 @@ def _draw_curve(ax: Axes, curve: Series, lines: Sequence[source.Line], colour: s
   smooth = len(steps) >= SMOOTH_FROM
   if smooth:
     ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
-  shown = running_mean(values, max(len(values) // 20, 1)) if smooth else values
-  marker = "o" if len(steps) <= MARKED_UP_TO else ""
+  shown = running_mean(values, len(values) // 20) if smooth else values
+  marker = "o" if len(steps) <= MARKED_UP_TO else None
   ax.plot(steps, shown, color=colour, linewidth=1.4, label=curve.label, marker=marker, markersize=2.6)
   if curve.interval:
     at, half = map(np.asarray, source.series(lines, curve.interval))
@@ -172,13 +185,15 @@ def _set_scale(ax: Axes, kind: str) -> None:
     positive = [y for line in ax.lines for y in line.get_ydata() if y > 0]
     if positive:
       ax.set_yscale("log")
-      ax.set_ylim(min(positive) / 2, max(positive) * 2)
+      ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+      low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+      ax.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
     return
   if kind == "share":
-    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=None))
     top = max(y for line in ax.lines for y in line.get_ydata())
-    ax.set_ylim(-0.02 * max(top, 0.05), 1.03 if top > 0.5 else max(top, 0.05) * 1.15)
+    ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0 if top > 0.05 else 1))
+    ax.set_ylim(-0.02 * max(top, 0.01), 1.03 if top > 0.5 else max(top, 0.01) * 1.15)
     return
   if kind == "count":
-    ax.set_ylim(bottom=min(0.0, *ax.get_ylim()) if ax.get_ylim()[0] < 0 else 0.0)
+    ax.set_ylim(bottom=min(0.0, *(min(line.get_ydata()) for line in ax.lines)))
   ax.yaxis.set_major_locator(ticker.MaxNLocator(5))

@@ -70,7 +70,7 @@ def _facts(run: source.Run) -> str:
     f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
     commit,
     f"JAX {start['versions']['jax']}",
-    f"{', '.join(machine['devices'])}",
+    machine["devices"],
     f"{machine['cores']} cores, {machine['processor']}",
   ]
   return f'<p class="facts">{html.escape(" · ".join(facts))}</p>'
@@ -115,9 +115,9 @@ def _curves_note(run: source.Run) -> str:
   flagged = sum("nonfinite" in line for line in run.lines)
   notes = ["Bands: 95 % interval over tasks."]
   if run.cold_start:
-    notes.append("Shaded: the supervised cold start.")
+    notes.append(f"The first {run.cold_start} updates are a supervised cold start; the curves begin after it.")
   if flagged:
-    notes.append(f"<b class='bad'>{flagged} steps had a metric that is NaN or infinite.</b>")
+    notes.append(f"<b class='bad'>Steps with a metric that is NaN or infinite: {flagged}.</b>")
   return f'<p class="note">{" ".join(notes)}</p>'
 
 

@@ -66,7 +66,8 @@ def _verdict(row: Row) -> str:
   tail = f"{calls} call{'' if calls == 1 else 's'}"
   if row["reward"] is None:
     return f'<span class="bad">no reward</span>, {tail}'
-  return f'<span class="{"good" if row["reward"] > 0.5 else "bad"}">reward {row["reward"]:.2g}</span>, {tail}'
+  solved = "correct" in row["reward_parts"] and row["reward_parts"]["correct"] >= 1
+  return f'<span class="{"good" if solved else "bad"}">reward {row["reward"]:.2g}</span>, {tail}'
 
 
 def _turn(row: Row, number: int, turn: dict[str, Any]) -> list[str]:

@@ -315,7 +315,7 @@ def _machine() -> dict[str, Any]:
     "processor": _processor(),
     "cores": len(os.sched_getaffinity(0)),
     "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-    "devices": [f"{len(devices)} x {devices[0].device_kind}", devices[0].platform],
+    "devices": f"{len(devices)} x {devices[0].device_kind}",
   }
 
 

@@ -1,0 +1,53 @@
+import re
+
+import pytest
+
+from agentrl.report import write_report
+from agentrl.report.__main__ import main
+
+
+def test_the_report_is_one_file_with_the_numbers_that_matter(run_path):
+  path = write_report(run_path)
+  assert path == run_path / "report.html"
+  page = path.read_text()
+  assert "40 % → 100 %" in page  # eval/success at steps 2 and 5
+  assert "step 2 → 5" in page
+  assert "data:image/png;base64," in page
+  assert (run_path / "figures" / "curves.png").stat().st_size > 10_000
+  assert "cold_start.steps" in page
+
+
+def test_the_report_needs_no_network_and_runs_no_script(run_path):
+  page = write_report(run_path).read_text()
+  assert not re.search(r"https?://|<script|<link|@import|url\(", page)
+  assert "&lt;i&gt;x&lt;/i&gt;" in page
+
+
+def test_failures_and_bad_numbers_are_counted(run_path):
+  page = write_report(run_path).read_text()
+  failed = '<tr><td>environment failed (row left out of the update)</td><td class="n">3</td><td class="n">1</td></tr>'
+  assert failed in page
+  assert "NaN or infinite: 1." in page
+
+
+def test_a_run_without_evaluation_still_has_a_report(run_path):
+  for file in (run_path / "trajectories").iterdir():
+    file.unlink()
+  page = write_report(run_path).read_text()
+  assert "Trajectories" not in page
+  assert "Learning curves" in page
+
+
+def test_tags_are_balanced(run_path):
+  page = re.sub(r"<style>.*?</style>", "", write_report(run_path).read_text(), flags=re.DOTALL)
+  for tag in ("div", "span", "details", "summary", "table", "tr", "td", "p", "b", "h2"):
+    assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
+
+
+def test_the_command_line(run_path, capsys, tmp_path):
+  assert main([str(run_path)]) == 0
+  assert capsys.readouterr().out.strip() == str(run_path / "report.html")
+  assert main([str(tmp_path / "absent")]) == 1
+  assert "has no config.json" in capsys.readouterr().err
+  with pytest.raises(SystemExit):
+    main([])
