@@ -1,0 +1,1 @@
+"""Pure array math: no configuration, no host code, no model."""

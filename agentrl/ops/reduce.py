@@ -1,0 +1,104 @@
+"""From one value per token to the objective: the only place that divides.
+
+Every function gives this micro-batch's share of the global value: denominators count the whole batch, so that shares
+add up over micro-batches and devices, and neither can change the objective. Where a denominator counts nothing the
+numerator is empty too, and the share is 0.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.ops.segments import segment_values
+
+
+def token_mean(values: jax.Array, mask: jax.Array, total_tokens: jax.Array | float) -> jax.Array:
+  """`sum_t m v / total_tokens`: every token weighs the same (DAPO, CISPO, Lite PPO).
+
+  Args:
+    values: `[B, A]`, of this micro-batch; masked entries are not read.
+    mask: bool `[B, A]`.
+    total_tokens: `[]`, action tokens of the whole batch.
+
+  Returns:
+    `[]`, f32.
+  """
+  return _masked_sum(values, mask) / _at_least_one(total_tokens)
+
+
+def sequence_mean(
+  values: jax.Array,
+  mask: jax.Array,
+  sequence: jax.Array,
+  sequence_length: jax.Array,
+  total_sequences: jax.Array | float,
+) -> jax.Array:
+  """`sum_i (1 / L_i) sum_t m v / total_sequences`: every sequence weighs the same (GRPO, GSPO).
+
+  Args:
+    values: `[B, A]`, of this micro-batch; masked entries are not read.
+    mask: bool `[B, A]`.
+    sequence: int `[B, A]`, which of the N sequences owns the token; N on padding.
+    sequence_length: f32 `[N]`, action tokens of each sequence of the whole batch; 0 on padding.
+    total_sequences: `[]`, sequences with at least one action token in the whole batch.
+
+  Returns:
+    `[]`, f32.
+  """
+  weight = segment_values(1.0 / _at_least_one(sequence_length), sequence)
+  return _masked_sum(values * weight.astype(values.dtype), mask) / _at_least_one(total_sequences)
+
+
+def sequence_sum_norm(
+  values: jax.Array, mask: jax.Array, total_sequences: jax.Array | float, *, constant: float
+) -> jax.Array:
+  """`sum_i sum_t m v / (total_sequences constant)`: no division by a length that the policy chose (Dr.GRPO).
+
+  Liu et al., 2025 (https://arxiv.org/abs/2503.20783).
+
+  Args:
+    values: `[B, A]`, of this micro-batch; masked entries are not read.
+    mask: bool `[B, A]`.
+    total_sequences: `[]`, sequences with at least one action token in the whole batch.
+    constant: tokens; the longest that a sequence may get.
+
+  Returns:
+    `[]`, f32.
+  """
+  return _masked_sum(values, mask) / (_at_least_one(total_sequences) * constant)
+
+
+def by_token(values: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array) -> jax.Array:
+  """`token_mean` in the common signature of `REDUCTIONS`."""
+  del sequence  # every token weighs the same
+  return token_mean(values, mask, jnp.sum(sequence_length))
+
+
+def by_sequence(values: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array) -> jax.Array:
+  """`sequence_mean` in the common signature of `REDUCTIONS`."""
+  return sequence_mean(values, mask, sequence, sequence_length, _count(sequence_length))
+
+
+def by_constant(
+  values: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array, *, constant: float
+) -> jax.Array:
+  """`sequence_sum_norm` in the common signature of `REDUCTIONS`."""
+  del sequence  # tokens of all sequences are divided by the same constant
+  return sequence_sum_norm(values, mask, _count(sequence_length), constant=constant)
+
+
+# (values [B, A], mask [B, A], sequence [B, A], sequence_length [N], **settings) -> [], denominators from the lengths.
+REDUCTIONS = {"token_mean": by_token, "sequence_mean": by_sequence, "sequence_sum_norm": by_constant}
+
+
+def _masked_sum(values: jax.Array, mask: jax.Array) -> jax.Array:
+  if values.shape != mask.shape:
+    raise ValueError(f"one mask entry per value: values have shape {values.shape}, mask {mask.shape}")
+  return jnp.sum(jnp.where(mask, values, jnp.zeros((), values.dtype)), dtype=jnp.float32)
+
+
+def _at_least_one(count: jax.Array | float) -> jax.Array:
+  return jnp.maximum(jnp.asarray(count, jnp.float32), 1.0)
+
+
+def _count(sequence_length: jax.Array) -> jax.Array:
+  return jnp.sum(sequence_length > 0, dtype=jnp.float32)

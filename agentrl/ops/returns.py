@@ -1,0 +1,149 @@
+"""Returns and advantages along time: of tokens, or of turns.
+
+The last axis is time, `[T]` or `[B, T]`. `discounts[t]` is the weight of what follows element t: gamma, or 0 where the
+trajectory ended there for good. What follows its last element is worth `bootstrap_value` (0 unless it was truncated).
+
+Where `mask` is False (tool output, prompt, padding) the element is passed over as if it were not there: nothing is
+read from it, the recursion carries on unchanged, and its result is 0. Rewards belong on action tokens therefore.
+
+A row may hold several trajectories back to back: with `sequence` ids the recursion starts afresh where the id changes,
+and bootstraps each trajectory with its own value. Over turns the same functions apply, with one element per turn and
+`turn_discounts`; `turn_sums` and `turn_values` lead from tokens to turns and back.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.ops.segments import segment_sum, segment_values
+
+
+def gae(
+  rewards: jax.Array,
+  values: jax.Array,
+  discounts: jax.Array,
+  bootstrap_value: jax.Array,
+  *,
+  gae_lambda: float,
+  mask: jax.Array | None = None,
+  sequence: jax.Array | None = None,
+) -> jax.Array:
+  """`A_t = delta_t + d_t lambda A_{t+1}`, with `delta_t = r_t + d_t V_{t+1} - V_t`.
+
+  Schulman et al., 2016 (https://arxiv.org/abs/1506.02438), eq. 16, over the unmasked elements.
+
+  Args:
+    rewards: f32 `[..., T]`.
+    values: f32 `[..., T]`, V of the state in which element t was chosen.
+    discounts: f32 `[..., T]`.
+    bootstrap_value: f32 `[...]`, one per row; `[N]`, one per trajectory, where `sequence` is given.
+    gae_lambda: 1 gives Monte Carlo returns less the value, 0 the one-step error.
+    mask: bool `[..., T]`; None keeps every element.
+    sequence: int `[..., T]`, which of N trajectories owns the element; None: each row is one.
+
+  Returns:
+    f32 `[..., T]`. Add `values` for the returns that a critic should fit.
+  """
+  mask = jnp.ones(rewards.shape, bool) if mask is None else mask
+  if sequence is None:
+    sequence, bootstrap_value = _one_sequence_per_row(rewards, bootstrap_value)
+  _check_shapes(rewards, values, discounts, mask, sequence)
+  time_major = [
+    jnp.moveaxis(x, -1, 0)
+    for x in (rewards, values, discounts, mask, sequence, segment_values(bootstrap_value, sequence))
+  ]
+
+  def step(following, element):
+    reward, value, discount, kept, owner, bootstrap = element
+    next_value, next_advantage, next_owner = following
+    same = owner == next_owner
+    next_value = jnp.where(same, next_value, bootstrap)
+    next_advantage = jnp.where(same, next_advantage, 0.0)
+    advantage = reward + discount * next_value - value + discount * gae_lambda * next_advantage
+    carried = jax.tree.map(lambda new, old: jnp.where(kept, new, old), (value, advantage, owner), following)
+    return carried, jnp.where(kept, advantage, 0.0)
+
+  nobody = jnp.full(rewards.shape[:-1], -1, sequence.dtype)
+  start = jnp.zeros(rewards.shape[:-1], rewards.dtype), jnp.zeros(rewards.shape[:-1], rewards.dtype), nobody
+  _, advantages = jax.lax.scan(step, start, tuple(time_major), reverse=True)
+  return jnp.moveaxis(advantages, 0, -1)
+
+
+def lambda_returns(
+  rewards: jax.Array,
+  values: jax.Array,
+  discounts: jax.Array,
+  bootstrap_value: jax.Array,
+  *,
+  return_lambda: float,
+  mask: jax.Array | None = None,
+  sequence: jax.Array | None = None,
+) -> jax.Array:
+  """`G_t = r_t + d_t ((1 - lambda) V_{t+1} + lambda G_{t+1})`, which is `gae` plus the values.
+
+  Sutton and Barto, 2018, "Reinforcement learning", eq. 12.20. Arguments and result as in `gae`.
+  """
+  advantages = gae(rewards, values, discounts, bootstrap_value, gae_lambda=return_lambda, mask=mask, sequence=sequence)
+  return advantages + values if mask is None else jnp.where(mask, advantages + values, 0.0)
+
+
+def discounted_returns(
+  rewards: jax.Array,
+  discounts: jax.Array,
+  bootstrap_value: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  sequence: jax.Array | None = None,
+) -> jax.Array:
+  """`G_t = r_t + d_t G_{t+1}`, from `bootstrap_value` after the last element. Arguments and result as in `gae`."""
+  nothing = jnp.zeros_like(rewards)
+  return gae(rewards, nothing, discounts, bootstrap_value, gae_lambda=1.0, mask=mask, sequence=sequence)
+
+
+def turn_discounts(durations: jax.Array, terminal: jax.Array, *, discount: float) -> jax.Array:
+  """`discount ** duration`, 0 after a terminal turn: decisions of unequal length on one clock.
+
+  Sutton, Precup and Singh, 1999 (https://doi.org/10.1016/S0004-3702(99)00052-1), options as a semi-Markov process.
+
+  Args:
+    durations: `[..., U]`, of each turn, in the unit that `discount` is per: tokens, seconds, or 1 for every turn.
+    terminal: bool `[..., U]`, the trajectory ended for good with this turn.
+    discount: per unit of duration.
+
+  Returns:
+    f32 `[..., U]`.
+  """
+  return jnp.where(terminal, 0.0, discount ** jnp.asarray(durations, jnp.float32))
+
+
+def turn_sums(values: jax.Array, turn: jax.Array, *, num_turns: int) -> jax.Array:
+  """f32 `[U]`: the sum over the tokens of each turn; one row, `vmap` it.
+
+  Args:
+    values: f32 `[T]`, such as rewards; 0 where they should not count.
+    turn: int `[T]`, turn of each token; -1 on the prompt, which enters no turn.
+    num_turns: U, static; turns that do not occur get 0.
+  """
+  return segment_sum(values, turn, num_turns)
+
+
+def turn_values(per_turn: jax.Array, turn: jax.Array) -> jax.Array:
+  """f32 `[T]`: at each token the value of its turn, 0 on the prompt; one row, `vmap` it.
+
+  Args:
+    per_turn: f32 `[U]`, such as advantages.
+    turn: int `[T]`, turn of each token; -1 on the prompt.
+  """
+  return segment_values(per_turn, turn)
+
+
+def _one_sequence_per_row(rewards: jax.Array, bootstrap_value: jax.Array) -> tuple[jax.Array, jax.Array]:
+  if bootstrap_value.shape != rewards.shape[:-1]:
+    raise ValueError(f"bootstrap_value must be {rewards.shape[:-1]}, one per row; got {bootstrap_value.shape}")
+  row = jnp.arange(bootstrap_value.size, dtype=jnp.int32).reshape(*bootstrap_value.shape, 1)
+  return jnp.broadcast_to(row, rewards.shape), bootstrap_value.reshape(-1)
+
+
+def _check_shapes(rewards: jax.Array, *others: jax.Array) -> None:
+  for name, other in zip(("values", "discounts", "mask", "sequence"), others, strict=True):
+    if other.shape != rewards.shape:
+      raise ValueError(f"{name} must have the shape of rewards, {rewards.shape}; got {other.shape}")
