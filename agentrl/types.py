@@ -111,7 +111,7 @@ class Message:
 
 
 class ToolFailure(enum.Enum):
-  """Failures that are told to the policy in text and counted; a failure of the environment itself is `EnvironmentFailed`."""
+  """Failures that are told to the policy in text and counted; the environment's own is `EnvironmentFailed`."""
 
   MALFORMED = "malformed"  # the policy's: syntax
   ARGUMENTS = "arguments"  # the policy's: unknown tool, wrong or missing argument
@@ -197,7 +197,7 @@ class Trajectory:
     action_mask: bool [T], True where the policy sampled the token (stop token included).
     sampler_logp: f32 [T], log-probability when sampled, at the temperature used; 0 where not sampled.
     entropy: f32 [T], entropy of that distribution in nats; 0 where not sampled.
-    turn: int32 [T], turn that the token belongs to (an observation belongs to the turn that caused it); -1 on the prompt.
+    turn: int32 [T], turn that the token belongs to (an observation's is the turn that caused it); -1 on the prompt.
     policy_version: int32 [T], update count of the weights that wrote it; -1 where not sampled.
     turns: one `Turn` per policy turn.
     reward_parts: named parts; None when the environment failed.

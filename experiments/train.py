@@ -1,6 +1,6 @@
 """Trains an agent as a config says.
 
-  python experiments/train.py --config configs/quickstart.py --workdir runs/quickstart [--config.algo.loss.clip_high=0.28]
+  python experiments/train.py --config configs/quickstart.py --workdir runs/quickstart --config.algo.loss.clip_high=0.28
 
 Started again with the same command it goes on where it was.
 """
@@ -12,14 +12,11 @@ import pathlib
 import signal
 import sys
 
+from agentrl.report import write_report
 from agentrl.training import loop
-from agentrl.training.checkpoint import CheckpointError
-from agentrl.training.config import ConfigError, load, split_argv
-from agentrl.training.disk import DiskFullError
-from agentrl.training.run_folder import RunFolder, RunFolderError
-
-# Errors whose message is all that a user needs; anything else is a bug and keeps its traceback.
-EXPECTED = (ConfigError, RunFolderError, CheckpointError, DiskFullError, ValueError, FileNotFoundError, RuntimeError)
+from agentrl.training.command_line import run_command
+from agentrl.training.config import load, split_argv
+from agentrl.training.run_folder import RunFolder
 
 
 def main(argv: list[str]) -> int:
@@ -27,28 +24,22 @@ def main(argv: list[str]) -> int:
   overrides, rest = split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--config", required=True, help="a file under configs/")
-  parser.add_argument("--workdir", required=True, help="the run's folder; made if missing, continued if it holds this run")
+  parser.add_argument(
+    "--workdir", required=True, help="the run's folder; made if missing, continued if it holds this run"
+  )
   parser.add_argument("--smoke", action="store_true", help="the config's variant of two steps")
   parser.add_argument("--traceback", action="store_true", help="show where an error came from")
   arguments = parser.parse_args(rest)
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-  try:
-    run(arguments, overrides)
-  except KeyboardInterrupt:
-    print(f"\nInterrupted. The same command goes on from the last checkpoint in {arguments.workdir}", file=sys.stderr)
-    return 130
-  except EXPECTED as error:
-    if arguments.traceback:
-      raise
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    return 1
-  return 0
+  return run_command(
+    lambda: run(arguments, overrides),
+    traceback=arguments.traceback,
+    interrupted=f"The same command goes on from the last checkpoint in {arguments.workdir}",
+  )
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   """Trains, then writes figures and report."""
-  from agentrl.report import write_report
-
   config = load(arguments.config, overrides, smoke=arguments.smoke)
   with RunFolder.open(
     arguments.workdir, config, wandb_mode=config.wandb.mode, wandb_project=config.wandb.project

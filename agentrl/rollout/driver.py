@@ -1,9 +1,9 @@
 """Two ways to run the same tick: one compiled loop with a host callback per tick, and the same loop from Python.
 
-The compiled driver is one `lax.while_loop` under `shard_map` over the mesh's row axes: every device has slots of its own, a
-callback of its own and its own number of ticks. Its callback is unordered (the loop's data dependence orders it),
-never raises, calls no JAX and returns arrays of fixed shape. The Python driver is for policies that are sharded over
-several devices, and for debugging.
+The compiled driver is one `lax.while_loop` under `shard_map` over the mesh's row axes: every device has slots of its
+own, a callback of its own and its own number of ticks. Its callback is unordered (the loop's data dependence orders
+it), never raises, calls no JAX and returns arrays of fixed shape. The Python driver is for policies that are sharded
+over several devices, and for debugging.
 """
 
 from __future__ import annotations

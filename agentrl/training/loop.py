@@ -21,6 +21,7 @@ from agentrl.training import sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
+from agentrl.training.evaluation import check_failures, evaluate
 from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Task, Trajectory
@@ -191,7 +192,7 @@ def _rollout_source(config, parts: Assembly):
       failures += got.failures
       stats.append(got.stats)
       tasks |= got.tasks
-    _check_failures(config.rollout.max_failed_share, everything, failures)
+    check_failures(config.rollout.max_failed_share, everything, failures)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics["rollout/kept_share"] = len(kept) / len(everything)
     return Source(kept, everything, tasks, metrics, {"next_group": first})
@@ -204,38 +205,3 @@ def _filtered(names: Sequence[str], trajectories: Sequence[Trajectory]) -> list[
   for name in names:
     kept = filters.FILTERS[name](kept)
   return kept
-
-
-def _check_failures(limit: float, trajectories, failures) -> None:
-  failed = sum(t.failed for t in trajectories)
-  if failed > limit * len(trajectories):
-    raise RuntimeError(
-      f"{failed} of {len(trajectories)} environments failed in one step, more than rollout.max_failed_share={limit}; "
-      f"the first said: {failures[0]}"
-    )
-
-
-# ---- evaluation -----------------------------------------------------------------------------------------------------
-
-
-def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
-  """Success on the held-out split, always on the same tasks with the same random numbers.
-
-  Args:
-    params: of a learner state: "policy" and, with a critic, "value".
-    folder: where the trajectories are written; None: nowhere.
-  """
-  got = parts.collector.collect(
-    parts.driver_params(params),
-    parts.keys["evaluation"],
-    range(config.eval.tasks),
-    split="held_out",
-    samples=config.eval.samples,
-    temperature=config.eval.temperature,
-    version=step,
-  )
-  _check_failures(config.rollout.max_failed_share, got.trajectories, got.failures)
-  if folder is not None:
-    folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
-  metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
-  return metrics | {"time/evaluation_s": got.stats.seconds}

@@ -89,9 +89,8 @@ def test_every_own_action_token_stands_once_behind_its_own_past(share):
     if t.parent is None or i >= t.fork_at
   }
   assert set(seen) == wanted
-  np.testing.assert_array_equal(
-    batch.sequence_length[: len(trajectories)], [sum(owner == n for owner, _ in wanted) for n in range(len(trajectories))]
-  )
+  lengths = [sum(owner == n for owner, _ in wanted) for n in range(len(trajectories))]
+  np.testing.assert_array_equal(batch.sequence_length[: len(trajectories)], lengths)
 
 
 def test_a_shared_prompt_is_laid_out_once():

@@ -1,0 +1,80 @@
+"""Measures a policy on the held-out tasks of a config.
+
+python experiments/evaluate.py --run runs/quickstart --tasks 256 --samples 4          the latest checkpoint of a run
+python experiments/evaluate.py --run runs/quickstart --step 30                        one of its checkpoints
+python experiments/evaluate.py --config configs/qwen_grpo.py --model path/to/folder   a folder with safetensors
+python experiments/evaluate.py --config configs/smollm2_python.py                     the config's own model
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from agentrl.training import config as config_lib
+from agentrl.training import evaluation
+from agentrl.training.command_line import run_command
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  overrides, rest = config_lib.split_argv(argv)
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument("--run", type=pathlib.Path, help="folder of a run")
+  source.add_argument("--config", help="a file under configs/")
+  parser.add_argument("--step", type=int, help="global step of a checkpoint of --run; the latest unless given")
+  parser.add_argument("--model", help="folder with config.json, safetensors and tokenizer.json; with --config")
+  parser.add_argument("--tasks", type=int, help="held-out tasks; the config's eval.tasks unless given")
+  parser.add_argument("--samples", type=int, help="samples per task")
+  parser.add_argument("--temperature", type=float, help="0 is greedy")
+  parser.add_argument("--out", type=pathlib.Path, help="also write the metrics here, as JSON")
+  parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+  arguments = parser.parse_args(rest)
+  return run_command(
+    lambda: run(arguments, overrides), traceback=arguments.traceback, interrupted="Nothing was written."
+  )
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
+  """Evaluates and prints."""
+  metrics = evaluation.evaluate_policy(_config(arguments, overrides), run=arguments.run, step=arguments.step)
+  show(metrics)
+  if arguments.out:
+    arguments.out.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
+  """The config of the run or the file, with what the command line changes."""
+  if arguments.run is not None:
+    file = arguments.run / "config.json"
+    if not file.is_file():
+      raise FileNotFoundError(f"{arguments.run} holds no run: there is no config.json in it")
+    config, where = config_lib.from_json(file.read_text()), str(file)
+  else:
+    config, where = config_lib.load(arguments.config, overrides), arguments.config
+  changes: dict[str, Any] = {"eval": {}}
+  changes["eval"] |= {k: v for k in ("tasks", "samples", "temperature") if (v := vars(arguments)[k]) is not None}
+  if arguments.model:
+    changes["model"] = {"source": "hf", "path": arguments.model}
+  return config_lib.resolve(config, changes, where=where)
+
+
+def show(metrics: dict[str, float]) -> None:
+  """Prints the metrics as a table."""
+  table = Table("metric", "value")
+  for name, value in metrics.items():
+    interval = metrics.get("eval/success_interval", 0.0) if name == "eval/success" else 0.0
+    table.add_row(name.removeprefix("eval/"), f"{value:.4g}" + (f" ± {interval:.2g}" if interval else ""))
+  Console().print(table)
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
