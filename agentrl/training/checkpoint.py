@@ -229,6 +229,7 @@ def _quiet() -> Iterator[None]:
   try:
     with warnings.catch_warnings():
       warnings.filterwarnings("ignore", "Sharding info not provided")
+      warnings.filterwarnings("ignore", "coroutine .* was never awaited")
       yield
   finally:
     absl_logging.set_verbosity(verbosity)

@@ -3,7 +3,7 @@
 import textwrap
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
@@ -160,6 +160,7 @@ configs = st.dictionaries(
 )
 
 
+@settings(max_examples=30)
 @given(configs)
 def test_json_round_trip(values):
   config = config_lib.resolve({}, values, where="test")
