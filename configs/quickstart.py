@@ -8,10 +8,7 @@ RL has to find out which of the two habits is worth keeping.
 Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
 """
 
-import pathlib
-
-from agentrl.training import config
-from agentrl.training.defaults import base_config
+from agentrl.training.defaults import run_config
 
 
 def get_config(smoke: bool = False):
@@ -22,15 +19,16 @@ def get_config(smoke: bool = False):
     "rollout": {"groups": 16, "group_size": 8, "max_tokens": 64, "max_turns": 3},
     "engine": {"slots": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
     "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
-    "cold_start": {"steps": 300, "batch": 64, "direct_share": 0.75, "learning_rate": 3e-3},
+    "reward": {"correct": 1.0},
+    "cold_start": {"steps": 450, "batch": 64, "direct_share": 0.75, "learning_rate": 3e-3},
     "algo": {"reduction": "token_mean"},
-    "optimizer": {"learning_rate": 5e-4},
-    "train": {"steps": 60, "eval_every": 20, "checkpoint_every": 30},
-    "eval": {"tasks": 128},
+    "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
+    "train": {"steps": 200, "eval_every": 50, "checkpoint_every": 50},
+    "eval": {"tasks": 256},
   }
   if smoke:
     settings["cold_start"] |= {"steps": 2, "batch": 8}
     settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
     settings["eval"] = {"tasks": 4}
     settings["rollout"] |= {"groups": 2, "group_size": 2}
-  return config.resolve(base_config(), settings, where=str(pathlib.Path(__file__)))
+  return run_config(settings, where=__file__)

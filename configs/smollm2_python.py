@@ -8,10 +8,7 @@ problems; the numbers of the held-out split never occur in training.
 Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
 """
 
-import pathlib
-
-from agentrl.training import config
-from agentrl.training.defaults import base_config
+from agentrl.training.defaults import run_config
 
 
 def get_config(smoke: bool = False):
@@ -29,6 +26,7 @@ def get_config(smoke: bool = False):
     "engine": {"slots": 32, "decode_tokens": 8, "feed_tokens": 256, "prefill_tokens": 64, "live_step": 64},
     "pack": {"row_tokens": 512, "row_actions": 256, "rows": 1},
     "algo": {"reduction": "token_mean", "loss": {"clip_low": 0.2, "clip_high": 0.28}},
+    "reward": {"correct": 1.0},
     "filters": ("flat_groups",),
     "optimizer": {"learning_rate": 1e-5, "warmup_steps": 5},
     "train": {"steps": 100, "eval_every": 25, "checkpoint_every": 10, "trajectories_every": 5},
@@ -38,4 +36,4 @@ def get_config(smoke: bool = False):
     settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 2}
     settings["eval"] = {"tasks": 2, "samples": 1}
     settings["rollout"] |= {"groups": 2, "group_size": 2}
-  return config.resolve(base_config(), settings, where=str(pathlib.Path(__file__)))
+  return run_config(settings, where=__file__)

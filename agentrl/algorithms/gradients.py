@@ -7,6 +7,7 @@ takes one optimiser step. Losses are shares of the global objective (see `ops/re
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -67,6 +68,19 @@ def action_outputs(params: Any, micro: Batch, model: ModelConfig) -> ActionOutpu
     mask=micro.action_mask.reshape(-1),
   )
   return ActionOutputs(hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape))
+
+
+def with_settings(function: Callable, settings: ConfigDict) -> Callable:
+  """The function with keyword arguments from a config.
+
+  Raises:
+    ValueError: it has no such keyword; names those it has.
+  """
+  known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  unknown = [name for name in settings if name not in known]
+  if unknown:
+    raise ValueError(f"algo.loss.{unknown[0]}: {function.__name__} takes {', '.join(known) or 'no settings'}")
+  return functools.partial(function, **settings)
 
 
 def reduction(cfg: ConfigDict) -> Callable[..., jax.Array]:

@@ -38,7 +38,7 @@ def default_config() -> ConfigDict:
   return ConfigDict({
     "advantage": "grpo",  # name in ops.advantages.ADVANTAGES
     "policy_loss": "ppo",  # name in ops.losses.POLICY_LOSSES
-    "loss": {"clip_low": 0.2, "clip_high": 0.2},  # keyword arguments of the policy loss
+    "loss": {},  # keyword arguments of the policy loss: {"clip_low": 0.2, "clip_high": 0.28}
     "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "kl_coef": 0.0,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
@@ -84,7 +84,9 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "policy_loss": functools.partial(by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), **cfg.loss),
+    "policy_loss": gradients.with_settings(
+      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss
+    ),
     "reduce": gradients.reduction(cfg),
     "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),
     "kl_coef": cfg.kl_coef,

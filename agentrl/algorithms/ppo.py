@@ -30,7 +30,7 @@ from agentrl.types import Trajectory
 def default_config() -> ConfigDict:
   """The usual settings for language models: no discount, whitened advantages, clipped values."""
   return ConfigDict({
-    "loss": {"clip_low": 0.2, "clip_high": 0.2},  # keyword arguments of the clipped surrogate
+    "loss": {},  # keyword arguments of ops.losses.ppo: {"clip_low": 0.2, "clip_high": 0.28}
     "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "discount": 1.0,  # gamma per action token
@@ -88,7 +88,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "surrogate": functools.partial(losses.ppo, **cfg.loss),
+    "surrogate": gradients.with_settings(losses.ppo, cfg.loss),
     "reduce": gradients.reduction(cfg),
     "value_coef": cfg.value_coef,
     "value_clip": cfg.value_clip,

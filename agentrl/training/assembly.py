@@ -18,7 +18,6 @@ from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.models import chat, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.weights import gguf, hf
-from agentrl.rewards.parts import PARTS
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
@@ -97,6 +96,7 @@ def load_policy(config: ConfigDict, key: jax.Array) -> tuple[transformer.ModelCo
     if not settings.path:
       raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
     model, params = hf.load(settings.path, dtype=settings.dtype)
+    require_finite(params, settings.path)
     tokenizer = Tokenizer.from_file(f"{settings.path}/tokenizer.json")
   elif settings.source == "smollm2":
     path = gguf.smollm2_path()
@@ -149,7 +149,7 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
 
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
   module = algorithms.load(name)
-  settings = resolve(module.default_config(), overrides, where=f"algo (algorithm={name!r})")
+  settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
   per_batch = settings.get("epochs", 1) * settings.get("minibatches", 1)
   return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
 
@@ -167,9 +167,6 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
   for name in config.filters:
     if name not in filters.FILTERS:
       raise ValueError(_unknown("filters", name, filters.FILTERS))
-  for name in config.reward:
-    if name not in PARTS:
-      raise ValueError(_unknown("reward", name, PARTS))
   return Collector(
     driver=Driver(
       model, engine, chat_format.pause_table(model.vocab_size), mesh=mesh, compiled=config.rollout.compiled

@@ -222,9 +222,9 @@ def _check_same_leaves(saved: Mapping[str, str], wanted: Mapping[str, Any], wher
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Keeps Orbax's information messages, and asyncio's word on its failed reads, out of the terminal."""
+  """Keeps what Orbax and asyncio print out of the terminal: what fails in them is raised, and told by us."""
   verbosity, asyncio_log = absl_logging.get_verbosity(), logging.getLogger("asyncio")
-  absl_logging.set_verbosity(min(verbosity, absl_logging.WARNING))
+  absl_logging.set_verbosity(absl_logging.FATAL)
   asyncio_log.disabled = True
   try:
     with warnings.catch_warnings():

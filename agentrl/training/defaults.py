@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
+
+from agentrl import algorithms
+from agentrl.training import config as config_lib
+
+
+def run_config(settings: Mapping[str, Any], *, where: str, base: ConfigDict | None = None) -> ConfigDict:
+  """The config of a run: defaults, the algorithm's own defaults under `algo`, and the settings over both.
+
+  Args:
+    settings: nested; every key must exist.
+    where: the file that says so, for errors.
+    base: another run's config to start from instead of the defaults; its `algo` stays unless the algorithm changes.
+  """
+  start = base_config() if base is None else copy.deepcopy(base).unlock()
+  algorithm = settings.get("algorithm", start.algorithm)
+  if base is None or algorithm != base.algorithm:
+    start.algo = algorithms.load(algorithm).default_config()
+  return config_lib.resolve(start, settings, where=where)
 
 
 def base_config() -> ConfigDict:
@@ -49,8 +71,8 @@ def base_config() -> ConfigDict:
       "slots": 32, "decode_tokens": 8, "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
     },
     "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
-    "reward": {"correct": 1.0},  # weight of each named part, see rewards/parts.py
-    "reward_options": {},  # keyword arguments of the parts
+    "reward": {},  # weight of each named part, see rewards/parts.py: {"correct": 1.0}
+    "reward_options": {},  # keyword arguments of parts: {"soft_overlong": {"max_tokens": 512, "buffer": 64}}
     "filters": (),  # names in rollout.filters.FILTERS, in order, before the advantages
     "cold_start": {
       "steps": 0,  # of supervised learning on authored traces before RL
@@ -59,7 +81,7 @@ def base_config() -> ConfigDict:
       "learning_rate": 1e-3,
     },
     "algorithm": "grpo",  # module under algorithms/
-    "algo": {},  # overrides of that module's default_config()
+    "algo": {},  # that module's default_config(), put here by `run_config`
     "optimizer": {
       "learning_rate": 1e-4,
       "warmup_steps": 0,
