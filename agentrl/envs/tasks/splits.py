@@ -6,8 +6,8 @@ every difficulty and seed. A generator draws contents until one falls on its sid
 
 from __future__ import annotations
 
+import hashlib
 import random
-import zlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,9 +18,25 @@ _DRAWS = 10_000  # an eighth of all contents is held out: that many misses in a 
 T = TypeVar("T")
 
 
-def is_held_out(content: str) -> bool:
-  """Whether a content belongs to the held-out split."""
-  return zlib.crc32(content.encode()) % BUCKETS == 0
+def digest(content: str) -> int:
+  """A hash that is the same in every process; its bits are independent of one another, as those of a CRC are not."""
+  return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big")
+
+
+def belongs(content: str, split: str) -> bool:
+  """Whether a content is on this side: an eighth of all contents is held out."""
+  return (digest(content) % BUCKETS == 0) == (split == HELD_OUT)
+
+
+def generator(split: str, source: tuple) -> random.Random:
+  """Random numbers that derive from the split and `source` alone, such as ("arithmetic", difficulty, index, seed).
+
+  Raises:
+    ValueError: an unknown split.
+  """
+  if split not in (TRAIN, HELD_OUT):
+    raise ValueError(f"no split is called {split!r}; known: {TRAIN}, {HELD_OUT}")
+  return random.Random(repr((*source, split)))
 
 
 def draw(make: Callable[[random.Random], T], content_of: Callable[[T], str], *, split: str, source: tuple) -> T:
@@ -30,17 +46,15 @@ def draw(make: Callable[[random.Random], T], content_of: Callable[[T], str], *, 
     make: draws a candidate from a generator of random numbers.
     content_of: what makes a candidate the same task as another, in words of the family's choice.
     split: "train" or "held_out".
-    source: what the randomness derives from, such as ("arithmetic", difficulty, index, seed).
+    source: see `generator`.
 
   Raises:
     ValueError: an unknown split, or a family whose options leave nothing on this side.
   """
-  if split not in (TRAIN, HELD_OUT):
-    raise ValueError(f"no split is called {split!r}; known: {TRAIN}, {HELD_OUT}")
-  rng = random.Random(repr((*source, split)))
+  rng = generator(split, source)
   for _ in range(_DRAWS):
     candidate = make(rng)
-    if is_held_out(content_of(candidate)) == (split == HELD_OUT):
+    if belongs(content_of(candidate), split):
       return candidate
   raise ValueError(f"{source}: {_DRAWS} draws gave no {split} task; allow more variety in its options")
 
