@@ -274,7 +274,7 @@ def _exchange(
   process: subprocess.Popen, status_fd: int, stdin: bytes, started: float, limits: Limits
 ) -> tuple[list[bytearray], str | None]:
   """Writes stdin and reads stdout, stderr and status until all are closed, time is up or the output is too long."""
-  stdout, stderr, status = received = [bytearray(), bytearray(), bytearray()]
+  stdout, stderr, _ = received = [bytearray(), bytearray(), bytearray()]
   target = dict(zip((process.stdout.fileno(), process.stderr.fileno(), status_fd), received, strict=True))
   unsent = memoryview(stdin)
   with selectors.DefaultSelector() as selector:

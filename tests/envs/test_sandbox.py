@@ -1,0 +1,366 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from agentrl.envs import sandbox as sandbox_module
+from agentrl.envs.sandbox import ISOLATORS, PYTHON, Completed, Limits, Sandbox, SandboxUnavailable, find_isolator, probe
+from agentrl.types import EnvironmentFailed
+
+LIMITS = Limits(wall_seconds=10.0, processes=8, memory_bytes=256 << 20, file_bytes=1 << 20, output_bytes=1 << 16)
+
+
+@pytest.fixture(params=tuple(ISOLATORS))
+def isolator(request) -> str:
+  """Both must hold on the machine that tests: `scripts/test.sh` installs bubblewrap."""
+  return request.param
+
+
+@pytest.fixture
+def guest(isolator):
+  sandbox = Sandbox(LIMITS, isolator=isolator)
+
+  def run(code: str, *arguments: str, stdin: str = "") -> Completed:
+    return sandbox.run([*PYTHON, "-c", code, *arguments], stdin)
+
+  return run
+
+
+def _with_limits(isolator: str, code: str, **limits) -> Completed:
+  return Sandbox(Limits(**limits), isolator=isolator).run([*PYTHON, "-c", code])
+
+
+def _processes_with(marker: str) -> list[str]:
+  """Host processes, zombies apart, that carry `marker` on their command line."""
+  found = []
+  for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+      if marker.encode() in (folder / "cmdline").read_bytes():
+        found.append(folder.name)
+    except (FileNotFoundError, ProcessLookupError):
+      continue
+  return found
+
+
+def _gone(marker: str, within: float = 5.0) -> bool:
+  deadline = time.monotonic() + within
+  while _processes_with(marker):
+    if time.monotonic() > deadline:
+      return False
+    time.sleep(0.05)
+  return True
+
+
+# ---- what a guest gives back --------------------------------------------------------------------------------------
+
+
+def test_output_exit_code_and_stdin_come_through(guest):
+  done = guest("import sys; print(sys.stdin.read()[::-1]); sys.stderr.write('e'); sys.exit(7)", stdin="abc")
+  assert (done.stdout, done.stderr, done.exit_code, done.killed_by, done.timed_out) == ("cba\n", "e", 7, None, False)
+
+
+def test_a_signal_is_named(guest):
+  done = guest("import os; os.abort()")
+  assert (done.exit_code, done.killed_by) == (128 + signal.SIGABRT, "SIGABRT")
+
+
+def test_invalid_utf8_is_replaced(guest):
+  assert guest(r"import sys; sys.stdout.buffer.write(b'a\xff\xfeb')").stdout == "a\ufffd\ufffdb"
+
+
+def test_a_long_stdin_is_read_whole(guest):
+  assert guest("import sys; print(len(sys.stdin.read()))", stdin="x" * 3_000_000).stdout == "3000000\n"
+
+
+def test_a_guest_that_ignores_its_stdin_ends(guest):
+  assert guest("print(1)", stdin="x" * 3_000_000).stdout == "1\n"
+
+
+def test_an_unknown_command_is_an_exit_code(isolator):
+  assert Sandbox(LIMITS, isolator=isolator).run(["/usr/bin/no-such-program"]).exit_code == 127
+
+
+def test_calls_share_nothing(guest):
+  assert guest("open('left', 'w').write('x'); print('written')").stdout == "written\n"
+  assert guest("import os; print(os.listdir('.'))").stdout == "[]\n"
+
+
+# ---- getting out --------------------------------------------------------------------------------------------------
+
+
+def test_every_layer_holds(isolator):
+  report = probe((isolator,))
+  assert report.isolator == isolator
+  assert report.open_layers == []
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK"])
+def test_no_sockets(guest, family):
+  done = guest(f"import socket; socket.socket(socket.{family}, socket.SOCK_DGRAM)")
+  assert "PermissionError" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/var/tmp", "/dev/shm"])
+def test_files_of_the_host_are_not_there(guest, folder):
+  code = "import sys\nfor path in sys.argv[1:]:\n  try: print(open(path).read())\n  except OSError: print('refused')"
+  with tempfile.NamedTemporaryFile("w", dir=folder) as secret:
+    os.chmod(secret.name, 0o644)
+    secret.write("secret")
+    secret.flush()
+    places = ["/etc/passwd", "/proc/1/environ", "/proc/1/root/etc/passwd", "/sys/kernel/notes", secret.name]
+    assert guest(code, *places).stdout.split() == ["refused"] * len(places)
+
+
+def test_nothing_outside_the_scratch_folder_can_be_written(guest):
+  code = """
+import os
+for path in ('/x', '/usr/x', '/etc/x', '/var/tmp/x', '/dev/x', '/dev/shm/x', '/root/x', '/home/x', '/run/x'):
+  try:
+    open(path, 'w')
+    print('wrote', path)
+  except OSError:
+    pass
+actions = (lambda: os.mkdir('/y'), lambda: os.remove('/usr/bin/env'), lambda: os.link('/usr/bin/env', '/tmp/env'))
+for action in actions:
+  try:
+    action()
+    print('did', action)
+  except OSError:
+    pass
+open('/tmp/x', 'w').write('1')
+print('end')
+"""
+  assert guest(code).stdout == "end\n"
+
+
+def test_our_environment_does_not_leak(guest, monkeypatch):
+  monkeypatch.setenv("AGENTRL_SECRET", "hunter2")
+  done = guest("import os; print(dict(os.environ))")
+  assert "hunter2" not in done.stdout
+  assert "'HOME': '/tmp'" in done.stdout
+
+
+def test_our_descriptors_do_not_leak(guest):
+  code = """
+import os
+for fd in range(3, 64):
+  try:
+    os.fstat(fd)
+    print('open', fd)
+  except OSError:
+    pass
+"""
+  reading, writing = os.pipe()
+  os.set_inheritable(writing, True)
+  try:
+    assert guest(code).stdout == ""
+  finally:
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_parent_cannot_be_signalled(guest):
+  code = """
+import os, signal
+os.kill(1, signal.SIGKILL)
+try: os.kill(-1, signal.SIGKILL)
+except OSError: pass
+for pid in range(3, 70000):
+  try:
+    os.kill(pid, 0)
+    print('sees', pid)
+  except OSError:
+    pass
+print('end')
+"""
+  done = guest(code)
+  assert (done.stdout, done.exit_code) == ("end\n", 0)
+
+
+@pytest.mark.parametrize(
+  "call",
+  ["libc.unshare(0x10000000)", "libc.unshare(0x20000)", "libc.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, None)",
+   "libc.ptrace(0, 0, 0, 0)", "libc.chroot(b'/tmp')", "libc.syscall(425, 8, 0)",
+   "libc.syscall({'x86_64': 56, 'aarch64': 220}[__import__('os').uname().machine], 0x10000011, 0, 0, 0, 0)"],
+)  # fmt: skip
+def test_kernel_interfaces_are_refused(guest, call):
+  code = f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); print({call}, ctypes.get_errno())"
+  assert guest(code).stdout == "-1 1\n"  # EPERM
+
+
+def test_the_guest_is_nobody_special(guest):
+  done = guest("import os; print(os.getuid() != 0, os.getgroups() in ([], [os.getgid()], [65534]))")
+  assert done.stdout == "True True\n"
+  assert "OSError" in guest("import os; os.setuid(0)").stderr  # EINVAL: there is no root to become
+
+
+# ---- using too much -----------------------------------------------------------------------------------------------
+
+FORKS = """
+import os, time
+count = 0
+for _ in range(100):
+  try:
+    if os.fork() == 0:
+      time.sleep(1.5)
+      os._exit(0)
+    count += 1
+  except OSError:
+    break
+print(count)
+"""
+
+
+def test_a_fork_bomb_meets_its_limit(guest):
+  assert 1 <= int(guest(FORKS).stdout) < LIMITS.processes
+
+
+def test_concurrent_guests_have_a_process_count_each(isolator):
+  sandbox = Sandbox(LIMITS, isolator=isolator)
+  with ThreadPoolExecutor(8) as pool:
+    counts = {int(done.stdout) for done in pool.map(lambda _: sandbox.run([*PYTHON, "-c", FORKS]), range(8))}
+  assert len(counts) == 1
+  assert counts.pop() >= LIMITS.processes - 3  # itself, process 1, and the jail's monitor
+
+
+def test_a_memory_bomb_meets_its_limit(guest):
+  done = guest("blocks = []\nwhile True: blocks.append(bytearray(1 << 24))")
+  assert "MemoryError" in done.stderr
+
+
+def test_the_scratch_folder_fills_up(guest):
+  code = """
+written = 0
+try:
+  for i in range(40):
+    with open(str(i), 'wb') as file:
+      written += file.write(bytes(1 << 16))
+except OSError as error:
+  print(error.errno)
+print(written <= 1 << 20)
+"""
+  assert guest(code).stdout == "28\nTrue\n"  # ENOSPC
+
+
+def test_an_endless_loop_ends_at_the_wall_time(isolator):
+  done = _with_limits(isolator, "print('begun', flush=True)\nwhile True: pass", wall_seconds=0.7)
+  assert (done.stdout, done.exit_code, done.killed_by, done.timed_out) == ("begun\n", None, "wall time", True)
+  assert 0.7 <= done.seconds < 3.0
+
+
+def test_an_endless_loop_ends_at_the_cpu_time(isolator):
+  done = _with_limits(isolator, "while True: pass", wall_seconds=30.0, cpu_seconds=1)
+  assert (done.killed_by, done.timed_out) == ("SIGXCPU", True)
+
+
+def test_refusing_to_end_does_not_help(isolator):
+  marker = f"marker{os.getpid()}{isolator}"
+  code = f"""
+import os, signal, time
+'{marker}'
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGXCPU):
+  signal.signal(number, signal.SIG_IGN)
+if os.fork() == 0:
+  os.setsid()
+os.fork()
+time.sleep(60)
+"""
+  done = _with_limits(isolator, code, wall_seconds=1.0)
+  assert done.killed_by == "wall time"
+  assert _gone(marker)
+
+
+def test_a_child_left_behind_ends_with_the_guest(guest, isolator):
+  marker = f"left{os.getpid()}{isolator}"
+  done = guest(f"import os, time\n'{marker}'\nif os.fork() == 0:\n  os.setsid()\n  time.sleep(60)\nprint('end')")
+  assert done.stdout.split() == ["end"]
+  assert done.seconds < 8.0
+  assert _gone(marker)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_flood_is_cut(guest, stream):
+  done = guest(f"import sys\nwhile True: sys.{stream}.write('x' * 65536)")
+  assert (done.killed_by, done.exit_code, done.timed_out) == ("output", None, False)
+  assert len(done.stdout + done.stderr) == LIMITS.output_bytes
+
+
+def test_guests_die_with_the_trainer(isolator):
+  marker = f"trainer{os.getpid()}{isolator}"
+  code = f"""
+from agentrl.envs.sandbox import PYTHON, Limits, Sandbox
+command = [*PYTHON, '-c', 'import time; time.sleep(50)', 'inside{marker}']
+Sandbox(Limits(wall_seconds=60.0), isolator={isolator!r}).run(command)
+"""
+  root = pathlib.Path(sandbox_module.__file__).parents[2]
+  trainer = subprocess.Popen([sys.executable, "-c", code], cwd=root)
+  deadline = time.monotonic() + 20.0
+  while len(_processes_with(f"inside{marker}")) < 3:  # trainer, isolator and guest
+    assert time.monotonic() < deadline, "the guest never started"
+    time.sleep(0.05)
+  trainer.kill()
+  trainer.wait(10)
+  assert _gone(f"inside{marker}")
+
+
+# ---- many at once, and failing closed -------------------------------------------------------------------------------
+
+
+def test_many_threads_get_their_own_answers(guest):
+  before = len(os.listdir("/proc/self/fd"))
+  with ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(lambda i: guest("import sys; print(int(sys.stdin.read()) ** 2)", stdin=str(i)), range(24)))
+  assert [int(done.stdout) for done in answers] == [i * i for i in range(24)]
+  assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_leaky_isolator_is_refused():
+  def leaky(command, limits, status_fd, filter_fd):
+    report = '"$@"; echo "{\\"exit-code\\": $?}" >&' + str(status_fd)
+    return ["/bin/bash", "-c", report, "bash", *command]
+
+  with pytest.raises(SandboxUnavailable, match=r"leaky: does not hold: network_blocked, host_files_hidden") as caught:
+    find_isolator({"leaky": leaky})
+  assert "apt-get install bubblewrap" in str(caught.value)
+  assert "processes_hidden" in str(caught.value)
+
+
+def test_a_broken_isolator_is_not_the_policys_failure(monkeypatch):
+  monkeypatch.setitem(ISOLATORS, "bubblewrap", lambda *_: ["/bin/sh", "-c", "echo no namespaces >&2; exit 1"])
+  monkeypatch.setattr(sandbox_module, "probe", lambda names: probe(("jail",)))
+  broken = Sandbox(LIMITS, isolator="jail")
+  monkeypatch.setattr(broken, "_isolate", ISOLATORS["bubblewrap"])
+  with pytest.raises(EnvironmentFailed, match="no namespaces"):
+    broken.run([*PYTHON, "-c", "print(1)"])
+  with pytest.raises(SandboxUnavailable, match=r"bubblewrap: the sandbox did not run its command: no namespaces"):
+    find_isolator({"bubblewrap": ISOLATORS["bubblewrap"]})
+
+
+def test_the_jail_is_taken_where_bubblewrap_is_missing(monkeypatch):
+  monkeypatch.setenv("PATH", "/nowhere")
+  assert find_isolator(ISOLATORS).isolator == "jail"
+  with pytest.raises(SandboxUnavailable, match="bwrap is not on the PATH"):
+    find_isolator({"bubblewrap": ISOLATORS["bubblewrap"]})
+
+
+def test_other_systems_are_refused(monkeypatch):
+  monkeypatch.setattr(sandbox_module.platform, "machine", lambda: "riscv64")
+  with pytest.raises(SandboxUnavailable, match="riscv64"):
+    find_isolator(ISOLATORS)
+
+
+def test_an_unknown_isolator_is_an_error():
+  with pytest.raises(ValueError, match=r"'docker'.*bubblewrap, jail"):
+    Sandbox(isolator="docker")
+
+
+@pytest.mark.parametrize("wrong", [{"wall_seconds": 0.0}, {"cpu_seconds": 0.5}, {"processes": -1}, {"memory_bytes": 0}])
+def test_limits_are_checked(wrong):
+  with pytest.raises(ValueError, match=rf"Limits\.{next(iter(wrong))}"):
+    Limits(**wrong)
