@@ -4,15 +4,16 @@
 
   python3 -I -S -c SOURCE STATUS_FD FILTER_FD SCRATCH_BYTES COMMAND...
 
-Layers: user, mount, network, PID, IPC and UTS namespaces; a tmpfs of SCRATCH_BYTES on /tmp; Landlock, which leaves
-/usr readable and /tmp writable and nothing else; the seccomp filter read from FILTER_FD. Every layer must hold, or the
-command does not start. Resource limits are the caller's: it puts `prlimit` in front of the command.
+Layers: user, mount, network, PID, IPC and UTS namespaces; a root that holds a read-only /usr, a tmpfs of SCRATCH_BYTES
+on /tmp, and little else; Landlock, which says the same once more; the seccomp filter read from FILTER_FD. Every layer
+must hold, or the command does not start. Resource limits are the caller's: it puts `prlimit` in front of the command.
 
 Processes: this one stays outside as monitor; process 1 inside reaps, and with it the whole tree dies; process 2 becomes
 the command. The monitor writes `{"exit-code": n}` to STATUS_FD, 128 + signal where one killed the command, and
 nothing where the command never started; the reason is then on stderr.
 
-Sources: man 7 landlock, man 7 user_namespaces, man 2 seccomp; structs from include/uapi/linux/landlock.h.
+Sources: man 7 landlock, man 7 user_namespaces, man 2 pivot_root, man 2 seccomp; structs as in
+include/uapi/linux/landlock.h.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from collections.abc import Sequence
 
 # CLONE_NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET.
 _CLONE_NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 0x40000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 0x20, 0x1000, 0x4000, 0x40000
+_LOCKED_FLAGS = (
+  2 | 4 | 8 | 1024 | 2048
+)  # nosuid, nodev, noexec, noatime, nodiratime: the same bits in statvfs and mount
+_MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 1, 22, 38, 2
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 _LANDLOCK_VERSION, _LANDLOCK_PATH_BENEATH = 1, 1
@@ -35,7 +40,9 @@ _LANDLOCK_VERSION, _LANDLOCK_PATH_BENEATH = 1, 1
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read file, read directory
 _FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # execute, write, read, truncate
-_READABLE = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/dev/urandom")
+_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_READABLE = (*_FOLDERS, *_DEVICES)
 _WRITABLE = ("/tmp", "/dev/null")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +89,7 @@ def _run_init(command: Sequence[str], scratch_bytes: int, seccomp_filter: bytes,
   """Process 1: starts the command, reaps what is orphaned, and ends, and the tree with it, when the command ends."""
   try:
     _die_with_parent()
-    _mount_scratch(scratch_bytes)
+    _build_root(scratch_bytes)
     guest = os.fork()
     if guest == 0:
       _become(command, seccomp_filter)
@@ -96,13 +103,40 @@ def _run_init(command: Sequence[str], scratch_bytes: int, seccomp_filter: bytes,
     os._exit(1)
 
 
-def _mount_scratch(scratch_bytes: int) -> None:
-  """A tmpfs of its own on /tmp, and the working directory in it."""
-  _check(_libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "making mounts private")
-  options = f"size={scratch_bytes},mode=700".encode()
-  _check(_libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID | _MS_NODEV, options), "mounting a tmpfs on /tmp")
+def _build_root(scratch_bytes: int) -> None:
+  """A root of its own: the system's folders read-only, a few devices, and a tmpfs on /tmp to work in."""
+  _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+  _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
+  os.chdir("/tmp")
+  for path in _FOLDERS:
+    if os.path.islink(path):
+      os.symlink(os.readlink(path), path[1:])
+    elif os.path.isdir(path):
+      _bind_folder(path)
+  os.mkdir("dev")
+  for path in _DEVICES:
+    os.close(os.open(path[1:], os.O_CREAT, 0o644))
+    _mount(path, path[1:], "", _MS_BIND)
+  os.mkdir("tmp")
+  _mount("tmpfs", "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={scratch_bytes},mode=700")
+  _check(_libc.pivot_root(b".", b"."), "pivot_root")
+  _check(_libc.umount2(b".", _MNT_DETACH), "detaching the host's root")
+  _mount("none", "/", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
   os.chdir("/tmp")
   _check(_libc.sethostname(b"guest", 5), "setting the host name")
+
+
+def _bind_folder(path: str) -> None:
+  """Shows a folder of the host, read-only; what its mount forbids already stays forbidden, or the kernel refuses."""
+  os.mkdir(path[1:])
+  _mount(path, path[1:], "", _MS_BIND | _MS_REC)
+  kept = os.statvfs(path).f_flag & _LOCKED_FLAGS
+  _mount("none", path[1:], "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | kept)
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+  result = _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+  _check(result, f"mounting {kind or source} on {target} ({options or hex(flags)})")
 
 
 def _become(command: Sequence[str], seccomp_filter: bytes) -> None:

@@ -1,11 +1,12 @@
+import ast
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,7 @@ def _with_limits(isolator: str, code: str, **limits) -> Completed:
 def _processes_with(marker: str) -> list[str]:
   """Host processes, zombies apart, that carry `marker` on their command line."""
   found = []
-  for folder in pathlib.Path("/proc").glob("[0-9]*"):
+  for folder in Path("/proc").glob("[0-9]*"):
     try:
       if marker.encode() in (folder / "cmdline").read_bytes():
         found.append(folder.name)
@@ -115,6 +116,14 @@ def test_files_of_the_host_are_not_there(guest, folder):
     secret.flush()
     places = ["/etc/passwd", "/proc/1/environ", "/proc/1/root/etc/passwd", "/sys/kernel/notes", secret.name]
     assert guest(code, *places).stdout.split() == ["refused"] * len(places)
+
+
+def test_not_even_the_names_of_host_files_are_there(guest):
+  done = guest(
+    "import os, sys; print([name for name in sys.argv[1:] if os.path.lexists(name)])", *map(str, Path("/").iterdir())
+  )
+  shown = [f"/{name}" for name in ("bin", "dev", "lib", "lib64", "sbin", "tmp", "usr")]
+  assert set(ast.literal_eval(done.stdout)) <= set(shown)
 
 
 def test_nothing_outside_the_scratch_folder_can_be_written(guest):
@@ -298,7 +307,7 @@ from agentrl.envs.sandbox import PYTHON, Limits, Sandbox
 command = [*PYTHON, '-c', 'import time; time.sleep(50)', 'inside{marker}']
 Sandbox(Limits(wall_seconds=60.0), isolator={isolator!r}).run(command)
 """
-  root = pathlib.Path(sandbox_module.__file__).parents[2]
+  root = Path(sandbox_module.__file__).parents[2]
   trainer = subprocess.Popen([sys.executable, "-c", code], cwd=root)
   deadline = time.monotonic() + 20.0
   while len(_processes_with(f"inside{marker}")) < 3:  # trainer, isolator and guest

@@ -1,0 +1,79 @@
+import struct
+
+import pytest
+
+from agentrl.envs.seccomp import MACHINES, program
+
+ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
+AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+# read, socket, mount, unshare and clone, from the kernel's own tables.
+NUMBERS = {
+  "x86_64": {"read": 0, "socket": 41, "mount": 165, "unshare": 272, "clone": 56},
+  "aarch64": {"read": 63, "socket": 198, "mount": 40, "unshare": 97, "clone": 220},
+}
+
+
+def run(code: bytes, *, audit: int, number: int, argument: int = 0) -> int:
+  """A small BPF machine: loads, the three jumps in use, and return."""
+  words = {0: number, 4: audit, 16: argument}
+  instructions = list(struct.iter_unpack("=HBBI", code))
+  position, accumulator = 0, 0
+  while True:
+    operation, yes, no, operand = instructions[position]
+    position += 1
+    if operation == 0x06:
+      return operand
+    if operation == 0x20:
+      accumulator = words[operand]
+    else:
+      test = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: accumulator & operand != 0}[operation]
+      position += yes if test else no
+
+
+@pytest.fixture(params=MACHINES)
+def judge(request):
+  """`judge(name or number)` is what the filter of a machine returns for that call."""
+  machine = request.param
+
+  def judge_call(call: str | int, argument: int = 0) -> int:
+    number = NUMBERS[machine][call] if isinstance(call, str) else call
+    return run(program(machine), audit=AUDIT[machine], number=number, argument=argument)
+
+  return judge_call
+
+
+def test_ordinary_calls_pass(judge):
+  assert judge("read") == ALLOW
+
+
+@pytest.mark.parametrize("call", ["socket", "mount", "unshare", 425, 428, 442])
+def test_dangerous_calls_are_refused(judge, call):
+  assert judge(call) == EPERM
+
+
+@pytest.mark.parametrize("flag", [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000])
+def test_clone_makes_processes_but_no_namespaces(judge, flag):
+  threads = 0x003D0F00  # what pthread_create asks for
+  assert judge("clone", threads) == ALLOW
+  assert judge("clone", 17) == ALLOW  # fork: SIGCHLD alone
+  assert judge("clone", flag | 17) == EPERM
+
+
+def test_clone3_is_said_not_to_exist(judge):
+  assert judge(435) == ENOSYS
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_calls_of_another_architecture_kill(machine):
+  other = AUDIT["aarch64" if machine == "x86_64" else "x86_64"]
+  assert run(program(machine), audit=other, number=0) == KILL
+
+
+def test_x32_calls_kill():
+  assert run(program("x86_64"), audit=AUDIT["x86_64"], number=0x40000000) == KILL
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_program_fits_in_a_pipe_and_in_the_kernel(machine):
+  assert len(program(machine)) % 8 == 0
+  assert len(program(machine)) <= 4096  # the kernel takes 4096 instructions; a pipe holds at least 4096 bytes
