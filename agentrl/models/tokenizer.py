@@ -1,15 +1,29 @@
-"""`tokenizers` behind one small face: text to ids, ids to text, and the exact bytes of every token."""
+"""Byte-level BPE tokenizers behind one small face, over the `tokenizers` library.
+
+Two rules hold everywhere. Text that comes from outside (a question, a tool's output) is encoded as plain text: markup
+in it never becomes a control token. And ids are turned into text by joining the exact bytes of each token, so that
+what a growing sequence says is known without decoding it again from the start.
+"""
 
 from __future__ import annotations
 
-import functools
-import pathlib
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-BYTE_LEVEL_SPECIALS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+Piece = str | int
+
+DEFAULT_SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+
+# Values of `tokenizer.ggml.token_type` in a GGUF file.
+_GGUF_CONTROL, _GGUF_USER_DEFINED = 3, 4
+_GGUF_ADDED = (_GGUF_CONTROL, _GGUF_USER_DEFINED)
+
+_BEYOND_VOCABULARY = "\ufffd".encode()
 
 
 class TokenizerError(ValueError):
@@ -17,110 +31,179 @@ class TokenizerError(ValueError):
 
 
 class Tokenizer:
-  """Ids and text. Markup of special tokens inside text is encoded as plain text: tool output cannot forge a turn.
+  """Text to ids and back, without ever making a control token of plain text.
 
-  Args:
-    backend: a byte-level BPE of the `tokenizers` library (GPT-2 style: Llama 3, Qwen, SmolLM2).
+  Attributes:
+    vocab_size: number of ids, special tokens included. A model's embedding may have more rows than that.
   """
 
-  def __init__(self, backend: tokenizers.Tokenizer):
-    self._backend = backend
-    self._backend.encode_special_tokens = True
-    added = backend.get_added_tokens_decoder()
-    self._special = {token.content: index for index, token in added.items() if token.special}
-    self.vocab_size = backend.get_vocab_size(with_added_tokens=True)
+  def __init__(self, inner: tokenizers.Tokenizer):
+    _require_byte_level(inner)
+    self._inner = inner
+    added = inner.get_added_tokens_decoder()
+    self._added = {token.content: i for i, token in added.items()}
+    self._special = {token.content: i for i, token in added.items() if token.special}
+    self._plain = _without_added_tokens(inner)
+    self._bytes = _bytes_of_tokens(inner, added)
+    self.vocab_size = len(self._bytes)
 
   @classmethod
-  def from_file(cls, path: str | pathlib.Path) -> Tokenizer:
-    """Reads a `tokenizer.json`, or the one in a folder."""
-    path = pathlib.Path(path)
+  def from_file(cls, path: str | Path) -> Tokenizer:
+    """Reads a `tokenizer.json`, or the one in a folder.
+
+    Raises:
+      TokenizerError: there is none, it cannot be read, or it is not a byte-level BPE.
+    """
+    path = Path(path)
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
-      raise TokenizerError(f"no tokenizer at {path}; a model folder needs its tokenizer.json beside config.json")
+      raise TokenizerError(
+        f"no tokenizer at {path}; a model folder needs its tokenizer.json beside config.json: copy it from where the "
+        "model was published"
+      )
     try:
-      return cls(tokenizers.Tokenizer.from_file(str(path)))
-    except Exception as error:
-      raise TokenizerError(f"{path} is not a tokenizer.json that the tokenizers library can read: {error}") from error
+      inner = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+      raise TokenizerError(f"{path} is not a readable tokenizer.json ({error}); copy or download it again") from error
+    return cls(inner)
 
   @classmethod
-  def from_gguf(cls, path: str | pathlib.Path) -> Tokenizer:
-    """Rebuilds the byte-level BPE in a GGUF file's metadata (SmolLM2: digits one by one)."""
-    try:
-      import gguf
-    except ImportError as error:
-      raise TokenizerError("reading GGUF files needs the gguf package: pip install 'agentrl[smollm2]'") from error
-    fields = gguf.GGUFReader(str(path)).fields
+  def from_gguf(cls, path: str | Path) -> Tokenizer:
+    """Rebuilds the tokenizer from the metadata of a GGUF file (GPT-2 style BPE with SmolLM pre-tokenization).
 
-    def read(name):
-      if f"tokenizer.ggml.{name}" not in fields:
-        raise TokenizerError(f"{path} has no tokenizer.ggml.{name}: not a GGUF file with a BPE tokenizer")
-      return fields[f"tokenizer.ggml.{name}"].contents()
-
-    if read("model") != "gpt2" or read("pre") != "smollm":
-      raise TokenizerError(f"{path}: tokenizer {read('model')}/{read('pre')} is not supported; gpt2/smollm is")
-    tokens, control = read("tokens"), 3
-    merges = [tuple(merge.split(" ")) for merge in read("merges")]
-    backend = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    backend.decoder = decoders.ByteLevel()
-    kinds = read("token_type")
-    backend.add_special_tokens(
-      [
-        tokenizers.AddedToken(t, special=True, normalized=False)
-        for t, k in zip(tokens, kinds, strict=True)
-        if k == control
-      ]
-    )
-    return cls(backend)
+    Raises:
+      TokenizerError: there is no such file, the `gguf` package is missing, or the file holds another kind of tokenizer.
+    """
+    kind, pre, tokens, merges, types = _gguf_metadata(Path(path), ("model", "pre", "tokens", "merges", "token_type"))
+    if (kind, pre) != ("gpt2", "smollm"):
+      raise TokenizerError(
+        f"{path} holds a {kind!r} tokenizer with pre-tokenization {pre!r}; only 'gpt2' with 'smollm' is known here. "
+        "Use the model's tokenizer.json with Tokenizer.from_file"
+      )
+    merges = [tuple(merge.split(" ")) for merge in merges]
+    inner = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
+    inner.decoder = decoders.ByteLevel()
+    added = [(token, kind) for token, kind in zip(tokens, types, strict=True) if kind in _GGUF_ADDED]
+    inner.add_tokens([AddedToken(token, special=kind == _GGUF_CONTROL, normalized=False) for token, kind in added])
+    return cls(inner)
 
   @classmethod
-  def byte_level(cls, special_tokens: Sequence[str] = BYTE_LEVEL_SPECIALS) -> Tokenizer:
-    """One token per byte, ids 0 to 255, then the special tokens: for tiny models."""
-    backend = tokenizers.Tokenizer(models.BPE({char: byte for byte, char in enumerate(_byte_alphabet())}, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special_tokens])
-    return cls(backend)
+  def byte_level(cls, special_tokens: Sequence[str] = DEFAULT_SPECIAL) -> Tokenizer:
+    """For tiny models: ids 0 to 255 are the bytes, special tokens follow in the given order."""
+    inner = tokenizers.Tokenizer(models.BPE({char: byte for byte, char in enumerate(_BYTE_TO_CHAR)}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
+    return cls(inner)
 
   def encode(self, text: str) -> list[int]:
-    """Ids of plain text; nothing is added, and no special token ever comes out."""
-    return self._backend.encode(text, add_special_tokens=False).ids
+    """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token."""
+    try:
+      text.encode()
+    except UnicodeEncodeError as error:
+      raise TokenizerError(
+        f"text is not valid Unicode at character {error.start} (a lone surrogate); replace it before encoding"
+      ) from error
+    return self._plain.encode(text, add_special_tokens=False).ids
+
+  def split(self, markup: str) -> list[Piece]:
+    """Splits trusted text, such as a chat template's own words, at special and other added tokens; see `join`."""
+    pieces: list[Piece] = []
+    while found := [(markup.find(text), -len(text), text) for text in self._added if text in markup]:
+      at, _, text = min(found)
+      pieces += [markup[:at], self._added[text]]
+      markup = markup[at + len(text) :]
+    return [*pieces, markup]
+
+  def join(self, pieces: Iterable[Piece]) -> list[int]:
+    """Ids of pieces: an int stands for itself, neighbouring strings are encoded together as plain text."""
+    ids: list[int] = []
+    for is_text, neighbours in itertools.groupby(pieces, lambda piece: isinstance(piece, str)):
+      run = list(neighbours)
+      ids += self.encode("".join(run)) if is_text else run
+    return ids
 
   def special(self, name: str) -> int:
-    """Id of a special token such as "<|im_end|>"."""
+    """Id of a special token.
+
+    Raises:
+      TokenizerError: no such token; the message lists those there are.
+    """
     if name not in self._special:
-      raise TokenizerError(f"no special token {name!r}; this tokenizer has {sorted(self._special)}")
+      raise TokenizerError(f"the tokenizer has no special token {name!r}; it has {sorted(self._special) or 'none'}")
     return self._special[name]
 
-  def decode(self, ids: Sequence[int]) -> str:
-    """Text of ids, special tokens by name; bytes that are not UTF-8 become the replacement character."""
-    return b"".join(self.token_bytes(int(i)) for i in ids).decode("utf-8", errors="replace")
+  def token_bytes(self, token: int) -> bytes:
+    """The exact bytes that a token stands for; U+FFFD for ids past the vocabulary, which padded embeddings can emit."""
+    if token < 0:
+      raise TokenizerError(f"token id {token} is negative")
+    return self._bytes[token] if token < self.vocab_size else _BEYOND_VOCABULARY
 
-  def token_bytes(self, index: int) -> bytes:
-    """The exact bytes of one token."""
-    return self._bytes[index]
+  def decode(self, ids: Iterable[int]) -> str:
+    """Text of ids, special tokens spelled out; bytes that are not UTF-8 become U+FFFD."""
+    return b"".join(self.token_bytes(int(token)) for token in ids).decode(errors="replace")
 
-  def save(self, path: str | pathlib.Path) -> None:
-    """Writes a `tokenizer.json`."""
-    self._backend.save(str(path))
+  def save(self, path: str | Path) -> None:
+    """Writes a `tokenizer.json` that `from_file` and other libraries read."""
+    self._inner.save(str(path))
 
-  @functools.cached_property
-  def _bytes(self) -> list[bytes]:
-    byte_of = {char: bytes([byte]) for byte, char in enumerate(_byte_alphabet())}
-    names = {index: name.encode() for name, index in self._special.items()}
 
-    def of(index):
-      if index in names:
-        return names[index]
-      token = self._backend.id_to_token(index)
-      return b"" if token is None else b"".join(byte_of.get(char, char.encode()) for char in token)
-
-    return [of(index) for index in range(self.vocab_size)]
+# ---- bytes and characters -----------------------------------------------------------------------------------------
 
 
 def _byte_alphabet() -> list[str]:
-  """GPT-2's printable stand-in for each byte: printable Latin-1 stands for itself, the others come after it."""
+  """The character that GPT-2 style vocabularies write for each byte (Radford et al., 2019).
+
+  Printable Latin-1 characters stand for themselves, the others for code points from 256 on, in order.
+  """
   printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
   others = iter(range(256, 512))
-  return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+  return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+_BYTE_TO_CHAR = _byte_alphabet()
+_CHAR_TO_BYTE = {char: byte for byte, char in enumerate(_BYTE_TO_CHAR)}
+
+
+def _require_byte_level(inner: tokenizers.Tokenizer) -> None:
+  if not isinstance(inner.decoder, decoders.ByteLevel):
+    raise TokenizerError(
+      f"the tokenizer's decoder is {type(inner.decoder).__name__}; only byte-level BPE is supported (Llama 3, Qwen, "
+      "SmolLM): the exact bytes of each token must be known"
+    )
+
+
+def _without_added_tokens(inner: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+  description = json.loads(inner.to_str())
+  description["added_tokens"] = []
+  return tokenizers.Tokenizer.from_str(json.dumps(description))
+
+
+def _bytes_of_tokens(inner: tokenizers.Tokenizer, added: dict[int, AddedToken]) -> list[bytes]:
+  vocabulary = inner.get_vocab(with_added_tokens=True)
+  table = [_BEYOND_VOCABULARY] * (max(vocabulary.values()) + 1)
+  for text, i in vocabulary.items():
+    # Like the library's decoder: an entry that is not spelled in the byte alphabet stands for its own text.
+    spelled = i not in added and all(char in _CHAR_TO_BYTE for char in text)
+    table[i] = bytes(_CHAR_TO_BYTE[char] for char in text) if spelled else text.encode()
+  return table
+
+
+# ---- GGUF metadata ------------------------------------------------------------------------------------------------
+
+
+def _gguf_metadata(path: Path, names: Sequence[str]) -> list:
+  """Values of `tokenizer.ggml.<name>`."""
+  if not path.is_file():
+    raise TokenizerError(f"no GGUF file {path}")
+  try:
+    import gguf
+  except ImportError as error:
+    raise TokenizerError("reading a GGUF file needs the gguf package: pip install agentrl[smollm2]") from error
+  fields = gguf.GGUFReader(path).fields
+  missing = [name for name in names if f"tokenizer.ggml.{name}" not in fields]
+  if missing:
+    raise TokenizerError(f"{path} lacks the metadata tokenizer.ggml.{missing[0]}: it carries no BPE tokenizer")
+  return [fields[f"tokenizer.ggml.{name}"].contents() for name in names]

@@ -1,0 +1,152 @@
+import sys
+
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, decoders, models
+
+from agentrl.models.tokenizer import Tokenizer, TokenizerError
+from agentrl.models.weights.gguf import smollm2_path
+
+BYTES = Tokenizer.byte_level()
+MARKUP = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool_call>", "</tool_call>"]
+TEXTS = st.lists(st.one_of(st.text(), st.sampled_from(MARKUP))).map("".join)
+
+
+def with_words(path):
+  """A tokenizer like Qwen's: merges, a control token, and added tokens that are ordinary words."""
+  Tokenizer.byte_level([]).save(path)
+  inner = tokenizers.Tokenizer.from_file(str(path))
+  vocabulary = {**inner.get_vocab(), "to": 256, "ol": 257, "tool": 258}
+  inner.model = models.BPE(vocabulary, [("t", "o"), ("o", "l"), ("to", "ol")])
+  inner.add_special_tokens([AddedToken("<|im_end|>", special=True, normalized=False)])
+  inner.add_tokens([AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")])
+  return Tokenizer(inner)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+  return with_words(tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+  try:
+    return Tokenizer.from_gguf(smollm2_path())
+  except FileNotFoundError as error:
+    pytest.skip(str(error))
+
+
+# ---- bytes ------------------------------------------------------------------------------------------------------
+
+
+@given(TEXTS)
+def test_byte_level_ids_are_the_bytes(text):
+  assert BYTES.encode(text) == list(text.encode())
+  assert BYTES.decode(BYTES.encode(text)) == text
+
+
+def test_byte_level_specials_follow_in_order():
+  tokenizer = Tokenizer.byte_level(["<b>", "<a>"])
+  assert (tokenizer.special("<b>"), tokenizer.special("<a>"), tokenizer.vocab_size) == (256, 257, 258)
+
+
+def test_every_token_has_its_exact_bytes():
+  assert [BYTES.token_bytes(i) for i in range(256)] == [bytes([i]) for i in range(256)]
+  assert BYTES.token_bytes(BYTES.special("<|im_end|>")) == b"<|im_end|>"
+
+
+def test_broken_utf8_is_replaced_and_specials_are_spelled():
+  assert BYTES.decode([0xC3, 0xA9, BYTES.special("<|im_end|>"), 0xC3, 65]) == "é<|im_end|>\ufffdA"
+
+
+def test_ids_beyond_the_vocabulary_are_visible_and_negative_ones_refused():
+  assert BYTES.decode([65, BYTES.vocab_size + 40, 66]) == "A\ufffdB"
+  with pytest.raises(TokenizerError, match="-1 is negative"):
+    BYTES.token_bytes(-1)
+
+
+# ---- control tokens ---------------------------------------------------------------------------------------------
+
+
+@given(TEXTS)
+def test_markup_in_text_never_becomes_an_added_token(words, text):
+  ids = words.encode(text)
+  assert max(ids, default=0) <= 258  # the added tokens come after the vocabulary
+  assert words.decode(ids) == text
+
+
+def test_only_trusted_text_is_split_at_added_tokens(words):
+  call, end = words.split("<tool_call>")[1], words.special("<|im_end|>")
+  pieces = words.split("a<tool_call>tool<|im_end|>")
+  assert [p for p in pieces if p != ""] == ["a", call, "tool", end]
+  assert words.join(pieces) == [ord("a"), call, 258, end]
+
+
+def test_neighbouring_strings_are_encoded_together(words):
+  assert words.join(["to", "ol", 3, "to"]) == [258, 3, 256]
+  assert words.join([]) == []
+
+
+def test_an_unknown_special_token_names_the_known_ones(words):
+  with pytest.raises(TokenizerError, match=r"no special token '<tool_call>'; it has \['<\|im_end\|>'\]"):
+    words.special("<tool_call>")
+
+
+def test_lone_surrogates_are_refused():
+  with pytest.raises(TokenizerError, match="at character 2"):
+    BYTES.encode("ab\ud800")
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+def test_saved_and_read_again_it_is_the_same(words, tmp_path):
+  words.save(tmp_path / "tokenizer.json")
+  for path in (tmp_path, tmp_path / "tokenizer.json"):
+    again = Tokenizer.from_file(path)
+    assert again.vocab_size == words.vocab_size
+    assert again.split("<tool_call>") == words.split("<tool_call>")
+    assert again.encode("a tool <|im_end|>") == words.encode("a tool <|im_end|>")
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+  with pytest.raises(TokenizerError, match=r"no tokenizer at .*tokenizer\.json.*beside config\.json"):
+    Tokenizer.from_file(tmp_path)
+  (tmp_path / "tokenizer.json").write_text('{"model": ')
+  with pytest.raises(TokenizerError, match=r"tokenizer\.json is not a readable"):
+    Tokenizer.from_file(tmp_path)
+
+
+def test_other_kinds_of_tokenizer_are_refused():
+  inner = tokenizers.Tokenizer(models.BPE({"a": 0}, []))
+  inner.decoder = decoders.Metaspace()
+  with pytest.raises(TokenizerError, match="Metaspace; only byte-level"):
+    Tokenizer(inner)
+
+
+def test_gguf_errors_say_what_to_do(tmp_path, monkeypatch):
+  with pytest.raises(TokenizerError, match="no GGUF file"):
+    Tokenizer.from_gguf(tmp_path / "model.gguf")
+  (tmp_path / "model.gguf").write_bytes(b"GGUF")
+  monkeypatch.setitem(sys.modules, "gguf", None)
+  with pytest.raises(TokenizerError, match=r"pip install agentrl\[smollm2\]"):
+    Tokenizer.from_gguf(tmp_path / "model.gguf")
+
+
+# ---- SmolLM2 ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smollm2
+def test_smollm2_round_trips(smollm2):
+  text = "Hi, 2024 \t\n\n é 漢字 🙂\ndef f(x):\n  return x<|im_end|>"
+  ids = smollm2.encode(text)
+  assert smollm2.decode(ids) == text
+  assert smollm2.special("<|im_end|>") == 2 and 2 not in ids
+  assert smollm2.vocab_size == 49152
+
+
+@pytest.mark.smollm2
+def test_smollm2_splits_digits_one_by_one(smollm2):
+  assert [smollm2.token_bytes(i) for i in smollm2.encode("in 2024")] == [b"in", b" ", b"2", b"0", b"2", b"4"]
