@@ -32,7 +32,7 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
       outcome.append((True, function()))
     except Exception as error:
       outcome.append((False, error))
-    except BaseException as error:  # SystemExit and its like are for the caller's thread to raise, not for a tool
+    except BaseException as error:  # a tool's SystemExit must not end the caller's thread
       outcome.append((False, RuntimeError(f"{type(error).__name__} raised")))
 
   thread = threading.Thread(target=target, name="tool call", daemon=True)
