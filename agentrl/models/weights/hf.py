@@ -217,8 +217,11 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
   """A name to write to; what stands there is flushed and renamed to `path`, or removed if writing failed."""
   temporary = path.with_name(f".{path.name}.tmp")
+  temporary.touch()
+  mode = temporary.stat().st_mode
   try:
     yield temporary
+    temporary.chmod(mode)  # safetensors replaces the file by one that only its owner may read
     with open(temporary, "rb") as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -211,6 +211,12 @@ def test_other_files_in_the_folder_stay(tmp_path):
   assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
+def test_weights_are_as_readable_as_any_new_file(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA))
+  (tmp_path / "new").touch()
+  assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_a_save_that_fails_leaves_no_model_behind(tmp_path, monkeypatch):
   def full(tensors, path, metadata):
     path.write_bytes(b"half")
