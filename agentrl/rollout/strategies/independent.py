@@ -192,17 +192,45 @@ class Independent:
     arriving = [(b, seat) for b, seat in enumerate(self._seats) if seat.arriving]
     sources: set[int] = set()
     for b, seat in arriving:
-      holders = [s for s, other in enumerate(self._seats) if other.holds == seat.prompt and commands.fork_from[s] == s]
-      if b in holders or (holders and b not in sources):
-        source = b if b in holders else holders[0]
-        sources.update({source} - {b})
-        commands.fork_from[b] = source
-        seat.arriving, seat.holds = False, seat.prompt
+      source = self._longest_prefix(commands, b, seat.prompt, free=b not in sources)[1]
+      if source is not None and self._seats[source].holds == seat.prompt:
+        self._place(commands, b, source, len(seat.prompt), sources)
     coming = {seat.prompt for seat in self._seats if seat.placed and seat.holds != seat.prompt}
     for b, seat in arriving:
       if seat.arriving and seat.prompt not in coming and b not in sources:
         coming.add(seat.prompt)
-        seat.arriving, seat.holds, seat.feed = False, (), list(seat.prompt)
+        shared, source = self._longest_prefix(commands, b, seat.prompt, free=True)
+        self._place(commands, b, b if source is None else source, shared, sources)
+
+  def _place(self, commands: Commands, b: int, source: int, shared: int, sources: set[int]):
+    """Takes the first `shared` tokens of the prompt from `source`, and feeds the rest."""
+    seat = self._seats[b]
+    commands.fork_from[b] = source
+    sources.update({source} - {b})
+    seat.arriving, seat.feed = False, list(seat.prompt[shared:])
+    seat.holds = seat.prompt if not seat.feed else ()
+
+  def _longest_prefix(self, commands: Commands, b: int, prompt: tuple[int, ...], *, free: bool):
+    """(tokens, slot) of the longest start of a prompt that some slot holds; (0, None) where none does.
+
+    Part of a prompt counts in whole prefill chunks: a prompt then goes through the same chunks whoever fed it first,
+    and its numbers are the same to the last bit. Slot b itself comes first among equals: it needs no copy.
+
+    Args:
+      free: slot b may be forked over (no other slot forks from it in this tick).
+    """
+    best: tuple[int, int | None] = (0, None)
+    for s in [b, *range(len(self._seats))]:
+      holds = self._seats[s].holds
+      if not holds or commands.fork_from[s] != s or not (free or s == b):
+        continue
+      shared = _common(holds, prompt)
+      if shared < len(prompt):
+        shared = min(shared, len(holds) - 1)  # the last token of what a slot holds may not be in its cache yet
+        shared -= shared % self._engine.prefill_tokens
+      if shared > best[0]:
+        best = (shared, s)
+    return best
 
   def _go_on(self, commands: Commands, b: int, seat: Seat):
     request = seat.episode.request
@@ -217,3 +245,10 @@ class Independent:
       commands.active[b] = not siblings_wait
     else:
       commands.active[b] = not seat.feed
+
+
+def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+  """Length of the common prefix."""
+  if a == b:
+    return len(a)
+  return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
