@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct learns to solve word problems with a Python interpreter; full fine-tuning in fp32 on a CPU.
 
-Two solved examples in the prompt show how code is written and that its output is the answer. One- and two-step
-problems; the numbers of the held-out split never occur in training.
+Four solved examples in the prompt, one of each kind (sum, difference, product, quotient), show how code is written and
+that its output is the answer. The numbers of the held-out split never occur in training.
 
   python experiments/train.py --config configs/smollm2_python.py --workdir runs/smollm2_python
 
@@ -19,17 +19,20 @@ def get_config(smoke: bool = False):
       "observation_open": "\n<output>", "observation_close": "</output>\n",
     },
     "task": {
-      "family": "word_problems", "tool": "python", "examples": 2, "max_output_chars": 200,
+      "family": "word_problems", "tool": "python", "difficulty": 1, "options": {"seed": 2}, "examples": 4,
+      "max_output_chars": 120,
       "system": "Solve the problem with Python, then write the answer.",
     },
-    "rollout": {"groups": 8, "group_size": 8, "max_tokens": 320, "max_turns": 3, "temperature": 0.7, "workers": 4},
-    "engine": {"slots": 32, "decode_tokens": 8, "feed_tokens": 256, "prefill_tokens": 64, "live_step": 64},
-    "pack": {"row_tokens": 512, "row_actions": 256, "rows": 1},
+    "rollout": {"groups": 6, "group_size": 8, "max_tokens": 336, "max_turns": 3, "temperature": 0.7, "workers": 4},
+    "engine": {
+      "slots": 32, "decode_tokens": 8, "feed_tokens": 256, "prefill_tokens": 16, "prefill_rows": 4, "live_step": 64,
+    },
+    "pack": {"row_tokens": 640, "row_actions": 320, "rows": 1},
     "algo": {"reduction": "token_mean", "loss": {"clip_low": 0.2, "clip_high": 0.28}},
     "reward": {"correct": 1.0},
     "filters": ("flat_groups",),
-    "optimizer": {"learning_rate": 1e-5, "warmup_steps": 5},
-    "train": {"steps": 100, "eval_every": 25, "checkpoint_every": 10, "trajectories_every": 5},
+    "optimizer": {"learning_rate": 2e-5, "warmup_steps": 3},
+    "train": {"steps": 60, "eval_every": 30, "checkpoint_every": 10, "trajectories_every": 5},
     "eval": {"tasks": 128, "samples": 4, "temperature": 0.7},
   }  # fmt: skip
   if smoke:
