@@ -87,3 +87,8 @@ def test_a_failed_layer_is_named(monkeypatch):
   assert jail._check(0, "anything") == 0
   with pytest.raises(PermissionError, match="no_new_privs: Operation not permitted"):
     jail._check(-1, "no_new_privs")
+
+
+def test_landlock_stands_behind_the_root_of_its_own():
+  code = "import os\ntry: os.listdir('/')\nexcept PermissionError: print('refused')"
+  assert run_jail([*PYTHON, code], **NOBODY)[1].stdout == "refused\n"

@@ -1,6 +1,9 @@
 import ast
 import os
+import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agentrl.envs import sandbox as sandbox_module
+from agentrl.envs import seccomp
 from agentrl.envs.sandbox import ISOLATORS, PYTHON, Completed, Limits, Sandbox, SandboxUnavailable, find_isolator, probe
 from agentrl.types import EnvironmentFailed
 
@@ -37,21 +41,22 @@ def _with_limits(isolator: str, code: str, **limits) -> Completed:
   return Sandbox(Limits(**limits), isolator=isolator).run([*PYTHON, "-c", code])
 
 
-def _processes_with(marker: str) -> list[str]:
-  """Host processes, zombies apart, that carry `marker` on their command line."""
+def _command_lines(marker: str) -> list[bytes]:
+  """Of the host's processes, zombies apart, that carry `marker` on their command line."""
   found = []
   for folder in Path("/proc").glob("[0-9]*"):
     try:
-      if marker.encode() in (folder / "cmdline").read_bytes():
-        found.append(folder.name)
+      line = (folder / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
       continue
+    if marker.encode() in line:
+      found.append(line)
   return found
 
 
 def _gone(marker: str, within: float = 5.0) -> bool:
   deadline = time.monotonic() + within
-  while _processes_with(marker):
+  while _command_lines(marker):
     if time.monotonic() > deadline:
       return False
     time.sleep(0.05)
@@ -105,6 +110,15 @@ def test_every_layer_holds(isolator):
 def test_no_sockets(guest, family):
   done = guest(f"import socket; socket.socket(socket.{family}, socket.SOCK_DGRAM)")
   assert "PermissionError" in done.stderr
+
+
+def test_the_network_is_away_even_without_the_filter(guest, monkeypatch):
+  allow_all = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
+  monkeypatch.setattr(seccomp, "program", lambda machine: allow_all)
+  code = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=2)"
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    done = guest(code, str(server.getsockname()[1]))
+  assert re.search("Network is unreachable|Connection refused", done.stderr)
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/var/tmp", "/dev/shm"])
@@ -304,18 +318,18 @@ def test_guests_die_with_the_trainer(isolator):
   marker = f"trainer{os.getpid()}{isolator}"
   code = f"""
 from agentrl.envs.sandbox import PYTHON, Limits, Sandbox
-command = [*PYTHON, '-c', 'import time; time.sleep(50)', 'inside{marker}']
+command = [*PYTHON, '-c', 'print(flush=True); import time; time.sleep(50)', '{marker}']
 Sandbox(Limits(wall_seconds=60.0), isolator={isolator!r}).run(command)
 """
   root = Path(sandbox_module.__file__).parents[2]
   trainer = subprocess.Popen([sys.executable, "-c", code], cwd=root)
   deadline = time.monotonic() + 20.0
-  while len(_processes_with(f"inside{marker}")) < 3:  # trainer, isolator and guest
+  while not any(line.startswith(b"/usr/bin/python3\0-I\0-S\0-c\0print") for line in _command_lines(marker)):
     assert time.monotonic() < deadline, "the guest never started"
     time.sleep(0.05)
   trainer.kill()
   trainer.wait(10)
-  assert _gone(f"inside{marker}")
+  assert _gone(marker)
 
 
 # ---- many at once, and failing closed -------------------------------------------------------------------------------
