@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -18,6 +19,12 @@ import numpy as np
 
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.types import Action, Message, Observation, ToolCall, TurnKind
+
+
+class Markup(str):
+  """Words of the format itself, in which the tokenizer's special and added tokens stand; any other text is plain."""
+
+  __slots__ = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +57,16 @@ class Syntax(Protocol):
     """Texts that end a turn."""
 
   def parse(self, text: str) -> Action:
-    """Reads a turn, end-of-turn token excluded."""
+    """Reads a whole turn: a text stop included, an end-of-turn token excluded."""
 
-  def write(self, action: Action) -> str:
-    """Writes a turn, end-of-turn token excluded."""
+  def write(self, action: Action) -> tuple[list[str], str]:
+    """A turn for the calls or the answer: its parts, and the text stop after them; empty: the end-of-turn token."""
 
-  def tools(self, tools: Sequence[Any]) -> str:
-    """What the system message says of the tools."""
+  def tools(self, tools: Sequence[Any]) -> list[str]:
+    """What the system message says of the tools, in parts."""
 
-  def results(self, texts: Sequence[str]) -> str:
-    """Wraps what tools, or the environment, answered."""
+  def results(self, texts: Sequence[str]) -> list[str]:
+    """Wraps what tools, or the environment, answered, in parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +94,8 @@ class TagSyntax:
   def __post_init__(self):
     if not (self.open and self.close):
       raise ValueError("chat.open and chat.close must not be empty: they delimit a tool call")
+    if self.close in self.open:
+      raise ValueError(f"chat.close={self.close!r} stands in chat.open={self.open!r}: no call could ever be opened")
     if bool(self.answer_open) != bool(self.answer_close):
       raise ValueError("chat.answer_open and chat.answer_close: set both or none")
 
@@ -95,36 +104,47 @@ class TagSyntax:
 
   def parse(self, text: str) -> Action:
     head, closed, _ = text.partition(self.close)
-    before, opened, code = head.rpartition(self.open)
-    del before
+    _, opened, code = head.rpartition(self.open)
     if closed and opened:
-      return Action(TurnKind.TOOL_CALL, text, calls=(ToolCall(self.tool, {self.parameter: code}),))
+      return Action(TurnKind.TOOL_CALL, head, calls=(ToolCall(self.tool, {self.parameter: code}),))
     if closed or opened:
-      missing = self.open if closed else self.close
-      return Action(TurnKind.MALFORMED, text, problem=f"a call of {self.tool} is written {self.open}...{self.close}; "
-                    f"{missing} is missing")  # fmt: skip
-    return self._answer(text)
+      return _malformed(head, f"a call of {self.tool}", self.open, self.close, missing_close=bool(opened))
+    return self._answer(text) if self.answer_open else _answer_or_void(text, text)
 
   def _answer(self, text: str) -> Action:
-    answer = text
-    if self.answer_open:
-      _, opened, rest = text.rpartition(self.answer_open)
-      answer = rest.partition(self.answer_close)[0] if opened else ""
-    answer = answer.strip()
-    return Action(TurnKind.ANSWER, text, answer=answer) if answer else Action(TurnKind.VOID, text)
+    head, closed, _ = text.partition(self.answer_close)
+    _, opened, answer = head.rpartition(self.answer_open)
+    if bool(closed) != bool(opened):
+      return _malformed(head, "an answer", self.answer_open, self.answer_close, missing_close=bool(opened))
+    return _answer_or_void(head, answer) if closed else Action(TurnKind.VOID, text)
 
-  def write(self, action: Action) -> str:
-    if action.kind is TurnKind.TOOL_CALL:
-      (call,) = action.calls
-      return f"{self.open}{call.arguments[self.parameter]}{self.close}"
-    return f"{self.answer_open}{action.answer}{self.answer_close}"
+  def write(self, action: Action) -> tuple[list[str], str]:
+    if action.kind is TurnKind.ANSWER:
+      return [Markup(self.answer_open), str(action.answer)], self.answer_close
+    if [(call.name, set(call.arguments)) for call in action.calls] != [(self.tool, {self.parameter})]:
+      raise ValueError(
+        f"tags write one call a turn, of {self.tool} with the argument {self.parameter!r}; got {list(action.calls)}"
+      )
+    return [Markup(self.open), str(action.calls[0].arguments[self.parameter])], self.close
 
-  def tools(self, tools: Sequence[Any]) -> str:
-    del tools  # a tag is explained by the system message or by examples
-    return ""
+  def tools(self, tools: Sequence[Any]) -> list[str]:
+    if tools and self.tool not in [tool.name for tool in tools]:
+      raise ValueError(f"the tags call {self.tool!r}, but the tools are {[tool.name for tool in tools]}")
+    return []  # a tag is explained by the system message or by examples
 
-  def results(self, texts: Sequence[str]) -> str:
-    return "".join(f"{self.observation_open}{text}{self.observation_close}" for text in texts)
+  def results(self, texts: Sequence[str]) -> list[str]:
+    opening, closing = Markup(self.observation_open), Markup(self.observation_close)
+    return [part for text in texts for part in (opening, text, closing)]
+
+
+def _answer_or_void(text: str, answer: str) -> Action:
+  answer = answer.strip()
+  return Action(TurnKind.ANSWER, text, answer=answer) if answer else Action(TurnKind.VOID, text)
+
+
+def _malformed(text: str, what: str, opening: str, closing: str, *, missing_close: bool) -> Action:
+  problem = f"{what} is written {opening}...{closing}; {closing if missing_close else opening} is missing"
+  return Action(TurnKind.MALFORMED, text, problem=problem)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,55 +157,94 @@ class JsonSyntax:
     return ()
 
   def parse(self, text: str) -> Action:
-    said = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-    bodies = re.findall(r"<tool_call>(.*?)</tool_call>", said, flags=re.DOTALL)
-    if not bodies and "<tool_call>" not in said:
-      answer = said.strip()
-      return Action(TurnKind.ANSWER, text, answer=answer) if answer else Action(TurnKind.VOID, text)
+    said = _after_thinking(text)
     try:
-      if said.count("<tool_call>") != len(bodies):
-        raise ValueError("a <tool_call> without its </tool_call>")
-      return Action(TurnKind.TOOL_CALL, text, calls=tuple(_json_call(body) for body in bodies))
+      calls = _json_calls(said)
     except ValueError as error:
       return Action(TurnKind.MALFORMED, text, problem=str(error))
+    return Action(TurnKind.TOOL_CALL, text, calls=calls) if calls else _answer_or_void(text, said)
 
-  def write(self, action: Action) -> str:
-    if action.kind is not TurnKind.TOOL_CALL:
-      return str(action.answer)
+  def write(self, action: Action) -> tuple[list[str], str]:
+    if action.kind is TurnKind.ANSWER:
+      return [str(action.answer)], ""
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in action.calls]
-    return "\n".join(f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls)
+    parts = [part for call in calls for part in (_CALL_OPEN, f"\n{_to_json(call)}\n", _CALL_CLOSE, "\n")]
+    return parts[:-1], ""
 
-  def tools(self, tools: Sequence[Any]) -> str:
+  def tools(self, tools: Sequence[Any]) -> list[str]:
     if not tools:
-      return ""
+      return []
     functions = [
-      {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
+      {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": dict(t.schema)}}
       for t in tools
     ]
-    listed = "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
-    return (
-      "\n\n# Tools\n\nThese functions may be called; their signatures stand between <tools></tools>:\n"
-      f"<tools>\n{listed}\n</tools>\n\n"
-      "To call one, write its name and arguments as JSON between <tool_call></tool_call>:\n"
+    before = "\n\n# Tools\n\nThese functions may be called; their signatures stand between <tools></tools>:\n<tools>\n"
+    after = (
+      "\n</tools>\n\nTo call one, write its name and arguments as JSON between <tool_call></tool_call>:\n"
       '<tool_call>\n{"name": "...", "arguments": {...}}\n</tool_call>'
     )
+    return [Markup(before), "\n".join(map(_to_json, functions)), Markup(after)]
 
-  def results(self, texts: Sequence[str]) -> str:
-    return "\n".join(f"<tool_response>\n{text}\n</tool_response>" for text in texts)
+  def results(self, texts: Sequence[str]) -> list[str]:
+    opening, closing = Markup("<tool_response>"), Markup("</tool_response>")
+    parts = [part for text in texts for part in (opening, f"\n{text}\n", closing, "\n")]
+    return parts[:-1]
 
 
-def _json_call(body: str) -> ToolCall:
-  """One call; ValueError says what is wrong with it, in words for the policy."""
+def _after_thinking(text: str) -> str:
+  """The turn without the thinking at its start, whose opening tag may stand in the prompt."""
+  thinking, closed, rest = text.partition("</think>")
+  if thinking.lstrip().startswith("<think>") or (closed and _CALL_OPEN not in thinking):
+    return rest
+  return text
+
+
+_CALL_OPEN, _CALL_CLOSE = Markup("<tool_call>"), Markup("</tool_call>")
+
+
+def _to_json(value: Any) -> str:
+  return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(literal: str) -> float:
+  value = float(literal)
+  if not math.isfinite(value):
+    raise ValueError(f"{literal} is not a finite number")
+  return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+
+
+def _json_calls(text: str) -> tuple[ToolCall, ...]:
+  """The calls in a turn; ValueError says what is wrong with one, in words for the policy."""
+  calls = []
+  while True:
+    outside, opened, text = text.partition(_CALL_OPEN)
+    if _CALL_CLOSE in outside:
+      raise ValueError(f"there is a {_CALL_CLOSE} without its {_CALL_OPEN}")
+    if not opened:
+      return tuple(calls)
+    call, text = _json_call(text.lstrip())
+    calls.append(call)
+
+
+def _json_call(text: str) -> tuple[ToolCall, str]:
+  """One call, and the text after its closing tag. The tag may well stand inside a JSON string."""
   try:
-    call = json.loads(body)
+    call, end = _DECODER.raw_decode(text)
+    _to_json(call).encode()  # an escaped lone surrogate is JSON, but no text
   except (ValueError, RecursionError) as error:
     raise ValueError(f"the tool call is not valid JSON: {error}") from None
-  if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-    raise ValueError('a tool call is a JSON object with "name", a string, and "arguments", an object')
+  if not isinstance(call, dict) or not isinstance(call.get("name"), str) or set(call) - {"name", "arguments"}:
+    raise ValueError('a tool call is a JSON object with "name", a string, and "arguments", an object, and no more')
   arguments = call.get("arguments", {})
   if not isinstance(arguments, dict):
     raise ValueError(f'"arguments" of {call["name"]} must be a JSON object')
-  return ToolCall(call["name"], arguments)
+  rest = text[end:].lstrip()
+  if not rest.startswith(_CALL_CLOSE):
+    raise ValueError(f"{_CALL_CLOSE} is missing after the JSON object of the call")
+  return ToolCall(call["name"], arguments), rest.removeprefix(_CALL_CLOSE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +254,11 @@ class ChatFormat:
   tokenizer: Tokenizer
   template: Template
   syntax: Syntax
+
+  def __post_init__(self):
+    for text in (self.template.before, self.template.after, self.template.reply, self.template.end_of_turn):
+      for name in re.findall(r"<\|\w+\|>", text):
+        self.tokenizer.special(name)
 
   @classmethod
   def chatml_json(cls, tokenizer: Tokenizer) -> ChatFormat:
@@ -213,30 +277,36 @@ class ChatFormat:
 
     Args:
       messages: system first, if any; assistant messages are examples.
-      tools: have `name`, `description` and `parameters`, a JSON schema; the syntax says what is told of them.
+      tools: have `name`, `description` and `schema`, a JSON schema; the syntax says what is told of them.
+
+    Raises:
+      ValueError: a message has an unknown role.
     """
     about = self.syntax.tools(tools)
     if about and (not messages or messages[0].role != "system"):
       messages = [Message("system", "You are a helpful assistant."), *messages]
-    ids: list[int] = []
+    parts: list[str] = []
     open_turn = False  # inside an assistant message that inline tool output goes on with
     for position, message in enumerate(messages):
-      part, open_turn = self._message(message, about if position == 0 else "", open_turn)
-      ids += part
-    return ids if open_turn else ids + self._markup(self.template.before.format(role="assistant"))
+      written, open_turn = self._message(message, about if position == 0 else [], open_turn)
+      parts += written
+    return self._ids(parts if open_turn else [*parts, self._before("assistant")])
 
-  def _message(self, message: Message, about: str, open_turn: bool) -> tuple[list[int], bool]:
-    before, after = self.template.before, self.template.after
+  def _message(self, message: Message, about: list[str], open_turn: bool) -> tuple[list[str], bool]:
+    """Parts of one message, and whether the assistant's turn that it belongs to goes on."""
+    if message.role not in ("system", "user", "assistant", "tool"):
+      raise ValueError(f"a message has the role {message.role!r}; roles are system, user, assistant and tool")
     if message.role == "tool" and self.syntax.inline:
-      return self.tokenizer.encode(self.syntax.results([message.content])), True
-    role, content = message.role, message.content + about
+      return self.syntax.results([message.content]), True
+    role, content, goes_on = message.role, [message.content, *about], False
     if message.role == "tool":
       role, content = "user", self.syntax.results([message.content])
     elif message.action is not None:
-      content = self.syntax.write(message.action)
-    goes_on = message.action is not None and message.action.kind is TurnKind.TOOL_CALL and self.syntax.inline
-    head = [] if open_turn else self._markup(before.format(role=role))
-    return head + self.tokenizer.encode(content) + ([] if goes_on else self._markup(after)), goes_on
+      written, stop = self._write(message.action)
+      content = [*written, Markup(stop)]
+      goes_on = message.action.kind is TurnKind.TOOL_CALL and self.syntax.inline
+    head = [] if open_turn else [self._before(role)]
+    return [*head, *content] + ([] if goes_on else [Markup(self.template.after)]), goes_on
 
   def observation(self, observation: Observation, ended_by_token: bool) -> list[int]:
     """Ids that follow a policy turn, up to where the next one begins.
@@ -247,26 +317,41 @@ class ChatFormat:
     """
     texts = [result.text for result in observation.results] or [observation.text]
     if self.syntax.inline and not ended_by_token:
-      return self.tokenizer.encode(self.syntax.results(texts))
+      return self._ids(self.syntax.results(texts))
     close = [] if ended_by_token else [self._end_of_turn]
-    turn = self._markup(self.template.reply + self.template.before.format(role="user"))
-    content = self.tokenizer.encode(self.syntax.results(texts) if observation.results else observation.text)
-    return close + turn + content + self._markup(self.template.after + self.template.before.format(role="assistant"))
+    content = self.syntax.results(texts) if observation.results else [observation.text]
+    before = [Markup(self.template.reply), self._before("user")]
+    return close + self._ids([*before, *content, Markup(self.template.after), self._before("assistant")])
 
   def render(self, action: Action) -> list[int]:
-    """Ids of an authored turn, its stop included; `parse` gives the action back."""
+    """Ids of an authored turn, its stop included; `parse` gives the action back.
+
+    Args:
+      action: a tool call or an answer. Its text is written where there is any; otherwise its calls or its answer.
+
+    Raises:
+      ValueError: the format cannot write it: what is written would be read as something else.
+    """
+    parts, stop = self._write(action)
+    ids = self._ids([*parts, Markup(stop)]) + ([] if stop else [self._end_of_turn])
+    found = self.parse(ids)
+    if self.find_stop(ids) != len(ids) or _meaning(found) != _meaning(action):
+      raise ValueError(f"this chat format cannot write {action}: it would be read as {found}")
+    return ids
+
+  def _write(self, action: Action) -> tuple[list[str], str]:
     if action.kind not in (TurnKind.TOOL_CALL, TurnKind.ANSWER):
       raise ValueError(f"only tool calls and answers can be authored, not {action.kind}")
-    text = self.syntax.write(action)
-    ids = self.tokenizer.encode(text)
-    return ids if text.endswith(self.syntax.stops() or ("\0",)) else [*ids, self._end_of_turn]
+    parts, stop = self.syntax.write(action)
+    return ([action.text] if action.text else parts), stop
 
-  def _markup(self, text: str) -> list[int]:
-    """Ids of template text, in which special tokens stand by name."""
-    ids: list[int] = []
-    for piece in re.split(r"(<\|[a-z_]+\|>)", text):
-      ids += [self.tokenizer.special(piece)] if re.fullmatch(r"<\|[a-z_]+\|>", piece) else self.tokenizer.encode(piece)
-    return ids
+  def _before(self, role: str) -> Markup:
+    return Markup(self.template.before.format(role=role))
+
+  def _ids(self, parts: Sequence[str]) -> list[int]:
+    """Ids of text in parts; special and added tokens come out of `Markup` alone."""
+    split = (self.tokenizer.split(part) if isinstance(part, Markup) else [part] for part in parts)
+    return self.tokenizer.join(piece for pieces in split for piece in pieces)
 
   @functools.cached_property
   def _end_of_turn(self) -> int:
@@ -284,7 +369,12 @@ class ChatFormat:
     Args:
       vocab_size: of the model, where it is padded beyond the tokenizer's.
     """
-    table = np.zeros(vocab_size or self.tokenizer.vocab_size, bool)
+    size = self.tokenizer.vocab_size if vocab_size is None else vocab_size
+    if size < self.tokenizer.vocab_size:
+      raise ValueError(
+        f"the model has {size} token ids and the tokenizer {self.tokenizer.vocab_size}: they do not belong together"
+      )
+    table = np.zeros(size, bool)
     table[self._end_of_turn] = True
     for stop in self._stop_bytes:
       suffixes = tuple(stop[start:] for start in range(len(stop)))
@@ -311,13 +401,25 @@ class ChatFormat:
     return None
 
   def parse(self, ids: Sequence[int]) -> Action:
-    """The action that a turn's sampled tokens, stop included, spell."""
-    ended = len(ids) > 0 and ids[-1] == self._end_of_turn
-    return self.syntax.parse(self.tokenizer.decode(ids[:-1] if ended else ids))
+    """The action that a turn's sampled tokens, stop included, spell; a turn that was cut off is void or malformed."""
+    stop = self.find_stop(ids)
+    ids = ids[:stop]
+    if stop is not None and ids[-1] == self._end_of_turn:
+      return self.syntax.parse(self.tokenizer.decode(ids[:-1]))
+    written = b"".join(self.tokenizer.token_bytes(int(i)) for i in ids)
+    ends = [written.find(text) + len(text) for text in self._stop_bytes if text in written]
+    action = self.syntax.parse(written[: min(ends, default=None)].decode(errors="replace"))
+    if stop is None and action.kind is not TurnKind.MALFORMED:
+      return Action(TurnKind.VOID, action.text)
+    return action
 
   @functools.cached_property
   def _stop_bytes(self) -> tuple[bytes, ...]:
     return tuple(stop.encode() for stop in self.syntax.stops())
+
+
+def _meaning(action: Action) -> tuple:
+  return action.kind, tuple(action.calls), action.answer
 
 
 def tag_syntax(tool: Any, settings: Mapping[str, str]) -> TagSyntax:
