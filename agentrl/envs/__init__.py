@@ -133,7 +133,5 @@ def _solved(environment: Environment, task: Task, actions: Sequence[Action]) -> 
       messages.append(Message("tool", observation.text, name=observation.name))
   environment.close()
   if observation.parts != {"correct": 1.0}:
-    raise ValueError(
-      f"example task {task.id} was not solved by its oracle; the tool's last output: {observation.text!r}"
-    )
+    raise ValueError(f"example {task.id} was not solved by its oracle: {observation}")
   return messages

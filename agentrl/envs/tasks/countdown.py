@@ -60,7 +60,7 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0) -> T
 def check(task: Task, answer: str) -> bool:
   """Whether the answer is an expression over the task's numbers that gives the target; "= target" may follow."""
   target = task.data["target"]
-  left, equals, right = answer.strip("`$ \n").rstrip(".").partition("=")
+  left, equals, right = answer.strip().rstrip(".").strip("`$ ").partition("=")
   if equals and right.strip() != str(target):
     return False
   try:

@@ -1,0 +1,100 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from agentrl import envs
+from agentrl.types import Action, Message, ToolCall, TurnKind
+
+
+def test_a_source_serves_tasks_and_fresh_environments():
+  source = envs.make("arithmetic", "calculator", difficulty=2, options={"seed": 3}, system="Be brief.")
+  task = source.task(5, "held_out")
+  assert task.id == "arithmetic-held_out-2-5-3"
+  environment = source.environment()
+  assert environment is not source.environment()
+  assert environment.reset(task, 0) == [Message("system", "Be brief."), Message("user", task.question)]
+  assert list(source.tools) == list(environment.tools)
+  assert [tool.name for tool in source.tools] == ["calculate"]
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    source.tools = ()
+
+
+def test_an_empty_system_message_is_none():
+  source = envs.make("arithmetic", "none")
+  task = source.task(0, "train")
+  assert source.environment().reset(task, 0) == [Message("user", task.question)]
+  assert list(source.tools) == []
+
+
+def test_examples_are_solved_tasks_that_training_does_not_reach():
+  source = envs.make("arithmetic", "calculator", examples=2)
+  task = source.task(0, "train")
+  opening = source.environment().reset(task, 0)
+  assert [message.role for message in opening] == ["user", "assistant", "tool", "assistant"] * 2 + ["user"]
+  question, call, output, answer = opening[:4]
+  example = source.task(2**31 - 1, "train")
+  assert question.content == example.question
+  calls = (ToolCall("calculate", {"expression": example.data["expression"]}),)
+  assert call == Message("assistant", action=Action(TurnKind.TOOL_CALL, "", calls=calls))
+  assert output == Message("tool", example.answer, name="calculate")
+  assert answer == Message("assistant", action=Action(TurnKind.ANSWER, "", answer=example.answer))
+  assert opening[4].content == source.task(2**31 - 2, "train").question
+  assert opening[-1] == Message("user", task.question)
+
+
+def test_examples_show_every_lookup():
+  opening = envs.make("key_lookup", "lookup", difficulty=3, options={"unknown": 1.0}, examples=1)
+  messages = opening.environment().reset(opening.task(0, "train"), 0)
+  assert [message.role for message in messages] == ["user", *["assistant", "tool"] * 2, "assistant", "user"]
+  assert messages[4] == Message("tool", "no such key", name="lookup")
+
+
+def test_limits_reach_the_environment():
+  source = envs.make("arithmetic", "calculator", max_output_chars=3)
+  environment = source.environment()
+  environment.reset(source.task(0, "train"), 0)
+  call = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("calculate", {"expression": "10**9"}),))
+  assert environment.step(call).text == "100\n[output cut: 10 characters, first 3 shown]"
+  with pytest.raises(ValueError, match="call_seconds must be positive, got -1"):
+    envs.make("arithmetic", "calculator", call_seconds=-1)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "error", "words"),
+  [
+    (("aritmetic", "calculator"), ValueError, "no task family is called 'aritmetic': did you mean 'arithmetic'"),
+    (("arithmetic", "calc"), ValueError, "no tool is called 'calc': did you mean 'calculator'"),
+    (("arithmetic", "lookup"), ValueError, "arithmetic tasks cannot be solved with the tool 'lookup'"),
+    (("key_lookup", "calculator"), ValueError, "key_lookup with 0 hops cannot be solved with the tool 'calculator'"),
+  ],
+)
+def test_wrong_names_are_errors_when_the_source_is_made(arguments, error, words):
+  with pytest.raises(error, match=words):
+    envs.make(*arguments)
+
+
+def test_wrong_options_are_errors_when_the_source_is_made():
+  with pytest.raises(TypeError, match="unexpected keyword argument 'kind'"):
+    envs.make("word_problems", "calculator", options={"kind": ["sum"]})
+  with pytest.raises(ValueError, match="arithmetic has difficulties 1 to 3, not 9"):
+    envs.make("arithmetic", "calculator", difficulty=9)
+
+
+def test_an_example_whose_oracle_fails_is_an_error():
+  with pytest.raises(ValueError, match="example arithmetic-train-1-2147483647 was not solved by its oracle"):
+    envs._solved(
+      envs.make("arithmetic", "none").environment(),
+      envs.make("arithmetic", "none").task(2**31 - 1, "train"),
+      [Action(TurnKind.ANSWER, "", answer="wrong")],
+    )
+
+
+def test_environments_and_rewards_load_neither_jax_nor_the_python_tool():
+  code = (
+    "import sys; from agentrl import envs; from agentrl.rewards import combine;"
+    "envs.make('arithmetic', 'calculator'); print({'jax', 'agentrl.envs.sandbox'} & set(sys.modules))"
+  )
+  run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert run.stdout == "set()\n"
