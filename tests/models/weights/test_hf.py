@@ -19,11 +19,13 @@ FAMILIES = {
 }
 
 
-def random_params(config, seed=0):
+def random_params(config):
   """Params in which no weight is constant, so that a swapped bias or norm shows."""
-  params = transformer.init_params(jax.random.key(seed), config)
-  keys = iter(jax.random.split(jax.random.key(seed + 1), len(jax.tree.leaves(params))))
-  return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(next(keys), a.shape, a.dtype), params)
+  rng = np.random.default_rng(0)
+  specs = transformer.weight_specs(config)
+  return jax.tree.map(
+    lambda w: jnp.asarray(rng.normal(size=w.shape), config.param_dtype), specs, is_leaf=transformer.is_weight
+  )
 
 
 def assert_same(params, other):
