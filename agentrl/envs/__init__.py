@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,29 +21,37 @@ __all__ = ["TOOLS", "TaskSource", "make"]
 _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training counts up from 0 and never gets there
 
 
-def _no_tools() -> Any:
+def _no_tools(call_seconds: float, max_output_chars: int) -> Any:
+  del call_seconds, max_output_chars
   return object()
 
 
-def _calculator() -> Any:
+def _calculator(call_seconds: float, max_output_chars: int) -> Any:
+  del call_seconds, max_output_chars
   from agentrl.envs.tools.calculator import Calculator
 
   return Calculator()
 
 
-def _python() -> Any:
+def _python(call_seconds: float, max_output_chars: int) -> Any:
+  """Its guest is killed before the call's deadline, and half of what is shown is kept for a traceback."""
+  from agentrl.envs.sandbox import Limits, Sandbox
   from agentrl.envs.tools.python import PythonTool
 
-  return PythonTool()
+  limits = Limits(wall_seconds=0.8 * call_seconds, cpu_seconds=math.ceil(call_seconds))
+  return PythonTool(Sandbox(limits), stdout_chars=math.ceil(max_output_chars / 2))
 
 
-def _lookup() -> Any:
+def _lookup(call_seconds: float, max_output_chars: int) -> Any:
+  del call_seconds, max_output_chars
   from agentrl.envs.tasks.key_lookup import KeyTable
 
   return KeyTable()
 
 
-TOOLS: Mapping[str, Callable[[], Any]] = {
+# Toolsets by name, made anew for each environment from `call_seconds` and `max_output_chars`. What a tool needs is
+# imported when it is asked for.
+TOOLS: Mapping[str, Callable[[float, int], Any]] = {
   "none": _no_tools,
   "calculator": _calculator,
   "python": _python,
@@ -106,7 +115,7 @@ def make(
 
   def environment(shown: Sequence[Message] = ()) -> ToolEnvironment:
     return ToolEnvironment(
-      toolset(),
+      toolset(call_seconds, max_output_chars),
       module.check,
       system=system or None,
       examples=shown,

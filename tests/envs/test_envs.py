@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from agentrl import envs
-from agentrl.types import Action, Message, ToolCall, TurnKind
+from agentrl.types import Action, Message, ToolCall, ToolFailure, TurnKind
 
 
 def test_a_source_serves_tasks_and_fresh_environments():
@@ -59,6 +59,21 @@ def test_limits_reach_the_environment():
   assert environment.step(call).text == "100\n[output cut: 10 characters, first 3 shown]"
   with pytest.raises(ValueError, match="call_seconds must be positive, got -1"):
     envs.make("arithmetic", "calculator", call_seconds=-1)
+
+
+def test_limits_reach_the_python_guest():
+  source = envs.make("arithmetic", "python", call_seconds=1.0, max_output_chars=600)
+  task, environment = source.task(0, "train"), source.environment()
+  environment.reset(task, 0)
+  (call, answer) = source.oracle(task)
+  assert environment.step(call).text == task.answer
+  loop = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "while True: pass"}),))
+  (result,) = environment.step(loop).results
+  assert result.failure is ToolFailure.TIMEOUT
+  assert "stopped after 0.8 s" in result.text  # by the sandbox, not by the deadline of the call
+  flood = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "print('y' * 1000); 1 / 0"}),))
+  assert environment.step(flood).text.endswith("ZeroDivisionError: division by zero")
+  assert environment.step(answer).parts == {"correct": 1.0}
 
 
 @pytest.mark.parametrize(
