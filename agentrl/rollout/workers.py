@@ -37,9 +37,11 @@ class WorkerPool:
 
   def abandon(self, future: Future) -> None:
     """Gives up on a call: cancels it if it has not started, else replaces the thread that is stuck in it."""
-    if future.cancel() or future.done():
+    if future.cancel():
       return
-    with self._lock:
+    with self._lock:  # a call that is done by now has given its thread back, or is about to
+      if future.done():
+        return
       self._abandoned.add(future)
     self._start_worker()
 
