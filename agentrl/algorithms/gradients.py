@@ -122,11 +122,13 @@ def policy_metrics(out: ActionOutputs, micro: Batch, flags: Mapping[str, jax.Arr
     flags: bool or float `[B, A]` diagnostics of the policy loss by name; their token means are reported.
 
   Returns:
-    (sums, maxima): the entropy, the flags, and how far the sampler's log-probs are from the trainer's.
+    (sums, maxima): the entropy, the flags, and how far the sampler's log-probs are from the trainer's at
+    the start of the update.
   """
   mask = micro.action_mask
   tokens = jnp.sum(micro.sequence_length)
-  difference = jnp.where(mask, out.logp - micro.sampler_logp, 0.0)
+  old_logp = out.logp if micro.old_logp is None else micro.old_logp
+  difference = jnp.where(mask, old_logp - micro.sampler_logp, 0.0)
   off = jnp.abs(jnp.expm1(difference)) > 0.1
 
   def mean(values):
