@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
   """The config of the run or the file, with what the command line changes."""
   if arguments.run is not None:
+    if overrides or arguments.model:
+      raise ValueError(f"{'--model' if arguments.model else overrides[0]} goes with --config; --run has its own config")
     file = arguments.run / "config.json"
     if not file.is_file():
       raise FileNotFoundError(f"{arguments.run} holds no run: there is no config.json in it")

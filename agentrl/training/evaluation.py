@@ -74,7 +74,8 @@ def _restore_policy(config, parts: Assembly, run: pathlib.Path, step: int | None
     for local in Checkpointer(run / "checkpoints" / stage).steps
   }
   if not saved or (step is not None and step not in saved):
-    raise FileNotFoundError(f"{run} has no checkpoint of step {step or 'any'}; there are {sorted(saved)}")
+    wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+    raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")
   step = max(saved) if step is None else step
   stage, local = saved[step]
   restored = Checkpointer(run / "checkpoints" / stage).restore(local, parts.params, prefix="params/policy")

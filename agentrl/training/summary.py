@@ -58,7 +58,7 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
   """Success of k samples per task: mean@k with the half-width of its 95 % interval over tasks, pass@j for j <= k.
 
   pass@j is the unbiased estimate of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), eq. 1. Trajectories whose
-  environment failed are left out of their task's k.
+  environment failed are left out of their task's k, and a pass@j for which no task has samples left is left out.
   """
   by_task: Mapping[int, list[bool]] = collections.defaultdict(list)
   for t in trajectories:
@@ -78,7 +78,8 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
   if len(means) > 1:
     metrics["eval/success_interval"] = float(1.96 * means.std(ddof=1) / math.sqrt(len(means)))
   ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
-  return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in by_task.values() if len(o) >= k) for k in ks}
+  enough = {k: [outcomes for outcomes in by_task.values() if len(outcomes) >= k] for k in ks}
+  return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in tasks) for k, tasks in enough.items() if tasks}
 
 
 def pass_at_k(outcomes: Sequence[bool], k: int) -> float:
