@@ -32,12 +32,18 @@ RULES: Mapping[str, str | None] = {
 
 
 def make_mesh(data: int = 0, fsdp: int = 1, tensor: int = 1) -> Mesh:
-  """A mesh over all devices; `data=0` takes what fsdp and tensor leave.
+  """A mesh over the first devices; `data=0` takes all that fsdp and tensor leave.
 
   Raises:
-    ValueError: the product is not the number of devices.
+    ValueError: there are fewer devices than the product, or `data=0` cannot use all of them.
   """
   devices = jax.devices()
+  if fsdp < 1 or tensor < 1 or data < 0:
+    raise ValueError(f"mesh.data={data}, mesh.fsdp={fsdp}, mesh.tensor={tensor}: sizes are 1 or more (data: or 0)")
+  if not data and len(devices) > fsdp * tensor and len(devices) % (fsdp * tensor):
+    raise ValueError(
+      f"mesh.fsdp={fsdp} x mesh.tensor={tensor} does not divide the {len(devices)} devices; set mesh.data to use fewer"
+    )
   data = data or len(devices) // (fsdp * tensor)
   if data * fsdp * tensor > len(devices) or data < 1:
     raise ValueError(
