@@ -1,4 +1,4 @@
-"""Which trajectories and groups reach the update. Each filter says how many it took out."""
+"""Which trajectories and groups reach the update; what a filter drops leaves loss and baseline alike."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def without_failures(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """Drops trajectories with a turn that neither calls a tool nor answers.
 
-  SimpleTIR (Xue et al., 2025, https://arxiv.org/abs/2509.02479) filters these from the loss; they stay in the baseline
-  when this filter runs after the advantages.
+  Unlike the paper (SimpleTIR, Xue et al., 2025, https://arxiv.org/abs/2509.02479), which filters them from the loss,
+  they leave the baseline too: filters run before the advantages.
   """
   return [t for t in trajectories if all(turn.kind is not TurnKind.VOID for turn in t.turns)]
 
