@@ -15,7 +15,20 @@ from agentrl.types import Action, Message, Observation, ToolCall, ToolResult, Tu
 MARKUP = ["<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 TAGS = ["<python>", "</python>", "<answer>", "</answer>", "<think>", "</think>"]
 # Tokens of several bytes: some end a tag and go on, some begin in the middle of one.
-MERGED = ["</", "on>", "</python>", "</python>\n", "x</pyt", "hon", "n></pyth", ">>", "é</", "nswer>a"]
+MERGED = [
+  "</",
+  "on>",
+  "</python>",
+  "</python>\n",
+  "x</pyt",
+  "hon",
+  "n></pyth",
+  ">>",
+  "é</",
+  "nswer>a",
+  "1</python>",
+  "</answer><python>",
+]
 
 
 def merging_tokenizer():
@@ -46,10 +59,16 @@ CALCULATOR = types.SimpleNamespace(
 )
 
 TEXTS = st.lists(st.one_of(st.text(max_size=8), st.sampled_from(MARKUP + TAGS))).map("".join)
+# Ids at random, among them tags spelled byte by byte, and pieces that make a tag together.
+TOKEN = {text: 256 + i for i, text in enumerate(MERGED)}
+SPELLED = [list(text.encode()) for text in TAGS] + [
+  [TOKEN["x</pyt"], TOKEN["hon"], TOKEN[">>"]],
+  [TOKEN["</"], *b"pytho", TOKEN["n></pyth"], TOKEN["on>"]],
+  [TOKEN["</"], ord("a"), TOKEN["nswer>a"]],
+]
 IDS = st.lists(
-  st.one_of(st.integers(0, TOKENIZER.vocab_size + 3), st.sampled_from([*b"</python>{}\n", *range(256, 280)])),
-  max_size=30,
-)
+  st.one_of(st.integers(0, TOKENIZER.vocab_size + 3).map(lambda i: [i]), st.sampled_from(SPELLED)), max_size=12
+).map(lambda runs: [i for run in runs for i in run])
 ALL_FORMATS = st.sampled_from(sorted(FORMATS)).map(FORMATS.get)
 
 
@@ -109,7 +128,7 @@ def test_pause_table_marks_what_can_complete_a_stop():
   table = TAGGED.pause_table()
   pausing = {TOKENIZER.token_bytes(i) for i in np.flatnonzero(table)}
   # All that contain "</python>" or begin with one of its suffixes; "x</pyt" and "hon" leave it open.
-  assert pausing == {b">", b"on>", b"</python>", b"</python>\n", b"n></pyth", b">>", b"<|im_end|>"}
+  assert pausing == {b">", b"on>", b"</python>", b"</python>\n", b"n></pyth", b">>", b"1</python>", b"<|im_end|>"}
   assert JSON.pause_table().nonzero()[0].tolist() == [END] == JSON.stop_tokens().tolist()
 
 
@@ -121,8 +140,7 @@ def test_pause_table_covers_a_padded_embedding_and_refuses_a_smaller_one():
 
 
 def test_the_token_that_completes_a_stop_is_kept_whole_and_the_text_is_cut():
-  ids = [*ids_of("<python>1"), 259]  # 259 is "</python>\n"
-  assert TOKENIZER.token_bytes(259) == b"</python>\n"
+  ids = [*ids_of("<python>1"), TOKEN["</python>\n"]]
   assert TAGGED.find_stop([*ids, 65]) == len(ids)
   assert TAGGED.parse(ids) == Action(TurnKind.TOOL_CALL, "<python>1", calls=(ToolCall("python", {"code": "1"}),))
 
@@ -184,6 +202,8 @@ def test_words_around_a_call_are_kept():
   assert TAGGED.parse(ids) == action
   with pytest.raises(ValueError, match="cannot write"):
     TAGGED.render(dataclasses.replace(action, text="<python>1+2"))
+  with pytest.raises(ValueError, match="cannot write"):
+    TAGGED.render(dataclasses.replace(action, text="<python>1+1</python> goes on"))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +218,7 @@ def test_words_around_a_call_are_kept():
     (TAGGED, ["42"], TurnKind.VOID, None),  # cut off by the length limit
     (TAGGED, ["<python>4"], TurnKind.MALFORMED, "</python> is missing"),
     (WITH_ANSWER, ["so <answer> 42 </answer>"], TurnKind.ANSWER, "42"),
+    (WITH_ANSWER, ["<answer>42", TOKEN["</answer><python>"]], TurnKind.ANSWER, "42"),
     (WITH_ANSWER, ["so 42", END], TurnKind.VOID, None),
     (WITH_ANSWER, ["<answer></answer>"], TurnKind.VOID, None),
     (WITH_ANSWER, ["<answer>42", END], TurnKind.MALFORMED, "</answer> is missing"),
@@ -293,6 +314,10 @@ def test_observations_of_the_json_style():
   response = "<|im_start|>user\n<tool_response>\n4\n</tool_response>\n<tool_response>\n5\n</tool_response><|im_end|>\n"
   assert TOKENIZER.decode(ids) == "\n" + response + "<|im_start|>assistant\n"
   assert ids.count(RESPONSE) == ids.count(RESPONSE_END) == 2
+  assert JSON.observation(Observation("4"), ended_by_token=False) == [
+    END,
+    *JSON.observation(Observation("4"), ended_by_token=True),
+  ]
   told = TOKENIZER.decode(JSON.observation(Observation("that was malformed"), ended_by_token=True))
   assert told == "\n<|im_start|>user\nthat was malformed<|im_end|>\n<|im_start|>assistant\n"
 
