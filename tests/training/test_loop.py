@@ -1,0 +1,250 @@
+"""A run from end to end: what it writes, and that stopping it anywhere changes no number."""
+
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl.rollout.driver import RolloutStats
+from agentrl.training import config as config_lib
+from agentrl.training import loop, metrics
+from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.run_folder import RunFolder
+from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
+
+TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
+EVERY_STEP = {
+  "train/reward", "train/success", "rollout/tool_calls", "rollout/turns", "rollout/void_turns", "rollout/length",
+  "rollout/environment_failures", "rollout/tool_failures", "rollout/tokens_per_second", "rollout/kept_share",
+  "reward/correct", "policy/loss", "policy/entropy", "policy/clipped_low", "policy/clipped_high", "optimizer/grad_norm",
+  "sampler/logp_diff_mean", "sampler/logp_diff_max", "sampler/outside_0.9_1.1", "advantage/nonzero",
+  "update/trajectories", "update/tokens", "update/tokens_per_second", "time/step_s",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(monkeypatch, tiny_config, tiny_assembly):
+  """`run(path, parts=..., **train settings)` runs in a folder and returns its metrics without timings."""
+
+  def start(path, parts=None, **train):
+    config = config_lib.resolve(tiny_config, {"train": train}, where="test")
+    monkeypatch.setattr(loop, "assemble", lambda _: tiny_assembly() if parts is None else parts)
+    with RunFolder.open(path, config) as folder:
+      loop.run(config, folder)
+    return numbers(path)
+
+  return start
+
+
+def numbers(path):
+  """Lines of metrics.jsonl without what measures the machine."""
+  lines = metrics.read(path / "metrics.jsonl")
+  return [{name: value for name, value in line.items() if not metrics.is_timing(name)} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, tiny_config, tiny_assembly):
+  """(folder, result) of a run that nothing stopped."""
+  path = tmp_path_factory.mktemp("unbroken") / "run"
+  with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
+    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    return path, loop.run(tiny_config, folder)
+
+
+def test_a_run_writes_what_the_report_reads(unbroken):
+  path, result = unbroken
+  lines = metrics.read(path / "metrics.jsonl")
+  assert [line["step"] for line in lines] == [0, 1, 2, 3, 4, 5]
+  assert all(line.keys() >= EVERY_STEP for line in lines[3:]), EVERY_STEP - lines[3].keys()
+  assert [line["step"] for line in lines if "eval/success" in line] == [0, 2, 4, 5]
+  assert not any("nonfinite" in line for line in lines)
+  assert (path / "config.json").is_file() and (path / "run.json").is_file()
+  names = {file.name for file in (path / "trajectories").iterdir()}
+  assert names >= {"train_000002.jsonl.gz", "train_000004.jsonl.gz", "eval_000000.jsonl.gz", "eval_000005.jsonl.gz"}
+  assert result.after["eval/success"] == lines[-1]["eval/success"]
+  assert "Held-out success" in result.sentence() and "before RL" in result.sentence()
+
+
+def test_sampler_and_trainer_are_the_same_policy(unbroken):
+  lines = metrics.read(unbroken[0] / "metrics.jsonl")[3:]
+  assert all(line["sampler/logp_diff_mean"] < 1e-4 for line in lines)
+  assert all(line["sampler/outside_0.9_1.1"] == 0 for line in lines)
+  assert any(line["policy/entropy"] > 0.1 for line in lines)  # there was something to differ in
+
+
+class Stopped(Exception):
+  """Stands for a kill."""
+
+
+def stop_at(patch, owner, name, count):
+  """Makes the `count`-th call (from 0) of a function raise instead."""
+  function, calls = getattr(owner, name), []
+
+  def counted(*args, **kwargs):
+    calls.append(None)
+    if len(calls) == count + 1:
+      raise Stopped
+    return function(*args, **kwargs)
+
+  patch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_stopped_before_any_step_it_goes_on_to_the_same_numbers(run, unbroken, tmp_path, step):
+  with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, loop, "_step", step)
+    with pytest.raises(Stopped):
+      run(tmp_path / "run")
+  assert len(numbers(tmp_path / "run")) == step + 1
+  assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+@pytest.mark.parametrize("save", [0, 1, 2])
+def test_stopped_between_metrics_and_checkpoint_it_repeats_those_steps(run, unbroken, tmp_path, save):
+  with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, Checkpointer, "save", save)
+    with pytest.raises(Stopped):
+      run(tmp_path / "run", checkpoint_every=2)
+  assert run(tmp_path / "run", checkpoint_every=2) == numbers(unbroken[0])
+
+
+def test_a_finished_run_started_again_changes_nothing(run, unbroken, tmp_path):
+  first = run(tmp_path / "run")
+  files = sorted(file.name for file in (tmp_path / "run" / "trajectories").iterdir())
+  assert run(tmp_path / "run") == first == numbers(unbroken[0])
+  assert sorted(file.name for file in (tmp_path / "run" / "trajectories").iterdir()) == files
+
+
+class Lost:
+  """An environment whose `reset` fails once the service behind it is gone."""
+
+  def __init__(self, inner, gone):
+    self._inner, self._gone = inner, gone
+    self.tools, self.step, self.close = inner.tools, inner.step, inner.close
+
+  def reset(self, task, seed):
+    if self._gone.is_set():
+      raise OSError("the database is gone")
+    return self._inner.reset(task, seed)
+
+
+def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken, tiny_assembly, tmp_path, monkeypatch):
+  gone, parts = threading.Event(), tiny_assembly()
+  tasks = dataclasses.replace(parts.tasks, environment=lambda: Lost(parts.tasks.environment(), gone))
+  parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
+  step = loop._step
+
+  def lose_them_in_the_second_step(config, folder, parts, stage, state, number, *rest):
+    if stage.name == "train" and number == 1:
+      gone.set()
+    return step(config, folder, parts, stage, state, number, *rest)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "_step", lose_them_in_the_second_step)
+    with pytest.raises(RuntimeError, match=r"4 of 4 .*max_failed_share=0.5.*the first said.*the database is gone"):
+      run(tmp_path / "run", parts)
+  assert Checkpointer(tmp_path / "run" / "checkpoints" / "train").steps == [1]
+  assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+# ---- dynamic sampling ------------------------------------------------------------------------------------------------
+
+
+def trajectory(group, sample, reward):
+  return Trajectory(
+    np.zeros(2, np.int32), np.asarray([False, True]), np.zeros(2, np.float32), np.zeros(2, np.float32),
+    np.asarray([-1, 0], np.int32), np.asarray([-1, 0], np.int32), (Turn(TurnKind.VOID, 1, 2, ""),), f"t{group}", group, 2 * group + sample,
+    StopReason.ANSWERED, {"correct": reward}, reward,
+  )  # fmt: skip
+
+
+class Groups:
+  """Stands for a collector: group g has the rewards that `rewards[g]` says."""
+
+  def __init__(self, rewards):
+    self.rewards, self.asked = rewards, []
+
+  def collect(self, params, key, groups, **_):
+    self.asked.append(list(groups))
+    sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
+    stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
+    tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
+    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks)
+
+
+@pytest.mark.parametrize(
+  ("rounds", "asked", "kept"),
+  [(1, [[7, 8]], [7]), (2, [[7, 8], [9]], [7]), (3, [[7, 8], [9], [10]], [7, 10]), (9, [[7, 8], [9], [10]], [7, 10])],
+)
+def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds, asked, kept):
+  settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
+  config = config_lib.resolve(tiny_config, settings, where="test")
+  collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
+  parts = SimpleNamespace(collector=collector, driver_params=lambda p: p, keys={"rollout": jax.random.key(0)})
+  state = SimpleNamespace(params={}, updates=jnp.int32(0))
+  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7})
+  assert collector.asked == asked
+  assert sorted({t.group_id for t in source.kept}) == kept
+  drawn = sum(map(len, asked))
+  assert len(source.trajectories) == 2 * drawn and source.host == {"next_group": 7 + drawn}
+  assert source.metrics["rollout/kept_share"] == len(kept) / drawn
+
+
+def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, "_filtered", lambda names, trajectories: [])
+  lines = run(tmp_path / "run")
+  assert [line["update/trajectories"] for line in lines[3:]] == [0, 0, 0]
+  assert "policy/loss" not in lines[-1] and "train/reward" in lines[-1]
+
+
+# ---- real kills ------------------------------------------------------------------------------------------------------
+
+KILLED_RUN = """
+from agentrl.training import config
+from tests.training.conftest import QUICKSTART, SETTINGS
+
+def get_config(smoke=False):
+  longer = {"cold_start": {"steps": 4}, "train": {"steps": 16, "checkpoint_every": 2, "eval_every": 4}}
+  return config.resolve(config.resolve(config.load(QUICKSTART, smoke=True), SETTINGS, where="x"), longer, where="x")
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_five_moments_it_ends_with_the_same_numbers(tmp_path):
+  (tmp_path / "config.py").write_text(KILLED_RUN)
+  environment = {**os.environ, "PYTHONPATH": str(TRAIN.parents[1]), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax")}
+
+  def start(name):
+    command = [sys.executable, TRAIN, "--config", tmp_path / "config.py", "--workdir", tmp_path / name]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+  def finish(name):
+    process = start(name)
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors.decode()
+
+  finish("unbroken")
+  moments, killed = random.Random(0), 0
+  for step in sorted(moments.sample(range(18), 5)):
+    process = start("killed")
+    deadline = time.monotonic() + 300
+    while len(metrics.read(tmp_path / "killed" / "metrics.jsonl")) <= step and time.monotonic() < deadline:
+      time.sleep(0.01)
+    time.sleep(moments.uniform(0, 0.1))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    killed += process.returncode == -signal.SIGKILL
+  assert killed == 5
+  finish("killed")
+  assert numbers(tmp_path / "killed") == numbers(tmp_path / "unbroken")
