@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import signal
 import sys
 
 from agentrl.report import write_report
@@ -30,7 +29,6 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--smoke", action="store_true", help="the config's variant of two steps")
   parser.add_argument("--traceback", action="store_true", help="show where an error came from")
   arguments = parser.parse_args(rest)
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
   return run_command(
     lambda: run(arguments, overrides),
     traceback=arguments.traceback,

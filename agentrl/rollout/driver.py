@@ -8,6 +8,7 @@ over several devices, and for debugging.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ class Driver:
     started = time.monotonic()
     self._hosts = [_Host(strategy, self._engine) for strategy in strategies]
     if self._compiled:
-      jax.block_until_ready(self._loop(params, base_key))
+      self._run_interruptibly(lambda: jax.block_until_ready(self._loop(params, base_key)))
     else:
       self._loop_in_python(params, base_key)
     for host in self._hosts:
@@ -110,6 +111,18 @@ class Driver:
       ticks=max(host.ticks for host in self._hosts),
       seconds=time.monotonic() - started,
     )
+
+  def _run_interruptibly(self, loop: Callable[[], Any]):
+    """Runs the compiled loop on a thread of its own: Python hears of Ctrl-C while its main thread is not in XLA."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+      future = executor.submit(loop)
+      try:
+        while not concurrent.futures.wait([future], timeout=0.2).done:
+          pass
+      except KeyboardInterrupt as interrupt:
+        for host in self._hosts:
+          host.error = interrupt
+      future.result()
 
   # -- compiled ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +191,8 @@ class _Host:
 
   def step(self, events: Events) -> Commands:
     try:
+      if self.error is not None:
+        raise self.error
       self.work += events.work[0]
       self._lengths += events.count
       commands = self._strategy.step(events if self.ticks else None)
