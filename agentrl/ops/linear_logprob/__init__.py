@@ -35,7 +35,8 @@ def linear_logprob(
 
   Args:
     hidden: `[N, D]`, final hidden states, of action tokens alone.
-    unembed: `[D, V]`; tied embeddings come as `embed.T`, which is not copied.
+    unembed: `[D, V]`; tied embeddings come as `embed.T`, which "chunked" reads in place; it
+      copies any other once, transposed.
     tokens: int `[N]`, in `[0, V)`; any other, unmasked, gives a `logp` of NaN.
     temperature: scalar or `[N]`, positive; a constant.
     mask: bool `[N]`, False on padding: 0 in both results and no gradient, whatever `hidden` holds there.

@@ -46,7 +46,9 @@ def chunked(
   if tile is None:
     tile = CPU_TILE if jax.default_backend() == "cpu" else ACCELERATOR_TILE
   count = tokens.shape[0]
-  token_tiles = -(-count // tile.tokens)
+  least = -(-count // tile.tokens)
+  # Tiles that divide the tokens need no padding, which would move rows between devices.
+  token_tiles = next((tiles for tiles in range(least, 2 * least) if count % tiles == 0), least)
   padding = -count % token_tiles
   columns = min(tile.vocabulary, unembed.shape[1])
 
