@@ -1,5 +1,4 @@
 import threading
-import time
 
 import pytest
 
@@ -26,13 +25,12 @@ def test_a_late_function_is_abandoned_and_its_result_dropped():
   release, finished = threading.Event(), threading.Event()
 
   def late():
-    release.wait(5)
+    release.wait(30)
     finished.set()
     return "late"
 
-  started = time.monotonic()
   with pytest.raises(DeadlinePassed, match=r"no answer within 0\.05 s"):
     call_within(0.05, late)
-  assert time.monotonic() - started < 1
+  assert not finished.is_set()
   release.set()
   assert finished.wait(5)  # it ran on, and nobody heard of it
