@@ -75,7 +75,7 @@ def _f32(*arrays):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_matches_a_loop(name, policy_loss, compiled):
-  # GSPO clips so that equal advantages per sequence would be usual; the token form is defined for any.
+  # GSPO usually has one advantage per sequence; its token form is defined for any.
   logp, old_logp, advantages = _batch()
   loss, _ = (jax.jit(policy_loss) if compiled else policy_loss)(*_f32(logp, old_logp, advantages))
   expected = _naive(name, logp, old_logp, advantages, frozen=logp, **SETTINGS[name])
