@@ -114,7 +114,7 @@ def _evaluate(policy, params, batch):
   def one(index, out):
     micro = gradients.micro_batch(batch, index)
     actions = gradients.action_outputs(params["policy"], micro, policy.model)
-    values = heads.apply_value_head(params["value"], actions.hidden) * micro.action_mask
+    values = jnp.where(micro.action_mask, heads.apply_value_head(params["value"], actions.hidden), 0.0)
     return out[0].at[index].set(actions.logp), out[1].at[index].set(values)
 
   zeros = jnp.zeros(batch.action_mask.shape, jnp.float32)
