@@ -162,10 +162,11 @@ def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken,
 
 
 def trajectory(group, sample, reward):
+  zeros, second = np.zeros(2, np.float32), np.asarray([-1, 0], np.int32)
   return Trajectory(
-    np.zeros(2, np.int32), np.asarray([False, True]), np.zeros(2, np.float32), np.zeros(2, np.float32),
-    np.asarray([-1, 0], np.int32), np.asarray([-1, 0], np.int32), (Turn(TurnKind.VOID, 1, 2, ""),), f"t{group}", group, 2 * group + sample,
-    StopReason.ANSWERED, {"correct": reward}, reward,
+    tokens=np.zeros(2, np.int32), action_mask=second == 0, sampler_logp=zeros, entropy=zeros, turn=second,
+    policy_version=second, turns=(Turn(TurnKind.VOID, 1, 2, ""),), task_id=f"t{group}", group_id=group,
+    uid=2 * group + sample, stop=StopReason.ANSWERED, reward_parts={"correct": reward}, reward=reward,
   )  # fmt: skip
 
 

@@ -1,0 +1,65 @@
+"""Groups in, rewarded trajectories out."""
+
+import dataclasses
+
+import pytest
+
+from agentrl.types import TurnKind
+
+
+def collect(parts, groups=(3, 5), **changes):
+  settings = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, **changes}
+  params = parts.driver_params({"policy": parts.params})
+  return parts.collector.collect(params, parts.keys["rollout"], groups, **settings)
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_assembly):
+  return tiny_assembly()
+
+
+def test_every_sample_of_every_group_is_there_once(parts):
+  got = collect(parts)
+  assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)]
+  assert {group: task.id for group, task in got.tasks.items()} == {g: parts.tasks.task(g, "train").id for g in (3, 5)}
+  assert all(t.task_id == got.tasks[t.group_id].id for t in got.trajectories)
+  assert not got.failures and got.stats.sampled >= sum(t.action_mask.sum() for t in got.trajectories)
+
+
+def test_tokens_carry_version_and_temperature(parts):
+  for t in collect(parts, temperature=0.5).trajectories:
+    assert set(t.policy_version[t.action_mask]) == {4} and set(t.policy_version[~t.action_mask]) == {-1}
+    assert t.temperature == 0.5
+
+
+def test_a_uid_says_what_is_sampled_whatever_else_is_asked_for(parts):
+  alone = {t.uid: t.tokens.tolist() for t in collect(parts, [5]).trajectories}
+  together = {t.uid: t.tokens.tolist() for t in collect(parts).trajectories}
+  assert alone == {uid: together[uid] for uid in alone}
+  assert len({tuple(tokens) for tokens in together.values()}) == 4
+
+
+def test_on_finish_sees_each_trajectory_once(parts):
+  seen = []
+  got = collect(parts, on_finish=seen.append)
+  assert sorted(t.uid for t in seen) == [t.uid for t in got.trajectories]
+  assert all(t.reward is None for t in seen) and all(t.reward is not None for t in got.trajectories)
+
+
+def test_rewards_are_weighed_parts(parts):
+  class Pays:
+    """Answers any turn with the end."""
+
+    def __init__(self, inner):
+      self.tools, self.reset, self.close, self._inner = inner.tools, inner.reset, inner.close, inner
+
+    def step(self, action):
+      kinds = (TurnKind.ANSWER, TurnKind.TOOL_CALL, TurnKind.MALFORMED, TurnKind.VOID)
+      observation = self._inner.step(action)
+      return dataclasses.replace(observation, done=True, parts={"correct": 1.0 + kinds.index(action.kind)})
+
+  tasks = dataclasses.replace(parts.tasks, environment=lambda: Pays(parts.tasks.environment()))
+  paying = dataclasses.replace(parts.collector, tasks=tasks, reward={"correct": 0.25})
+  got = collect(dataclasses.replace(parts, collector=paying))
+  finished = [t for t in got.trajectories if t.reward_parts.get("correct")]
+  assert finished and all(t.reward == 0.25 * t.reward_parts["correct"] for t in finished)

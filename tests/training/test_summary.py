@@ -1,0 +1,99 @@
+"""pass@k against counting all subsets; means, intervals and rates against numbers by hand."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentrl.rollout.driver import RolloutStats
+from agentrl.training import summary
+from agentrl.types import StopReason, ToolCall, ToolFailure, ToolResult, Trajectory, Turn, TurnKind
+
+STATS = RolloutStats(sampled=40, prefilled=10, padded=3, forked=1, ticks=5, seconds=2.0)
+
+
+def trajectory(group, correct, *, kinds=(TurnKind.ANSWER,), results=(), stop=StopReason.ANSWERED):
+  failed = stop is StopReason.ENVIRONMENT_FAILED
+  turn = np.asarray([-1, *range(len(kinds))], np.int32)
+  zeros = np.zeros(len(turn), np.float32)
+  turns = [Turn(kind, n + 1, n + 2, "", results=tuple(results) if n == 0 else ()) for n, kind in enumerate(kinds)]
+  reward = None if failed else float(correct)
+  return Trajectory(
+    tokens=np.zeros(len(turn), np.int32), action_mask=turn >= 0, sampler_logp=zeros, entropy=zeros, turn=turn,
+    policy_version=turn, turns=turns, task_id=f"t{group}", group_id=group, uid=0, stop=stop,
+    reward_parts=None if failed else {"correct": float(correct)}, reward=reward,
+  )  # fmt: skip
+
+
+FAILED = trajectory(0, 0, stop=StopReason.ENVIRONMENT_FAILED)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
+def test_pass_at_k_counts_subsets(outcomes, data):
+  k = data.draw(st.integers(1, len(outcomes)))
+  subsets = list(itertools.combinations(outcomes, k))
+  assert summary.pass_at_k(outcomes, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_pass_at_k_needs_k_samples():
+  with pytest.raises(ValueError, match="pass@3 needs at least 3 samples of a task, got 2"):
+    summary.pass_at_k([True, False], 3)
+
+
+def test_evaluation_by_hand():
+  outcomes = {0: [1, 1, 0, 0], 1: [0, 0, 0, 0], 2: [1, 1, 1, 1]}
+  sampled = [trajectory(group, c) for group, row in outcomes.items() for c in row]
+  metrics = summary.evaluation_metrics(sampled, 4)
+  assert metrics["eval/success"] == 0.5 and metrics["eval/tasks"] == 3
+  assert metrics["eval/success_interval"] == pytest.approx(1.96 * 0.5 / math.sqrt(3))  # task means 0.5, 0, 1: sd 0.5
+  assert metrics["eval/pass@2"] == pytest.approx((5 / 6 + 0 + 1) / 3)  # of 6 pairs of [1, 1, 0, 0] one has no success
+  assert metrics["eval/pass@4"] == pytest.approx(2 / 3)
+  assert "eval/pass@8" not in metrics
+
+
+def test_failed_environments_leave_the_evaluation():
+  sampled = [trajectory(0, 1), FAILED, trajectory(1, 0), trajectory(1, 0)]
+  metrics = summary.evaluation_metrics(sampled, 2)
+  assert metrics["eval/success"] == 0.5 and metrics["eval/environment_failures"] == 1
+  assert metrics["eval/pass@2"] == 0.0  # task 0 has one sample left, and cannot tell
+  assert "eval/pass@2" not in summary.evaluation_metrics([trajectory(0, 1), FAILED], 2)
+  with pytest.raises(RuntimeError, match="all 2 environments"):
+    summary.evaluation_metrics([FAILED, FAILED], 2)
+
+
+def test_a_part_below_one_is_no_success():
+  assert summary.succeeded(trajectory(0, 1.0)) and not summary.succeeded(trajectory(0, 0.5))
+  assert not summary.succeeded(FAILED)
+  assert not summary.succeeded(dataclasses.replace(trajectory(0, 1.0), reward_parts={"other": 1.0}))
+
+
+def test_rollout_by_hand():
+  call = ToolCall("calculate", {"expression": "1"})
+  good, late = ToolResult(call, "1", True, None, 0.25), ToolResult(call, "", False, ToolFailure.TIMEOUT, 0.5)
+  two_turns = (TurnKind.TOOL_CALL, TurnKind.ANSWER)
+  sampled = [
+    trajectory(0, 1, kinds=two_turns, results=[good, late]),
+    trajectory(0, 0, kinds=(TurnKind.VOID, TurnKind.MALFORMED), stop=StopReason.TURN_LIMIT),
+    FAILED,
+  ]
+  metrics = summary.rollout_metrics(sampled, STATS)
+  wanted = {
+    "train/success": 0.5, "train/reward": 0.5, "reward/correct": 0.5, "rollout/tool_calls": 1.0, "rollout/turns": 2.0,
+    "rollout/void_turns": 0.25, "rollout/malformed_turns": 0.25, "rollout/length": 3.0, "rollout/action_tokens": 2.0,
+    "rollout/environment_failures": 1.0, "rollout/tool_failures": 1.0, "rollout/tool_timeout": 1.0,
+    "rollout/tool_exception": 0.0, "rollout/stop_turn_limit": 1 / 3, "rollout/stop_environment_failed": 1 / 3,
+    "rollout/tokens_per_second": 20.0, "time/tool_s": 0.75,
+  }  # fmt: skip
+  assert {name: metrics[name] for name in wanted} == pytest.approx(wanted)
+
+
+def test_a_step_of_failures_alone_counts_them():
+  assert summary.rollout_metrics([FAILED, FAILED], STATS) == {"rollout/environment_failures": 2.0}
+
+
+def test_costs_of_rounds_add_up():
+  assert summary.total([STATS, STATS]) == RolloutStats(80, 20, 6, 2, 10, 4.0)
