@@ -150,3 +150,10 @@ def test_smollm2_round_trips(smollm2):
 @pytest.mark.smollm2
 def test_smollm2_splits_digits_one_by_one(smollm2):
   assert [smollm2.token_bytes(i) for i in smollm2.encode("in 2024")] == [b"in", b" ", b"2", b"0", b"2", b"4"]
+
+
+@pytest.mark.smollm2
+def test_smollm2_ids_are_those_of_transformers(smollm2):
+  # AutoTokenizer.from_pretrained(folder, gguf_file=...).encode(text) of transformers 5.23.0.
+  expected = [17517, 42, 1885, 33, 28, 34, 35, 36, 30, 37, 32, 365, 104, 39, 25, 339, 5248]
+  assert smollm2.encode("price: $1,234.50 (x7) I'm") == expected
