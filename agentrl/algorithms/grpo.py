@@ -54,6 +54,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   """See `contract.Algorithm`."""
   score = gradients.make_scorer(policy.model)
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
+  estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
   several_steps = cfg.epochs > 1 or cfg.minibatches > 1
 
   def init(key, params):
@@ -65,7 +66,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     del state
     kept = without_failures(trajectories)
-    credit = np.asarray(_advantages(cfg.advantage, kept)) if kept else np.zeros(0)
+    credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
     columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, credit, strict=True)]}
     spread = {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
     return pack(kept, columns, policy.pack), spread
@@ -95,11 +96,10 @@ def _resolve(cfg):
   }
 
 
-def _advantages(name, trajectories):
+def _advantages(estimate, trajectories):
   """One number per trajectory, f32 [N]."""
   rewards = np.asarray([t.reward for t in trajectories], np.float32)
   _, group = np.unique([t.group_id for t in trajectories], return_inverse=True)
-  estimate = by_name(advantages.ADVANTAGES, name, kind="advantage")
   return estimate(rewards, group.astype(np.int32), np.ones(len(rewards), bool), num_groups=int(group.max()) + 1)
 
 

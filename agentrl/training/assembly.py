@@ -25,7 +25,7 @@ from agentrl.rollout.pack import PackConfig
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import sharding
 from agentrl.training.collect import Collector
-from agentrl.training.config import resolve
+from agentrl.training.config import flatten, resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Assembly:
 
 def assemble(config: ConfigDict) -> Assembly:
   """Builds everything; errors name the config key that is wrong."""
+  check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
@@ -87,6 +88,26 @@ def assemble(config: ConfigDict) -> Assembly:
     mesh=mesh,
     keys=keys,
   )
+
+
+_AT_LEAST_ONE = (
+  "rollout.groups", "rollout.group_size", "rollout.max_tokens", "rollout.max_turns", "rollout.workers",
+  "rollout.rounds", "pack.row_tokens", "pack.row_actions", "pack.rows", "cold_start.batch",
+  "train.eval_every", "train.checkpoint_every", "train.trajectories_every", "eval.tasks", "eval.samples",
+)  # fmt: skip
+
+
+def check_sizes(config: ConfigDict) -> None:
+  """Raises ValueError where a size is not positive, or a trajectory could be longer than a row of the update."""
+  values = flatten(config)
+  for key in _AT_LEAST_ONE:
+    if values[key] < 1:
+      raise ValueError(f"{key}={values[key]} must be at least 1")
+  if config.rollout.max_tokens > config.pack.row_tokens:
+    raise ValueError(
+      f"rollout.max_tokens={config.rollout.max_tokens} exceeds pack.row_tokens={config.pack.row_tokens}: "
+      "a trajectory must fit into a row of the update"
+    )
 
 
 def load_policy(config: ConfigDict, key: jax.Array) -> tuple[transformer.ModelConfig, Any, Tokenizer]:
