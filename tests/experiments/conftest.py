@@ -1,0 +1,29 @@
+"""The tiny run of tests/training, as a config file."""
+
+import pytest
+
+from agentrl.training import loop
+from tests.training import conftest as tiny
+
+tiny_config, tiny_assembly = tiny.tiny_config, tiny.tiny_assembly
+
+FILE = """
+from agentrl.training import config
+from tests.training.conftest import QUICKSTART, SETTINGS
+
+def get_config(smoke=False):
+  return config.resolve(config.load(QUICKSTART, smoke=True), SETTINGS, where=__file__)
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+  file = tmp_path / "tiny.py"
+  file.write_text(FILE)
+  return file
+
+
+@pytest.fixture
+def compiled_once(tiny_assembly, monkeypatch):
+  """Lets every run of the tiny config share its compiled functions."""
+  monkeypatch.setattr(loop, "assemble", lambda config: tiny_assembly())

@@ -1,0 +1,77 @@
+"""The evaluation command, on checkpoints of a run and on a folder as other libraries write it."""
+
+import json
+
+import jax
+import pytest
+
+from agentrl.models import transformer
+from agentrl.models.tokenizer import Tokenizer
+from agentrl.models.weights import hf
+from agentrl.training import evaluation, metrics
+from experiments import evaluate, train
+
+
+@pytest.fixture
+def same_parts(tiny_assembly, monkeypatch):
+  monkeypatch.setattr(evaluation, "assemble", lambda config: tiny_assembly())
+
+
+@pytest.fixture
+def finished_run(config_file, tmp_path, compiled_once, same_parts, capsys):
+  assert train.main(["--config", str(config_file), "--workdir", str(tmp_path / "run")]) == 0
+  capsys.readouterr()
+  return tmp_path / "run"
+
+
+def test_the_latest_checkpoint_has_the_numbers_of_the_last_evaluation(finished_run, tmp_path, capsys):
+  assert evaluate.main(["--run", str(finished_run), "--out", str(tmp_path / "out.json")]) == 0
+  got, last = json.loads((tmp_path / "out.json").read_text()), metrics.read(finished_run / "metrics.jsonl")[-1]
+  assert got["step"] == last["step"] == 5
+  names = [name for name in got if name.startswith("eval/")]
+  assert len(names) > 3 and {n: got[n] for n in names} == {n: last[n] for n in names}
+  table = capsys.readouterr().out
+  assert "success" in table and "tool_calls" in table
+
+
+def test_another_checkpoint_and_other_numbers_of_tasks(finished_run, tmp_path):
+  argv = ["--run", str(finished_run), "--step", "2", "--tasks", "3", "--samples", "2", "--temperature", "0"]
+  assert evaluate.main([*argv, "--out", str(tmp_path / "out.json")]) == 0
+  got = json.loads((tmp_path / "out.json").read_text())
+  assert got["step"] == 2 and got["eval/tasks"] == 3 and "eval/pass@2" in got
+
+
+def test_a_folder_of_weights(config_file, tmp_path):
+  tokenizer = Tokenizer.byte_level()
+  model = transformer.ModelConfig(
+    vocab_size=tokenizer.vocab_size, width=32, layers=1, heads=2, kv_heads=1, head_dim=16, ffn=48
+  )
+  hf.save(tmp_path / "model", model, transformer.init_params(jax.random.key(0), model))
+  tokenizer.save(tmp_path / "model" / "tokenizer.json")
+  argv = ["--config", str(config_file), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out.json")]
+  assert evaluate.main(argv) == 0
+  assert json.loads((tmp_path / "out.json").read_text())["eval/tasks"] == 2
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    (["--run", "{tmp}/nothing"], "holds no run"),
+    (["--run", "{tmp}", "--model", "x"], "--model goes with --config"),
+    (["--run", "{tmp}", "--config.eval.tasks=3"], "--config.eval.tasks=3 goes with --config"),
+    (["--config", "{tmp}/tiny.py", "--step", "3"], "--step needs --run"),
+    (["--config", "{tmp}/tiny.py", "--model", "{tmp}/nothing"], "nothing"),
+    (["--config", "{tmp}/tyni.py"], "did you mean"),
+  ],
+)
+def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, tiny_assembly, monkeypatch):
+  if "--step" in argv:
+    monkeypatch.setattr(evaluation, "assemble", lambda config: tiny_assembly())
+  assert evaluate.main([word.format(tmp=tmp_path) for word in argv]) == 1
+  error = capsys.readouterr().err
+  assert message in error and "Traceback" not in error
+
+
+def test_a_step_that_is_not_there_is_told_with_those_that_are(finished_run, capsys):
+  assert evaluate.main(["--run", str(finished_run), "--step", "9"]) == 1
+  assert "no checkpoint of step 9; there are those of steps [1, 2, 4, 5]" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""The training command: what it prints and returns, also when something is wrong."""
+
+import json
+
+import pytest
+
+from agentrl.training import loop, metrics
+from experiments import train
+
+
+def command(config_file, workdir, *more):
+  return ["--config", str(config_file), "--workdir", str(workdir), *more]
+
+
+@pytest.fixture
+def fails(capsys, tmp_path):
+  """`fails(argv)` runs a command that must fail in one message, and returns the message."""
+
+  def run(argv):
+    assert train.main(argv) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+  return run
+
+
+def test_a_run_ends_with_its_result_and_a_report(config_file, tmp_path, compiled_once, capsys):
+  assert train.main(command(config_file, tmp_path / "run")) == 0
+  out = capsys.readouterr().out
+  report = (tmp_path / "run" / "report.html").read_text()
+  assert "Held-out success" in out and "report.html" in out
+  assert report.lower().startswith("<!doctype html>") and 'src="http' not in report  # self-contained
+  assert (tmp_path / "run" / "figures").is_dir()
+
+
+def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, monkeypatch):
+  assert train.main(command(config_file, tmp_path / "run")) == 0
+  before = (tmp_path / "run" / "metrics.jsonl").read_text()
+  monkeypatch.setattr(loop, "_step", None)  # a call would be an error
+  assert train.main(command(config_file, tmp_path / "run", "--traceback")) == 0
+  assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(config_file, tmp_path, compiled_once, capsys, monkeypatch):
+  step, calls = loop._step, []
+
+  def interrupted(*arguments):
+    calls.append(None)
+    if len(calls) == 4:
+      raise KeyboardInterrupt
+    return step(*arguments)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "_step", interrupted)
+    assert train.main(command(config_file, tmp_path / "run")) == 130
+  assert f"The same command goes on from the last checkpoint in {tmp_path / 'run'}" in capsys.readouterr().err
+  assert [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2, 3]
+  assert train.main(command(config_file, tmp_path / "run")) == 0
+  assert [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_missing_config_names_the_nearest(fails, config_file, tmp_path):
+  error = fails(command(tmp_path / "tinny.py", tmp_path / "run"))
+  assert f"there is no config file {tmp_path / 'tinny.py'}; did you mean {config_file}?" in error
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_key_names_the_nearest(fails, config_file, tmp_path):
+  error = fails(command(config_file, tmp_path / "run", "--config.optimizer.learningrate=1e-3"))
+  assert "'optimizer.learningrate'" in error and "'optimizer.learning_rate'" in error
+  assert not (tmp_path / "run").exists()
+
+
+def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, "run", lambda config, folder: (_ for _ in ()).throw(RuntimeError("stopped")))
+  fails(command(config_file, tmp_path / "run"))
+  error = fails(command(config_file, tmp_path / "run", "--config.seed=7"))
+  assert "another config" in error and "seed: there 0, now 7" in error and "--workdir" in error
+  assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 0
+
+
+@pytest.mark.parametrize(
+  ("override", "message"),
+  [
+    ("--config.model.source=hf", "model.path"),
+    ("--config.task.family=arithmetics", "arithmetic"),
+    ("--config.task.tool=calculater", "calculator"),
+    ("--config.algo.loss.clip_hi=0.3", "algo.loss.clip_hi"),
+    ("--config.algo.advantage=grop", "grpo"),
+    ("--config.optimizer.schedule=cosin", "cosine"),
+    ("--config.filters=('flat_group',)", "flat_groups"),
+    ("--config.chat.style=tag", "tags"),
+    ("--config.pack.rows=0", "pack.rows=0 must be at least 1"),
+    ("--config.train.eval_every=0", "train.eval_every=0 must be at least 1"),
+    ("--config.rollout.max_tokens=129", "rollout.max_tokens=129 exceeds pack.row_tokens=128"),
+    ("--config.engine.slots=0", "engine.slots"),
+    ("--config.mesh.data=64", "mesh.data=64"),
+  ],
+)
+def test_wrong_values_name_the_key_or_the_nearest_value(fails, config_file, tmp_path, override, message):
+  assert message in fails(command(config_file, tmp_path / "run", override))
+
+
+def test_smoke_asks_for_the_smoke_variant(tmp_path, monkeypatch):
+  file = tmp_path / "sized.py"
+  file.write_text(
+    "from agentrl.training.defaults import run_config\n"
+    "def get_config(smoke=False):\n"
+    "  return run_config({'train': {'steps': 2 if smoke else 50}}, where=__file__)\n"
+  )
+  asked = []
+  monkeypatch.setattr(loop, "run", lambda config, folder: asked.append(config.train.steps) or exit_early())
+  for number, more in enumerate(([], ["--smoke"])):
+    assert train.main(command(file, tmp_path / f"run{number}", *more)) == 1
+  assert asked == [50, 2]
+
+
+def exit_early():
+  raise RuntimeError("enough")
+
+
+def test_traceback_lets_the_error_through(config_file, tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, "run", lambda config, folder: exit_early())
+  with pytest.raises(RuntimeError, match="enough"):
+    train.main(command(config_file, tmp_path / "run", "--traceback"))
