@@ -50,7 +50,7 @@ def test_shares_of_any_split_add_up_in_value_and_gradient(reduction, split):
 
 def test_padding_changes_nothing_and_gets_no_gradient(reduction):
   pad = lambda x, fill: jnp.pad(x, ((0, 2), (3, 0)), constant_values=fill)
-  arguments = pad(VALUES, jnp.nan), pad(MASK, False), pad(SEQUENCE, 4), jnp.pad(LENGTH, (0, 5))
+  arguments = pad(VALUES, jnp.nan), pad(MASK, False), pad(jnp.where(MASK, SEQUENCE, 9), 9), jnp.pad(LENGTH, (0, 5))
   value, gradient = jax.value_and_grad(reduction)(*arguments)
   np.testing.assert_allclose(value, reduction(VALUES, MASK, SEQUENCE, LENGTH), rtol=1e-6)
   np.testing.assert_array_equal(jnp.where(arguments[1], 0.0, gradient), 0.0)
