@@ -1,0 +1,149 @@
+"""Fork, rewind and feed: whatever way a slot came to its tokens, it goes on as a fresh one would."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from agentrl.rollout import engine as slot_engine
+from agentrl.rollout.engine import EngineConfig
+
+ENGINE = EngineConfig(slots=3, positions=64, decode_tokens=6, feed_tokens=24, prefill_tokens=8, live_step=32)
+PROMPT, OTHER, OBSERVATION = [5, 9, 2, 7, 11, 3, 8, 1, 4, 6, 10], [3, 3, 9, 1], [12, 13, 14]
+
+
+@pytest.fixture(scope="module")
+def machine(lab):
+  """Fresh slots, and a compiled tick that never pauses."""
+  tick = slot_engine.make_tick(lab.model, ENGINE, np.zeros(lab.model.vocab_size, bool))
+  step = jax.jit(functools.partial(tick, lab.params, jax.random.key(3)))
+  return step, slot_engine.empty_slots(lab.model, ENGINE)
+
+
+def command(slot, *, feed=(), length=slot_engine.KEEP, fork=None, decode=True, uid=77, limit=60):
+  commands = slot_engine.no_commands(ENGINE)
+  commands.length[slot], commands.feed_count[slot], commands.active[slot] = length, len(feed), decode
+  commands.feed[slot, : len(feed)] = feed
+  commands.uid[slot], commands.limit[slot] = uid, limit
+  commands.fork_from[slot] = slot if fork is None else fork
+  return commands
+
+
+def run(machine, *commands):
+  """Runs commands in order from fresh slots; returns all events."""
+  step, slots = machine
+  history = []
+  for one in commands:
+    slots, events = step(slots, one)
+    history.append(jax.tree.map(np.asarray, events))
+  return history
+
+
+def assert_same_words(got, slot, wanted, wanted_slot):
+  assert got.count[slot] == wanted.count[wanted_slot] == ENGINE.decode_tokens
+  np.testing.assert_array_equal(got.tokens[slot], wanted.tokens[wanted_slot])
+  np.testing.assert_allclose(got.logp[slot], wanted.logp[wanted_slot], rtol=0, atol=2e-5)
+  np.testing.assert_allclose(got.entropy[slot], wanted.entropy[wanted_slot], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("keep", [1, 7, 8, 11, 13])
+def test_rewind_then_continue_equals_a_fresh_start(machine, keep):
+  """The cache past the rewind still holds other tokens' keys: none may be seen."""
+  first = run(machine, command(0, feed=PROMPT))[0]
+  written = (PROMPT + first.tokens[0].tolist())[:keep]
+  again = run(machine, command(0, feed=PROMPT), command(0, length=keep, feed=OBSERVATION))[-1]
+  fresh = run(machine, command(0, feed=written + OBSERVATION))[-1]
+  assert_same_words(again, 0, fresh, 0)
+
+
+def test_rewind_without_feed_samples_the_same_again(machine):
+  first, again = run(machine, command(0, feed=PROMPT), command(0, length=len(PROMPT)))
+  assert_same_words(again, 0, first, 0)
+
+
+def test_another_uid_samples_something_else(machine):
+  first, other = run(machine, command(0, feed=PROMPT), command(0, length=len(PROMPT), uid=78))
+  assert first.tokens[0].tolist() != other.tokens[0].tolist()
+
+
+def test_a_fork_goes_on_as_its_source_would(machine):
+  source = command(1, feed=PROMPT, decode=False)
+  forked = run(machine, command(2, feed=OTHER), source, command(2, fork=1))[-1]
+  fresh = run(machine, command(0, feed=PROMPT))[-1]
+  assert_same_words(forked, 2, fresh, 0)
+
+
+def test_fork_and_rewind_in_one_tick(machine):
+  forked = run(machine, command(0, feed=PROMPT), command(1, fork=0, length=6, feed=OBSERVATION))[-1]
+  fresh = run(machine, command(0, feed=PROMPT[:6] + OBSERVATION))[-1]
+  assert_same_words(forked, 1, fresh, 0)
+
+
+def test_a_source_is_not_disturbed_by_its_fork(machine):
+  lone = run(machine, command(0, feed=PROMPT), command(0))[-1]
+  both, forking = command(0), command(1, fork=0, length=4, feed=OTHER)
+  for mine, other in zip(both, forking, strict=True):
+    if len(mine) == ENGINE.slots:
+      mine[1] = other[1]
+  got = run(machine, command(0, feed=PROMPT), both)[-1]
+  assert got.count[1] == ENGINE.decode_tokens
+  assert_same_words(got, 0, lone, 0)
+
+
+def test_a_prompt_in_pieces_equals_a_prompt_at_once(machine):
+  pieces = run(machine, command(0, feed=PROMPT[:5], decode=False), command(0, feed=PROMPT[5:]))[-1]
+  assert_same_words(pieces, 0, run(machine, command(0, feed=PROMPT))[-1], 0)
+
+
+def test_decoding_ends_at_the_limit(machine):
+  (events,) = run(machine, command(0, feed=PROMPT, limit=len(PROMPT) + 4))
+  assert events.count[0] == 4 and events.stopped[0] == slot_engine.LIMIT
+  (events,) = run(machine, command(0, feed=PROMPT, limit=len(PROMPT)))
+  assert events.count[0] == 0 and events.stopped[0] == slot_engine.LIMIT
+
+
+def test_decoding_pauses_after_a_token_of_the_table(lab, machine):
+  words = run(machine, command(0, feed=PROMPT))[0].tokens[0].tolist()
+  table = np.zeros(lab.model.vocab_size, bool)
+  table[words[2]] = True
+  tick = slot_engine.make_tick(lab.model, ENGINE, table)
+  _, events = jax.jit(tick)(lab.params, jax.random.key(3), machine[1], command(0, feed=PROMPT))
+  first = words.index(words[2])
+  assert events.count[0] == first + 1 and events.stopped[0] == slot_engine.STOP_TOKEN
+  assert np.asarray(events.tokens)[0].tolist() == words[: first + 1] + [0] * (5 - first)
+
+
+def test_work_is_counted(machine):
+  (events,) = run(machine, command(0, feed=PROMPT))
+  # 10 of 11 prompt tokens are prefilled, in two chunks of 8 positions; 6 tokens are decoded.
+  assert events.work[0].tolist() == [10, 16, 6]
+
+
+def test_idle_slots_stay_as_they_are(machine):
+  step, slots = machine
+  slots, _ = step(slots, command(1, feed=PROMPT, decode=False))
+  after, events = step(slots, command(0, feed=OTHER))
+  assert events.count.tolist() == [6, 0, 0]
+  np.testing.assert_array_equal(after.tokens[1], slots.tokens[1])
+  assert after.length[1] == len(PROMPT)
+
+
+@pytest.mark.parametrize("name", ["slots", "positions", "decode_tokens", "feed_tokens", "prefill_tokens", "live_step"])
+def test_sizes_must_be_positive(name):
+  with pytest.raises(ValueError, match=f"engine.{name}=0 must be at least 1"):
+    EngineConfig(**{name: 0})
+
+
+def test_sizes_must_fit_each_other(lab):
+  with pytest.raises(ValueError, match=r"engine.prefill_rows=5 exceeds engine.slots=4"):
+    EngineConfig(slots=4, prefill_rows=5)
+  with pytest.raises(ValueError, match="pause_table has shape"):
+    slot_engine.make_tick(lab.model, ENGINE, np.zeros(3, bool))
+
+
+@pytest.mark.parametrize(
+  ("positions", "step", "lengths"), [(96, 32, (32, 64, 96)), (70, 32, (32, 64, 70)), (8, 64, (8,))]
+)
+def test_live_lengths_reach_all_positions(positions, step, lengths):
+  assert EngineConfig(positions=positions, live_step=step).live_lengths == lengths

@@ -1,0 +1,68 @@
+"""A pool that keeps its size, whatever its calls do."""
+
+import threading
+import time
+
+import pytest
+
+from agentrl.rollout.workers import WorkerPool
+
+
+def run_together(pool, count, seconds=5.0):
+  """Whether `count` calls run at the same time: each waits for all the others."""
+  barrier = threading.Barrier(count)
+  futures = [pool.submit(barrier.wait, seconds) for _ in range(count)]
+  return [type(future.exception(timeout=2 * seconds)) for future in futures] == [type(None)] * count
+
+
+def test_results_and_exceptions_come_back():
+  pool = WorkerPool(2)
+  assert pool.submit(lambda a, b: a - b, 5, 3).result(timeout=5) == 2
+  assert isinstance(pool.submit(lambda: 1 // 0).exception(timeout=5), ZeroDivisionError)
+  assert isinstance(pool.submit(exit).exception(timeout=5), SystemExit)  # kept, and the worker lives on
+  assert run_together(pool, 2)
+
+
+def test_abandoning_stuck_calls_keeps_the_size():
+  pool, release = WorkerPool(2), threading.Event()
+  stuck = [pool.submit(release.wait) for _ in range(2)]
+  while not all(future.running() for future in stuck):
+    time.sleep(0.001)
+  for future in stuck:
+    pool.abandon(future)
+  assert run_together(pool, 2)
+  release.set()  # the written-off threads come back, and must not make the pool larger
+  assert [future.result(timeout=5) for future in stuck] == [True, True]
+  assert not run_together(pool, 3, seconds=0.3)
+  assert run_together(pool, 2)
+
+
+def test_abandoning_what_is_done_or_not_begun_starts_no_thread():
+  pool, release = WorkerPool(1), threading.Event()
+  done = pool.submit(lambda: 1)
+  assert done.result(timeout=5) == 1
+  pool.abandon(done)
+  blocking, waiting = pool.submit(release.wait), pool.submit(pytest.fail)
+  pool.abandon(waiting)
+  assert waiting.cancelled()
+  release.set()
+  assert blocking.result(timeout=5)
+  assert not run_together(pool, 2, seconds=0.3)
+
+
+def test_a_closed_pool_ends_its_threads_and_takes_no_calls():
+  before = set(threading.enumerate())
+  pool = WorkerPool(3)
+  threads = set(threading.enumerate()) - before
+  assert len(threads) == 3
+  pool.close()
+  for thread in threads:
+    thread.join(timeout=5)
+  assert not any(thread.is_alive() for thread in threads)
+  with pytest.raises(RuntimeError, match="closed"):
+    pool.submit(print)
+
+
+def test_a_pool_needs_a_worker():
+  with pytest.raises(ValueError, match="at least one worker, got 0"):
+    WorkerPool(0)

@@ -1,0 +1,93 @@
+"""Names and numbers of a config become parts; what is wrong is named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from agentrl.training import assembly
+from agentrl.training import config as config_lib
+from agentrl.training.defaults import base_config
+
+
+def rates(steps, **settings):
+  """Learning rate of every step: AdamW's first updates have its size, the sign of a constant gradient turned round."""
+  settings = {**base_config().optimizer.to_dict(), "learning_rate": 1.0, **settings}
+  optimizer = assembly.make_optimizer(ConfigDict(settings), steps)
+  params = {"w": jnp.zeros(())}
+  state, sizes = optimizer.init(params), []
+  with jax.numpy_dtype_promotion("standard"):
+    for _ in range(steps):
+      update, state = optimizer.update({"w": jnp.float32(0.5)}, state, params)
+      sizes.append(-float(update["w"]))
+  return sizes
+
+
+@pytest.mark.parametrize(
+  ("schedule", "warmup", "expected"),
+  [
+    ("constant", 0, [1, 1, 1, 1]),
+    ("constant", 2, [0, 0.5, 1, 1]),
+    ("linear", 0, [1, 0.75, 0.5, 0.25]),
+    ("linear", 2, [0, 0.5, 1, 0.5]),
+    ("cosine", 0, [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]),  # (1 + cos(pi n / 4)) / 2
+  ],
+)
+def test_schedules_by_hand(schedule, warmup, expected):
+  np.testing.assert_allclose(rates(4, schedule=schedule, warmup_steps=warmup), expected, atol=1e-5)
+
+
+def test_the_gradient_is_clipped_by_its_global_norm():
+  settings = ConfigDict({**base_config().optimizer.to_dict(), "max_grad_norm": 1.0})
+  optimizer = assembly.make_optimizer(settings, 4)
+  params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+  with jax.numpy_dtype_promotion("standard"):
+    _, state = optimizer.update({"a": jnp.float32(30.0), "b": jnp.float32(40.0)}, optimizer.init(params), params)
+  first_moment = [float(leaf) for leaf in jax.tree.leaves(state) if leaf.dtype == jnp.float32][:2]
+  np.testing.assert_allclose(first_moment, [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)  # (1 - b1) of the clipped gradient
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"model": {"source": "rndom"}}, "model.source: 'rndom' .*did you mean 'random'"),
+    ({"model": {"source": "hf"}}, "model.path is empty"),
+    ({"chat": {"style": "tag"}}, "chat.style: 'tag' .*did you mean 'tags'"),
+    ({"chat": {"template": "chatm"}}, "chat.template: 'chatm' .*did you mean 'chatml'"),
+    ({"chat": {"close": ""}}, "chat.open and chat.close"),
+    ({"task": {"tool": "none"}}, "tool"),
+    ({"optimizer": {"schedule": "linaer"}}, "optimizer.schedule: 'linaer' .*did you mean 'linear'"),
+    ({"filters": ("flat_group",)}, "filters: 'flat_group' .*did you mean 'flat_groups'"),
+    ({"engine": {"prefill_rows": 5}}, "engine.prefill_rows=5 exceeds engine.slots=4"),
+    ({"rollout": {"workers": 0}}, "rollout.workers=0"),
+    ({"rollout": {"max_tokens": 200}}, "rollout.max_tokens=200 exceeds pack.row_tokens=128"),
+    ({"algo": {"loss": {"clip_hi": 0.3}}}, "algo.loss.clip_hi: .*clip_high"),
+    ({"algo": {"reduction": "token_man"}}, "token_mean"),
+    ({"algo": {"kl": "k4"}}, "KL estimator"),
+  ],
+)
+def test_errors_name_the_key(tiny_config, settings, message):
+  with pytest.raises(ValueError, match=message):
+    assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
+
+
+def test_tags_need_a_tool_of_one_text(tiny_config, tiny_assembly):
+  parts = tiny_assembly()
+  with pytest.raises(ValueError, match="chatml_json"):
+    assembly.make_chat(tiny_config.chat, parts.tokenizer, parts.tasks.__class__((), *[None] * 3))
+
+
+def test_weights_that_are_not_numbers_are_named():
+  with pytest.raises(ValueError, match=r"folder: .*\['bad'\]"):
+    assembly.require_finite({"good": jnp.ones(2), "bad": jnp.asarray([1.0, jnp.nan])}, "folder")
+  assembly.require_finite({"good": jnp.ones(2)}, "folder")
+
+
+def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
+  parts = tiny_assembly()
+  assert parts.model.vocab_size == parts.tokenizer.vocab_size
+  assert (parts.model.layers, parts.model.width) == (1, 32)
+  assert parts.collector.engine.positions == tiny_config.rollout.max_tokens
+  data = [jax.random.key_data(key).tolist() for key in parts.keys.values()]
+  assert len({tuple(d) for d in data}) == len(parts.keys) == 4

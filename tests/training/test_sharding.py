@@ -1,0 +1,121 @@
+"""Where weights, optimiser state and rows lie, and that it changes nothing but the place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from agentrl import algorithms
+from agentrl.algorithms.contract import Policy
+from agentrl.models import transformer
+from agentrl.rollout.pack import PackConfig
+from agentrl.training import sharding
+from agentrl.types import StopReason, Trajectory
+
+eight = pytest.mark.skipif(len(jax.devices()) < 8, reason="needs 8 (virtual) devices: scripts/test.sh --devices 8")
+MODEL = transformer.ModelConfig(vocab_size=16, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, ffn=24)
+PACK = PackConfig(row_tokens=32, row_actions=16, rows=8, sequences=16)
+
+
+def trajectories(count=16):
+  rng = np.random.default_rng(0)
+  turn = np.asarray([-1, -1, 0, 0, 0, 1], np.int32)
+  mask = np.asarray([False, False, True, True, False, True])
+  rewards = rng.random(count)
+  return [
+    Trajectory(
+      tokens=rng.integers(0, 16, 6).astype(np.int32), action_mask=mask, sampler_logp=-mask.astype(np.float32),
+      entropy=np.zeros(6, np.float32), turn=turn, policy_version=np.where(mask, 0, -1).astype(np.int32), turns=(),
+      task_id="t", group_id=n // 4, uid=n, stop=StopReason.ANSWERED, reward_parts={}, reward=float(rewards[n]),
+    )
+    for n in range(count)
+  ]  # fmt: skip
+
+
+def update(mesh, name):
+  """One update of a whole learner state on a mesh; returns the state and its metrics."""
+  module = algorithms.load(name)
+  algorithm = module.make(Policy(MODEL, PACK), optax.sgd(0.1, momentum=0.9), module.default_config())
+  state = algorithm.init(jax.random.key(1), transformer.init_params(jax.random.key(0), MODEL))
+  shardings = sharding.state_shardings(state, transformer.weight_specs(MODEL), mesh)
+  state = jax.tree.map(jax.device_put, state, shardings)
+  batch, _ = algorithm.prepare(state, trajectories())
+  return algorithm.update(state, jax.random.key(2), sharding.place_batch(batch, mesh))
+
+
+@eight
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+@pytest.mark.parametrize("shape", [{"data": 4, "fsdp": 2}, {"data": 2, "fsdp": 2, "tensor": 2}])
+def test_an_update_on_eight_devices_equals_one_device(name, shape):
+  (got, got_metrics), (wanted, wanted_metrics) = (update(sharding.make_mesh(**s), name) for s in (shape, {"data": 1}))
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+  for key, value in wanted_metrics.items():
+    np.testing.assert_allclose(got_metrics[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+  assert not all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(got.params["policy"]))
+
+
+@eight
+def test_weights_lie_by_their_logical_axes():
+  mesh = sharding.make_mesh(2, 2, 2)
+
+  def spec(shape, *axes):
+    return sharding.weight_sharding(transformer.Weight(shape, axes, transformer.zeros), mesh).spec
+
+  assert spec((4, 16, 24), "layer", "width", "ffn") == P(None, "fsdp", "tensor")
+  assert spec((16, 8), "vocab", "width") == P("tensor", "fsdp")
+  assert spec((4, 16), "layer", "norm") == P(None, None)
+  assert spec((15, 8), "vocab", "width") == P(None, "fsdp")  # 2 does not divide 15
+  assert spec((8, 8), "width", "width") == P("fsdp", None)  # a mesh axis serves one dimension
+
+
+@eight
+def test_optimiser_state_and_critic_lie_like_the_weights():
+  mesh = sharding.make_mesh(4, 2)
+  params = {"policy": transformer.init_params(jax.random.key(0), MODEL), "value": jnp.zeros(16)}
+  specs = transformer.weight_specs(MODEL)
+  got = sharding.state_shardings((params, optax.adam(0.1).init(params)), specs, mesh)
+  weights = jax.tree.map(lambda w: sharding.weight_sharding(w, mesh), specs, is_leaf=transformer.is_weight)
+  assert got[0]["policy"] == weights and got[1][0].mu["policy"] == weights and got[1][0].nu["policy"] == weights
+  assert got[0]["value"].spec == got[1][0].count.spec == P()
+  assert any("fsdp" in s.spec for s in jax.tree.leaves(weights))
+
+
+@eight
+def test_rows_must_divide():
+  with pytest.raises(ValueError, match=r"pack.rows=3 must be a multiple of the 8 devices"):
+    batch = sharding.Batch(*[np.zeros((1, 3, 4))] * 12)
+    sharding.place_batch(batch, sharding.make_mesh(4, 2))
+
+
+def test_one_device_takes_everything():
+  (state, metrics), mesh = update(sharding.make_mesh(data=1), "grpo"), sharding.make_mesh(data=1)
+  assert dict(mesh.shape) == {"data": 1, "fsdp": 1, "tensor": 1}
+  assert int(state.updates) == 1 and np.isfinite(metrics["policy/loss"])
+
+
+def test_zero_takes_what_is_left():
+  assert sharding.make_mesh().shape["data"] == len(jax.devices())
+
+
+@pytest.mark.parametrize(
+  ("shape", "message"),
+  [
+    ({"data": 64}, "mesh.data=64 x mesh.fsdp=1 x mesh.tensor=1 needs 64 devices; there are"),
+    ({"fsdp": 64}, "needs 64 devices"),
+    ({"fsdp": 0}, "mesh.fsdp=0"),
+    ({"data": -1}, "mesh.data=-1"),
+  ],
+)
+def test_impossible_meshes_are_told(shape, message):
+  with pytest.raises(ValueError, match=message):
+    sharding.make_mesh(**shape)
+
+
+@eight
+def test_a_mesh_leaves_no_device_idle_unasked():
+  with pytest.raises(ValueError, match=r"mesh.fsdp=3 x mesh.tensor=1 does not divide the 8 devices"):
+    sharding.make_mesh(fsdp=3)
+  assert dict(sharding.make_mesh(data=2, fsdp=3).shape) == {"data": 2, "fsdp": 3, "tensor": 1}
