@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from agentrl.ops.linear_logprob import IMPLEMENTATIONS, linear_logprob
 
 
-@pytest.fixture(params=[None, *IMPLEMENTATIONS])
+@pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request):
   return request.param
 
@@ -59,7 +60,16 @@ def test_gradient_is_that_of_finite_differences(implementation):
     out = linear_logprob(hidden, unembed, TOKENS, temperature=0.7, implementation=implementation)
     return jnp.sum(out.logp * jnp.asarray([1.0, -2.0, 0.5]) + out.entropy * jnp.asarray([0.3, 1.0, -1.0]))
 
-  jax.test_util.check_grads(loss, (HIDDEN, UNEMBED), order=1, modes=["rev"], eps=1e-2, rtol=2e-3, atol=2e-3)
+  check_grads(loss, (HIDDEN, UNEMBED), order=1, modes=["rev"], eps=1e-2, rtol=2e-3, atol=2e-3)
+
+
+def test_the_default_is_the_tiled_form():
+  default, chunked = (
+    str(jax.make_jaxpr(lambda h, i=i: linear_logprob(h, UNEMBED, TOKENS, implementation=i))(HIDDEN))
+    for i in (None, "chunked")
+  )
+  assert default == chunked
+  assert "scan" in default
 
 
 def test_temperature_is_a_constant(implementation):
