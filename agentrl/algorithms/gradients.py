@@ -173,7 +173,7 @@ def make_step(
     state = state._replace(
       params=optax.apply_updates(state.params, updates), opt_state=opt_state, updates=state.updates + 1
     )
-    norm = {"optimizer/grad_norm": optax.global_norm(gradient)}
+    norm = {"optimizer/grad_norm": optax.tree.norm(gradient)}
     return state, {"policy/loss": output.loss, **output.sums, **output.maxima, **norm}
 
   return jax.jit(step, donate_argnums=0)

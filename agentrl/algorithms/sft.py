@@ -25,6 +25,8 @@ def default_config() -> ConfigDict:
   return ConfigDict({
     "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "epochs": 1,
+    "minibatches": 1,  # optimiser steps per epoch
     "min_reward": 0.0,  # clone only trajectories whose reward is at least this; authored ones without reward all count
   })  # fmt: skip
 
@@ -46,7 +48,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 
   def update(state, key, batch):
     del key
-    return gradients.run_minibatches(step, state, batch, epochs=1, minibatches=1)
+    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
 
   return Algorithm(init, prepare, update)
 

@@ -66,6 +66,7 @@ def assemble(config: ConfigDict) -> Assembly:
   names = ("init", "rollout", "update", "evaluation")
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
   mesh = sharding.make_mesh(**config.mesh)
+  sharding.check_rows(config.pack.rows, mesh)
   model, params, tokenizer = load_policy(config, keys["init"])
   tasks = envs.make(**{**config.task.to_dict(), "examples": config.task.examples})
   chat_format = make_chat(config.chat, tokenizer, tasks)
@@ -171,7 +172,7 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
   module = algorithms.load(name)
   settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
-  per_batch = settings.get("epochs", 1) * settings.get("minibatches", 1)
+  per_batch = settings.epochs * settings.minibatches
   return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
-from agentrl.training.config import ConfigError
 from agentrl.training.disk import DiskFullError
+from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.run_folder import RunFolderError
 
-EXPECTED = (ConfigError, RunFolderError, CheckpointError, DiskFullError, ValueError, FileNotFoundError, RuntimeError)
+# ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them.
+EXPECTED = (
+  ValueError, FileNotFoundError, RunFolderError, CheckpointError, DiskFullError, EnvironmentsFailed, SandboxUnavailable,
+)  # fmt: skip
 
 
 def run_command(command: Callable[[], None], *, traceback: bool, interrupted: str) -> int:
@@ -28,6 +32,6 @@ def run_command(command: Callable[[], None], *, traceback: bool, interrupted: st
   except EXPECTED as error:
     if traceback:
       raise
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    print(f"{type(error).__name__}: {error}\n(--traceback shows where this came from)", file=sys.stderr)
     return 1
   return 0

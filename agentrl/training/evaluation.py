@@ -15,6 +15,10 @@ from agentrl.training.run_folder import RunFolder
 from agentrl.types import EnvironmentFailed, Trajectory
 
 
+class EnvironmentsFailed(RuntimeError):
+  """Too many environments failed for the run to mean anything; names the first cause."""
+
+
 def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
@@ -39,10 +43,10 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
 
 
 def check_failures(limit: float, trajectories: Sequence[Trajectory], failures: Sequence[EnvironmentFailed]) -> None:
-  """Raises RuntimeError where more than `limit` of the trajectories lost their environment; names the first cause."""
+  """Raises EnvironmentsFailed where more than `limit` of the trajectories lost their environment."""
   failed = sum(t.failed for t in trajectories)
   if failed > limit * len(trajectories):
-    raise RuntimeError(
+    raise EnvironmentsFailed(
       f"{failed} of {len(trajectories)} environments failed in one step, more than rollout.max_failed_share={limit}; "
       f"the first said: {failures[0]}"
     )

@@ -43,12 +43,14 @@ class Stage:
 
   Attributes:
     name: names its checkpoints. first: global step before its first update. steps: number of updates.
+    first_group: task with which it begins; stages never share tasks.
     source: `(state, step, host counters) -> Source`.
   """
 
   name: str
   first: int
   steps: int
+  first_group: int
   algorithm: Algorithm
   source: Callable[[LearnerState, int, Mapping[str, Any]], Source]
 
@@ -76,39 +78,44 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   """Trains as the config says.
 
   Raises:
-    RuntimeError: too many environments failed; names the first cause. The last checkpoint is kept.
+    EnvironmentsFailed: too many environments failed; names the first cause. The last checkpoint is kept.
   """
   parts = assemble(config)
-  params = parts.params
+  params, after = parts.params, None
   stages = _stages(config, parts)
   with Progress(stages[-1].last, metrics=("train/success", "eval/success")) as progress:
     for stage in stages:
-      params, before, after = _run_stage(config, folder, parts, stage, params, progress)
+      params, before, after = _run_stage(config, folder, parts, stage, params, after, progress)
   return Result(before, after)
 
 
 def _stages(config, parts: Assembly) -> list[Stage]:
-  cold = config.cold_start.steps
-  stages = [Stage("train", cold, config.train.steps, parts.algorithm, _rollout_source(config, parts))]
+  cold, shown = config.cold_start.steps, config.cold_start.steps * config.cold_start.batch
+  stages = [Stage("train", cold, config.train.steps, shown, parts.algorithm, _rollout_source(config, parts))]
   if cold:
-    stages.insert(0, Stage("cold_start", 0, cold, parts.cold_start, _cold_start_source(config, parts)))
+    stages.insert(0, Stage("cold_start", 0, cold, 0, parts.cold_start, _cold_start_source(config, parts)))
   return stages
 
 
-def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params, progress):
-  """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage."""
+def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params, before, progress):
+  """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage.
+
+  Args:
+    before: the evaluation of `params`, where an earlier stage made it.
+  """
   key = jax.random.fold_in(parts.keys["update"], stage.first)
   state = parts.place(stage.algorithm.init(key, params))
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
   restored = checkpoints.restore_latest(state)
-  step, host = (0, {"next_group": 0}) if restored is None else (restored.step, dict(restored.host))
+  step, host = (0, {"next_group": stage.first_group}) if restored is None else (restored.step, dict(restored.host))
   state = state if restored is None else restored.state
   if step < stage.steps or stage.name == "train":
     folder.truncate_metrics(stage.first + step)
   if step == 0:
-    host["before"] = host["evaluation"] = evaluate(config, parts, state.params, folder, step=stage.first)
-    if stage.first == 0:
-      folder.write_metrics(0, host["evaluation"])
+    if before is None:
+      before = evaluate(config, parts, state.params, folder, step=stage.first)
+      folder.write_metrics(stage.first, before)
+    host["before"] = host["evaluation"] = before
   progress.start(stage.first + step, host["evaluation"])
   while step < stage.steps:
     state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))

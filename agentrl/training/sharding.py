@@ -85,15 +85,23 @@ def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
   return jax.tree.map(place, state, is_leaf=is_params)
 
 
+def check_rows(rows: int, mesh: Mesh) -> None:
+  """Raises ValueError where the devices on the row axes do not divide the rows of a micro-batch."""
+  ways = mesh.shape["data"] * mesh.shape["fsdp"]
+  if rows % ways:
+    raise ValueError(
+      f"pack.rows={rows} must be a multiple of the {ways} devices on the mesh axes {' and '.join(ROW_AXES)}; "
+      "raise it, or set mesh.data to use fewer"
+    )
+
+
 def place_batch(batch: Batch, mesh: Mesh) -> Batch:
   """Puts a batch on the mesh: rows over data and fsdp, micro-batches in sequence.
 
   Raises:
     ValueError: the devices do not divide the rows.
   """
-  rows, ways = batch.tokens.shape[1], mesh.shape["data"] * mesh.shape["fsdp"]
-  if rows % ways:
-    raise ValueError(f"pack.rows={rows} must be a multiple of the {ways} devices on the axes {ROW_AXES}")
+  check_rows(batch.tokens.shape[1], mesh)
 
   def put(array):
     spec = PartitionSpec(None, ROW_AXES) if array.ndim == 3 else PartitionSpec()

@@ -73,7 +73,7 @@ def test_a_wrong_key_names_the_nearest(fails, config_file, tmp_path):
 
 
 def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_path, monkeypatch):
-  monkeypatch.setattr(loop, "run", lambda config, folder: (_ for _ in ()).throw(RuntimeError("stopped")))
+  monkeypatch.setattr(loop, "run", lambda config, folder: (_ for _ in ()).throw(ValueError("stopped")))
   fails(command(config_file, tmp_path / "run"))
   error = fails(command(config_file, tmp_path / "run", "--config.seed=7"))
   assert "another config" in error and "seed: there 0, now 7" in error and "--workdir" in error
@@ -117,10 +117,10 @@ def test_smoke_asks_for_the_smoke_variant(tmp_path, monkeypatch):
 
 
 def exit_early():
-  raise RuntimeError("enough")
+  raise ValueError("enough")
 
 
 def test_traceback_lets_the_error_through(config_file, tmp_path, monkeypatch):
   monkeypatch.setattr(loop, "run", lambda config, folder: exit_early())
-  with pytest.raises(RuntimeError, match="enough"):
+  with pytest.raises(ValueError, match="enough"):
     train.main(command(config_file, tmp_path / "run", "--traceback"))

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Records a finished run under results/: config, metrics, seeds, commit, machine and duration, the curves, and the
+# trajectories of the first and the last evaluation.
+#
+#   scripts/record.sh runs/quickstart results/quickstart/seed0
+set -euo pipefail
+[ $# = 2 ] || { echo "usage: $0 RUN_FOLDER DESTINATION" >&2; exit 2; }
+[ -f "$1/metrics.jsonl" ] || { echo "$1 holds no run: there is no metrics.jsonl in it" >&2; exit 1; }
+mkdir -p "$2"
+cp "$1/config.json" "$1/run.json" "$1/metrics.jsonl" "$2/"
+cp "$1"/figures/*.png "$2/"
+evaluations=("$1"/trajectories/eval_*.jsonl.gz)
+cp "${evaluations[0]}" "${evaluations[-1]}" "$2/"
+echo "Recorded in $2"
