@@ -15,7 +15,7 @@ from agentrl.rollout.pack import PackConfig
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason, Trajectory
 
-# name: (module, overrides of its default_config). `sft` clones rewarded samples: filtered behaviour cloning.
+# name: (module, overrides of its default_config)
 ALGORITHMS = {
   "grpo": ("grpo", {}),
   "grpo_kl": ("grpo", {"kl_coef": 0.01, "importance_cap": 2.0}),
@@ -30,16 +30,22 @@ ALGORITHMS = {
   "ppo_kl": ("ppo", {"kl_coef": 0.01, "epochs": 2, "minibatches": 2}),
   "sft": ("sft", {"min_reward": 0.5}),
 }
+IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
 PROMPTS, SAMPLES, OBSERVATION = 4, 6, 8
 PACK = PackConfig(row_tokens=40, row_actions=24, rows=2, sequences=PROMPTS * SAMPLES)
 
 
 @pytest.fixture(params=ALGORITHMS, scope="module")
-def make(request):
+def name(request):
+  return request.param
+
+
+@pytest.fixture(scope="module")
+def make(name):
   """`make(**pack changes) -> Algorithm`, with one optimiser for all."""
-  name, overrides = ALGORITHMS[request.param]
-  module = algorithms.load(name)
+  module_name, overrides = ALGORITHMS[name]
+  module = algorithms.load(module_name)
   settings = config_lib.resolve(module.default_config(), overrides, where="test")
 
   def build(**changes):
@@ -67,14 +73,14 @@ def _log_probabilities(policy, tokens):
   return jax.nn.log_softmax(hidden[:, -1] @ transformer.unembedding(policy, MODEL))
 
 
-def sample(policy, rng, *, forced_first=None):
+def sample(policy, rng, *, demonstrate=False):
   """Trajectories [prompt, action, observation, action]; half the reward for each action that repeats the prompt."""
   prompts = np.repeat(np.arange(PROMPTS), SAMPLES).astype(np.int32)
   first, first_logp = _draw(policy, prompts[:, None], rng)
-  if forced_first is not None:
-    first = np.full_like(first, forced_first)
+  first = prompts if demonstrate else first
   tokens = np.stack([prompts, first, np.full_like(first, OBSERVATION)], axis=1)
   second, second_logp = _draw(policy, tokens, rng)
+  second = prompts if demonstrate else second
   rewards = 0.5 * (first == prompts) + 0.5 * (second == prompts)
   rows = np.concatenate([tokens, second[:, None]], axis=1)
   logp = np.stack([first_logp, second_logp], axis=1)
@@ -110,7 +116,7 @@ def assert_trees_close(a, b, atol):
     np.testing.assert_allclose(x, y, atol=atol, rtol=0)
 
 
-def test_learns_the_probe_task(algorithm, params):
+def test_learns_the_probe_task(name, algorithm, params):
   """From a quarter of the reward to nine tenths within 250 updates."""
   rng = np.random.default_rng(0)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
@@ -118,7 +124,9 @@ def test_learns_the_probe_task(algorithm, params):
   while len(rewards) < 250 and np.mean(rewards[-5:] or [0.0]) < 0.9:
     trajectories = sample(state.params["policy"], rng)
     rewards.append(np.mean([t.reward for t in trajectories]))
-    if len({t.reward for t in trajectories}) > 1:
+    if name in IMITATORS:
+      trajectories = sample(state.params["policy"], rng, demonstrate=True)
+    if name in IMITATORS or len({t.reward for t in trajectories}) > 1:
       batch, _ = algorithm.prepare(state, trajectories)
       state, _ = algorithm.update(state, jax.random.key(len(rewards)), batch)
   assert rewards[0] < 0.4 and np.mean(rewards[-5:]) >= 0.9
