@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Records a finished run under results/: config, metrics, seeds, commit, machine and duration, the curves, and the
-# trajectories of the first and the last evaluation.
+# trajectories of the evaluations before RL and at the end.
 #
 #   scripts/record.sh runs/quickstart results/quickstart/seed0
 set -euo pipefail
@@ -9,6 +9,7 @@ set -euo pipefail
 mkdir -p "$2"
 cp "$1/config.json" "$1/run.json" "$1/metrics.jsonl" "$2/"
 cp "$1"/figures/*.png "$2/"
+cold="$(python3 -c 'import json, sys; print("%06d" % json.load(open(sys.argv[1]))["cold_start"]["steps"])' "$1/config.json")"
 evaluations=("$1"/trajectories/eval_*.jsonl.gz)
-cp "${evaluations[0]}" "${evaluations[-1]}" "$2/"
+cp "$1/trajectories/eval_$cold.jsonl.gz" "${evaluations[-1]}" "$2/"
 echo "Recorded in $2"
