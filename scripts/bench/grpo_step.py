@@ -2,7 +2,6 @@
 
   python scripts/bench/grpo_step.py [--steps 4]
 
-`scripts/bench/grpo_step_trl.sh` runs the same work through TRL in an environment of its own and prints the ratio.
 Every sample is exactly 32 tokens long; rewards are random, so that every group is trained on.
 """
 
