@@ -5,7 +5,8 @@ that its output is the answer. The numbers of the held-out split never occur in 
 
   python experiments/train.py --config configs/smollm2_python.py --workdir runs/smollm2_python
 
-Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
+Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run to its end;
+38 % of 64 held-out samples before and 69 % after 20 updates in `results/smollm2_python/partial`.
 """
 
 from agentrl.training.defaults import run_config
@@ -31,7 +32,7 @@ def get_config(smoke: bool = False):
     "algo": {"reduction": "token_mean", "loss": {"clip_low": 0.2, "clip_high": 0.28}},
     "reward": {"correct": 1.0},
     "filters": ("flat_groups",),
-    "optimizer": {"learning_rate": 2e-5, "warmup_steps": 3},
+    "optimizer": {"learning_rate": 3e-5, "warmup_steps": 3},
     "train": {"steps": 60, "eval_every": 30, "checkpoint_every": 10, "trajectories_every": 5},
     "eval": {"tasks": 128, "samples": 4, "temperature": 0.7},
   }  # fmt: skip
