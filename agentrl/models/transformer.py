@@ -7,6 +7,9 @@ initialiser stand in one place, `weight_specs`. Three entry points share every l
   `decode_step`   one token per slot over the slot cache
   `prefill_chunk` a chunk of given tokens for a few slots
 
+The last two take the weights as `decoding_weights` lays them out, once per rollout: layers apart, so that none is
+copied out of a stack at every token.
+
 Rotary embedding: Su et al., 2021 (https://arxiv.org/abs/2104.09864), in the rotate-half layout of the published
 checkpoints; Llama 3 frequency scaling as in https://arxiv.org/abs/2407.21783 and its reference configuration.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -205,10 +208,10 @@ def rotate(x: jax.Array, rotary: tuple[jax.Array, jax.Array]) -> jax.Array:
   return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def _attention_inputs(x, w, rotary, config):
+def _attention_inputs(x, w, rotary, config, linear):
   """x `[B, T, D]` -> q `[B, T, H, C]`, k and v `[B, T, K, C]`, after bias, norm and rotation."""
   h = rms_norm(x, w["attn_norm"], config.norm_eps)
-  q, k, v = h @ w["q"], h @ w["k"], h @ w["v"]
+  q, k, v = linear(h, w["q"]), linear(h, w["k"]), linear(h, w["v"])
   if config.qkv_bias:
     q, k, v = (_per_channel(a, w[name], jnp.add) for a, name in ((q, "q_bias"), (k, "k_bias"), (v, "v_bias")))
   q, k, v = (a.reshape(*a.shape[:-1], -1, config.head_dim) for a in (q, k, v))
@@ -217,16 +220,20 @@ def _attention_inputs(x, w, rotary, config):
   return rotate(q, rotary), rotate(k, rotary), v
 
 
-def _feed_forward(x, w, config):
+def _feed_forward(x, w, config, linear):
   h = rms_norm(x, w["mlp_norm"], config.norm_eps)
-  return (jax.nn.silu(h @ w["gate"]) * (h @ w["up"])) @ w["down"]
+  return linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
 
 
-def _layer(x, w, rotary, attend, config):
-  """One decoder layer; `attend(q, k, v) -> (mixed, carried)` is all that differs between training and decoding."""
-  mixed, carried = attend(*_attention_inputs(x, w, rotary, config))
-  x = x + mixed.reshape(*mixed.shape[:-2], -1) @ w["o"]
-  return x + _feed_forward(x, w, config), carried
+def _layer(x, w, rotary, attend, config, linear=jnp.matmul):
+  """One decoder layer. Training and decoding differ in two things.
+
+  Args:
+    attend: `(q, k, v) -> (mixed, carried)`. linear: `(x, matrix) -> x` for matrices as `w` holds them.
+  """
+  mixed, carried = attend(*_attention_inputs(x, w, rotary, config, linear))
+  x = x + linear(mixed.reshape(*mixed.shape[:-2], -1), w["o"])
+  return x + _feed_forward(x, w, config, linear), carried
 
 
 # ---- training -----------------------------------------------------------------------------------------------------
@@ -254,41 +261,72 @@ def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end
 # ---- decoding over the slot cache ---------------------------------------------------------------------------------
 
 
+class DecodingWeights(NamedTuple):
+  """The policy's weights as decoding reads them."""
+
+  embed: jax.Array  # [V, D]
+  layers: tuple[Mapping[str, jax.Array], ...]  # one dict per layer; matrices are [out, in]
+  final_norm: jax.Array  # [D]
+  unembed: jax.Array  # [V, D]
+
+
+def decoding_weights(params: Params, config: ModelConfig) -> DecodingWeights:
+  """Layers apart and matrices output-major; a copy of the layers, to be made once per rollout."""
+
+  def of_layer(a, index):
+    return a[index].T if a.ndim == 3 else a[index]
+
+  layers = tuple(jax.tree.map(lambda a, i=i: of_layer(a, i), params["layers"]) for i in range(config.layers))
+  unembed = params["embed"] if config.tied else params["unembed"].T
+  return DecodingWeights(params["embed"], layers, params["final_norm"], unembed)
+
+
+def output_major(x: jax.Array, w: jax.Array) -> jax.Array:
+  """`x [..., in] @ w.T` for `w [out, in]`.
+
+  XLA multiplies few rows by a large matrix a third faster on a CPU when the matrix comes first and the rows lie side
+  by side; the barriers keep it from turning the product round again.
+  """
+
+  def matrix_first(x, w):
+    columns = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
+    return jax.lax.optimization_barrier(w @ columns).T.reshape(*x.shape[:-1], w.shape[0])
+
+  return jax.lax.platform_dependent(x, w, cpu=matrix_first, default=lambda x, w: x @ w.T)
+
+
 class Cache(NamedTuple):
-  """Keys and values of every slot. Keys lie channel-major, so that scores over positions are contiguous.
+  """Keys and values of every slot, an array per layer. Keys lie channel-major: scores over positions are contiguous.
 
   S counts cache positions; a chunk may write up to its own length past the last useful one, so allocate that much more.
   """
 
-  k: jax.Array  # [L, B, K, C, S]
-  v: jax.Array  # [L, B, K, S, C]
+  k: tuple[jax.Array, ...]  # L of [B, K, C, S]
+  v: tuple[jax.Array, ...]  # L of [B, K, S, C]
 
 
 def empty_cache(config: ModelConfig, slots: int, positions: int) -> Cache:
   """Zeros for `slots` slots of `positions` positions."""
-  lead = (config.layers, slots, config.kv_heads)
-  dtype = jnp.dtype(config.param_dtype)
+  lead, dtype = (slots, config.kv_heads), jnp.dtype(config.param_dtype)
   return Cache(
-    k=jnp.zeros((*lead, config.head_dim, positions), dtype), v=jnp.zeros((*lead, positions, config.head_dim), dtype)
+    k=tuple(jnp.zeros((*lead, config.head_dim, positions), dtype) for _ in range(config.layers)),
+    v=tuple(jnp.zeros((*lead, positions, config.head_dim), dtype) for _ in range(config.layers)),
   )
 
 
-def _cached_layers(params, cache, tokens, positions, attend, config):
-  """Runs the layers with the cache as loop state: written in place, never stacked or copied per token."""
-  rotary = rotary_tables(positions, config)
-
-  def layer(index, carry):
-    x, cache = carry
-    w = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), params["layers"])
-    return _layer(x, w, rotary, functools.partial(attend, index, cache), config)
-
-  x, cache = jax.lax.fori_loop(0, config.layers, layer, (params["embed"][tokens], cache))
-  return rms_norm(x, params["final_norm"], config.norm_eps), cache
+def _cached_layers(weights: DecodingWeights, cache, tokens, positions, attend, config):
+  """Runs the layers one by one; `attend(k_cache, v_cache, q, k, v) -> (mixed, (k_cache, v_cache))`."""
+  rotary, x, layers = rotary_tables(positions, config), weights.embed[tokens], []
+  for w, k, v in zip(weights.layers, *cache, strict=True):
+    x, kept = _layer(x, w, rotary, functools.partial(attend, k, v), config, output_major)
+    layers.append(kept)
+  return rms_norm(x, weights.final_norm, config.norm_eps), Cache(*zip(*layers, strict=True))
 
 
 def decode_step(
-  params: Params, cache: Cache, tokens: jax.Array, positions: jax.Array, live: jax.Array, *, config, live_lengths
-):
+  weights: DecodingWeights, cache: Cache, tokens: jax.Array, positions: jax.Array, live: jax.Array, *, config,
+  live_lengths,
+):  # fmt: skip
   """Feeds one token per slot.
 
   Args:
@@ -302,26 +340,23 @@ def decode_step(
   """
   rows = jnp.arange(tokens.shape[0])
 
-  def attend(index, cache, q, k, v):
-    cache = Cache(
-      k=cache.k.at[index, rows, :, :, positions].set(k[:, 0]), v=cache.v.at[index, rows, :, positions].set(v[:, 0])
-    )
-    reads = [functools.partial(_read_all_slots, length=length) for length in live_lengths]
-    return jax.lax.switch(live, reads, q, cache, index, positions[:, None]), cache
+  def attend(k_cache, v_cache, q, k, v):
+    k_cache = k_cache.at[rows, :, :, positions].set(k[:, 0])
+    v_cache = v_cache.at[rows, :, positions].set(v[:, 0])
+    reads = [functools.partial(_read, length=length) for length in live_lengths]
+    return jax.lax.switch(live, reads, q, k_cache, v_cache, positions[:, None]), (k_cache, v_cache)
 
-  hidden, cache = _cached_layers(params, cache, tokens[:, None], positions[:, None], attend, config)
+  hidden, cache = _cached_layers(weights, cache, tokens[:, None], positions[:, None], attend, config)
   return hidden[:, 0], cache
 
 
-def _read_all_slots(q, cache, index, positions, *, length):
-  _, slots, kv_heads, channels, _ = cache.k.shape
-  zero = jnp.zeros_like(index)
-  k = jax.lax.dynamic_slice(cache.k, (index, zero, zero, zero, zero), (1, slots, kv_heads, channels, length))
-  v = jax.lax.dynamic_slice(cache.v, (index, zero, zero, zero, zero), (1, slots, kv_heads, length, channels))
-  return cache_attention(q, k[0], v[0], positions)
+def _read(q, k, v, positions, *, length):
+  return cache_attention(q, k[..., :length], v[:, :, :length], positions)
 
 
-def prefill_chunk(params: Params, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config):
+def prefill_chunk(
+  weights: DecodingWeights, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config
+):
   """Feeds a chunk of given tokens to a few slots; nothing is unembedded.
 
   Args:
@@ -333,13 +368,11 @@ def prefill_chunk(params: Params, cache: Cache, slots: jax.Array, tokens: jax.Ar
   """
   positions = starts[:, None] + jnp.arange(tokens.shape[1])[None]
 
-  def attend(index, cache, q, k, v):
+  def attend(k_cache, v_cache, q, k, v):
     for r in range(tokens.shape[0]):
-      at = (index, slots[r], jnp.zeros_like(index))
-      cache = Cache(
-        k=jax.lax.dynamic_update_slice(cache.k, k[r].transpose(1, 2, 0)[None, None], (*at, 0 * index, starts[r])),
-        v=jax.lax.dynamic_update_slice(cache.v, v[r].swapaxes(0, 1)[None, None], (*at, starts[r], 0 * index)),
-      )
-    return cache_attention(q, cache.k[index, slots], cache.v[index, slots], positions), cache
+      zero = jnp.zeros_like(starts[r])
+      k_cache = jax.lax.dynamic_update_slice(k_cache, k[r].transpose(1, 2, 0)[None], (slots[r], zero, zero, starts[r]))
+      v_cache = jax.lax.dynamic_update_slice(v_cache, v[r].swapaxes(0, 1)[None], (slots[r], zero, starts[r], zero))
+    return cache_attention(q, k_cache[slots], v_cache[slots], positions), (k_cache, v_cache)
 
-  return _cached_layers(params, cache, tokens, positions, attend, config)[1]
+  return _cached_layers(weights, cache, tokens, positions, attend, config)[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -86,6 +87,11 @@ class Driver:
   def run(self, params: Any, base_key: jax.Array, strategies: Sequence[Strategy]) -> RolloutStats:
     """Runs until every strategy is done. Their trajectories are in the strategies.
 
+    Args:
+      params: a learner's: "policy", and whatever `value_of` reads.
+      base_key: with a trajectory's uid and a token's position it determines what is sampled.
+      strategies: one per device.
+
     Raises:
       Whatever a strategy raised, after the loop has ended on all devices.
     """
@@ -129,6 +135,7 @@ class Driver:
   def _loop_on_device(self, params, base_key):
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), slot_engine.no_commands(self._engine))
     device = jax.lax.axis_index(ROW_AXES)
+    params = slot_engine.tick_params(params, self._model)
 
     def body(state):
       slots, commands, ticks = state
@@ -146,6 +153,8 @@ class Driver:
 
   def _loop_in_python(self, params, base_key):
     slots = jax.jit(self._sharded(self._empty_on_device, out_specs=_slot_specs(), arguments=0))()
+    lay_out = functools.partial(slot_engine.tick_params, model=self._model)
+    params = jax.jit(self._sharded(lay_out, out_specs=PartitionSpec(), arguments=1))(params)
     sharding = NamedSharding(self._mesh, PartitionSpec(ROW_AXES))
     commands = [slot_engine.no_commands(self._engine) for _ in self._hosts]
     while not all(c.done[0] for c in commands):
@@ -174,8 +183,8 @@ def _per_slot(struct):
 
 
 def _slot_specs():
-  rows, cache = PartitionSpec(ROW_AXES), PartitionSpec(None, ROW_AXES)
-  return Slots(cache=Cache(cache, cache), **{name: rows for name in Slots._fields if name != "cache"})
+  rows = PartitionSpec(ROW_AXES)
+  return Slots(**{name: Cache(rows, rows) if name == "cache" else rows for name in Slots._fields})
 
 
 class _Host:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.models import transformer
+from agentrl.ops.attention.cache import BLOCK
 from agentrl.rollout.sampling import Sample, sample_token, token_uniform
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
@@ -37,7 +38,8 @@ class EngineConfig:
     decode_tokens: tokens decoded per slot and tick; the host is asked once a tick.
     feed_tokens: given tokens that one command may carry for a slot; longer ones take several ticks.
     prefill_tokens, prefill_rows: shape of a prefill chunk; one row of many tokens suits CPUs, several rows GPUs.
-    live_step: attention reads the cache in multiples of this many positions, up to the longest live slot.
+    live_step: attention reads the cache up to the next multiple of this many positions that holds the longest live
+      slot; where that is over half of the slot, it reads the whole slot, which needs no copy.
   """
 
   slots: int = 32
@@ -58,7 +60,18 @@ class EngineConfig:
   @property
   def live_lengths(self) -> tuple[int, ...]:
     """Cache lengths that attention is compiled for."""
-    return (*range(self.live_step, self.positions, self.live_step), self.positions)
+    step = _in_blocks(self.live_step)
+    return (*range(step, self.cache_positions // 2, step), self.cache_positions)
+
+  @property
+  def cache_positions(self) -> int:
+    """Positions of a slot's cache: a prefill chunk's padding may lie past the last useful one."""
+    return _in_blocks(self.positions + self.prefill_tokens)
+
+
+def _in_blocks(positions: int) -> int:
+  """Rounded up to what attention reads without padding."""
+  return -(-positions // BLOCK) * BLOCK
 
 
 class Slots(NamedTuple):
@@ -103,7 +116,7 @@ def empty_slots(model: transformer.ModelConfig, engine: EngineConfig) -> Slots:
   """Slots that hold nothing."""
   zeros = jnp.zeros((engine.slots,), jnp.int32)
   return Slots(
-    cache=transformer.empty_cache(model, engine.slots, engine.positions + engine.prefill_tokens),
+    cache=transformer.empty_cache(model, engine.slots, engine.cache_positions),
     tokens=jnp.zeros((engine.slots, engine.positions), jnp.int32),
     length=zeros,
     cached=zeros,
@@ -129,29 +142,33 @@ def no_commands(engine: EngineConfig) -> Commands:
   )
 
 
+def tick_params(params: Mapping[str, Any], model: transformer.ModelConfig) -> dict[str, Any]:
+  """A learner's params ("policy" and whatever `value_of` reads) with the policy laid out for decoding."""
+  return {**params, "policy": transformer.decoding_weights(params["policy"], model)}
+
+
 def make_tick(
   model: transformer.ModelConfig,
   engine: EngineConfig,
   pause_table: np.ndarray,
   value_of: Callable[[Any, jax.Array], jax.Array] | None = None,
 ) -> Callable[[Any, jax.Array, Slots, Commands], tuple[Slots, Events]]:
-  """Builds `tick(params, base_key, slots, commands) -> (slots, events)`.
+  """Builds `tick(params, base_key, slots, commands) -> (slots, events)`, with params from `tick_params`.
 
   Args:
     pause_table: bool `[V]`, tokens after which a slot waits for the host (a stop token, or one that may complete a
       stop string).
-    value_of: `(params, hidden [B, D]) -> f32 [B]`, where a value head is present; `params` then has a "policy" entry.
+    value_of: `(params, hidden [B, D]) -> f32 [B]`, where a value head is present; see `tick_params`.
   """
   pause_table = np.asarray(pause_table, bool)
   if pause_table.shape != (model.vocab_size,):
     raise ValueError(f"pause_table has shape {pause_table.shape}, the model's vocabulary {model.vocab_size} entries")
 
   def tick(params, base_key, slots, commands):
-    policy = params if value_of is None else params["policy"]
     slots = _apply(slots, commands)
-    slots, prefilled = _prefill(policy, slots, model, engine)
+    slots, prefilled = _prefill(params["policy"], slots, model, engine)
     read_value = functools.partial(value_of, params) if value_of else lambda hidden: jnp.zeros(hidden.shape[:1])
-    slots, events = _decode(policy, base_key, slots, commands.active, model, engine, pause_table, read_value)
+    slots, events = _decode(params["policy"], base_key, slots, commands.active, model, engine, pause_table, read_value)
     return slots, events._replace(work=jnp.concatenate([prefilled, events.work])[None])
 
   return tick
@@ -186,7 +203,7 @@ def _fork(slots: Slots, fork_from: jax.Array) -> Slots:
     slots, left = state
     to = jnp.argmax(left)
     source = fork_from[to]
-    cache = jax.tree.map(lambda a: a.at[:, to].set(a[:, source]), slots.cache)
+    cache = jax.tree.map(lambda a: a.at[to].set(a[source]), slots.cache)
     return slots._replace(cache=cache), left.at[to].set(False)
 
   slots, _ = jax.lax.while_loop(lambda state: jnp.any(state[1]), copy_row, (slots, forked))
@@ -201,7 +218,7 @@ def _pending(slots: Slots) -> jax.Array:
   return jnp.maximum(slots.length - 1 - slots.cached, 0)
 
 
-def _prefill(params, slots: Slots, model, engine: EngineConfig):
+def _prefill(weights, slots: Slots, model, engine: EngineConfig):
   """Chunks until nothing is pending. Returns the slots and int32 [2]: tokens fed, positions computed."""
 
   def chunk(state):
@@ -211,7 +228,7 @@ def _prefill(params, slots: Slots, model, engine: EngineConfig):
     starts = slots.cached[rows]
     column = jnp.minimum(starts[:, None] + jnp.arange(engine.prefill_tokens)[None], engine.positions - 1)
     tokens = slots.tokens[rows[:, None], column]
-    cache = transformer.prefill_chunk(params, slots.cache, rows, tokens, starts, config=model)
+    cache = transformer.prefill_chunk(weights, slots.cache, rows, tokens, starts, config=model)
     computed = engine.prefill_rows * engine.prefill_tokens
     work = work + jnp.stack([jnp.sum(count), jnp.int32(computed)])
     return slots._replace(cache=cache, cached=slots.cached.at[rows].add(count)), work
@@ -223,9 +240,9 @@ def _prefill(params, slots: Slots, model, engine: EngineConfig):
 # ---- decode -------------------------------------------------------------------------------------------------------
 
 
-def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig, pause_table, read_value):
+def _decode(weights, base_key, slots: Slots, active, model, engine: EngineConfig, pause_table, read_value):
   """Up to K tokens per active slot, ending early when none is left running."""
-  unembed, pauses = transformer.unembedding(params, model), jnp.asarray(pause_table)
+  pauses = jnp.asarray(pause_table)
 
   def running(events):
     return active & (events.stopped == RUNNING) & (events.count < engine.decode_tokens)
@@ -233,9 +250,9 @@ def _decode(params, base_key, slots: Slots, active, model, engine: EngineConfig,
   def step(state):
     slots, events = state
     runs = running(events)
-    hidden, cache = _feed_last(params, slots, runs, model, engine)
+    hidden, cache = _feed_last(weights, slots, runs, model, engine)
     draw = token_uniform(base_key, slots.uid, slots.length)
-    sample = sample_token(hidden @ unembed, draw, slots.temperature)
+    sample = sample_token(transformer.output_major(hidden, weights.unembed), draw, slots.temperature)
     stopped = jnp.where(pauses[sample.token], STOP_TOKEN, jnp.where(slots.length + 1 >= slots.limit, LIMIT, RUNNING))
     events = events._replace(
       value=jnp.where(runs, read_value(hidden), events.value), stopped=jnp.where(runs, stopped, events.stopped)
@@ -260,14 +277,14 @@ def _blank_events(engine: EngineConfig, stopped) -> Events:
   )
 
 
-def _feed_last(params, slots: Slots, runs, model, engine: EngineConfig):
+def _feed_last(weights, slots: Slots, runs, model, engine: EngineConfig):
   """Feeds every slot's last token, reading as much of the cache as the longest running slot needs."""
   lengths = jnp.asarray(engine.live_lengths, jnp.int32)
   live = jnp.searchsorted(lengths, jnp.max(jnp.where(runs, slots.length, 0)), side="left")
   last = jnp.maximum(slots.length - 1, 0)
   tokens = jnp.take_along_axis(slots.tokens, last[:, None], axis=1)[:, 0]
   return transformer.decode_step(
-    params, slots.cache, tokens, last, live, config=model, live_lengths=engine.live_lengths
+    weights, slots.cache, tokens, last, live, config=model, live_lengths=engine.live_lengths
   )
 
 

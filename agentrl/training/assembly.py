@@ -55,8 +55,8 @@ class Assembly:
     return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
 
   def driver_params(self, params: Any) -> Any:
-    """The params that the driver's tick takes: the policy, whole on every device."""
-    return jax.device_put(params["policy"], NamedSharding(self.mesh, PartitionSpec()))
+    """What the driver needs of a learner's params: the policy, whole on every device."""
+    return {"policy": jax.device_put(params["policy"], NamedSharding(self.mesh, PartitionSpec()))}
 
 
 def assemble(config: ConfigDict) -> Assembly:

@@ -56,6 +56,7 @@ def engine_seconds(params, slots, positions, prompt, decode_tokens=16):
   )
   make = slot_engine.make_tick(SMOLLM2, sizes, np.zeros(SMOLLM2.vocab_size, bool))
   tick = jax.jit(make, donate_argnums=2)
+  params = jax.jit(functools.partial(slot_engine.tick_params, model=SMOLLM2))({"policy": params})
   step = functools.partial(tick, params, jax.random.key(1))
   state = jax.jit(lambda: slot_engine.empty_slots(SMOLLM2, sizes))()
   idle = slot_engine.no_commands(sizes)

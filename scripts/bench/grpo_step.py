@@ -103,7 +103,7 @@ def main():
     prompts = rng.integers(20, 49000, (a.prompts, a.prompt_len)).astype(np.int32)
     strategy = FixedLength(prompts, a.group, a.max_new, engine)
     started = time.perf_counter()
-    driver.run(state.params["policy"], jax.random.key(step), [strategy])
+    driver.run({"policy": state.params["policy"]}, jax.random.key(step), [strategy])
     sampled = time.perf_counter()
     batch, _ = algorithm.prepare(state, strategy.trajectories)
     state, metrics = algorithm.update(state, jax.random.key(step), batch)

@@ -20,14 +20,14 @@ PROMPT = 5  # greedy tokens continue that many of the first row
 def greedy(params, prompt, *, config, steps):
   """The most likely continuation `[steps]` of `prompt [T]`, decoded over the cache."""
   capacity = prompt.shape[0] + steps
-  cache = transformer.empty_cache(config, 1, capacity)
+  cache, weights = transformer.empty_cache(config, 1, capacity), transformer.decoding_weights(params, config)
   if prompt.shape[0] > 1:
-    cache = transformer.prefill_chunk(params, cache, jnp.array([0]), prompt[None, :-1], jnp.array([0]), config=config)
+    cache = transformer.prefill_chunk(weights, cache, jnp.array([0]), prompt[None, :-1], jnp.array([0]), config=config)
 
   def step(carry, position):
     cache, token = carry
     hidden, cache = transformer.decode_step(
-      params, cache, token[None], position[None], jnp.int32(0), config=config, live_lengths=(capacity,)
+      weights, cache, token[None], position[None], jnp.int32(0), config=config, live_lengths=(capacity,)
     )
     token = jnp.argmax(hidden[0] @ transformer.unembedding(params, config)).astype(jnp.int32)
     return (cache, token), token

@@ -156,19 +156,20 @@ def test_cached_decoding_is_as_one_forward(family):
   tokens = tokens_of(0, 3, length)
   wanted = jnp.stack([alone(params, row, config) for row in tokens])
 
+  weights = transformer.decoding_weights(params, config)
   # Slot 1 gets two chunks, slot 2 one and a half (the second one padded), slot 0 nothing.
   cache = transformer.empty_cache(config, 3, length + chunk)
   slots = jnp.array([2, 1])
   for start in (0, chunk):
     given = tokens[slots, start : start + chunk]
     chunk_tokens = given if start == 0 else given.at[0, 2:].set(0)
-    cache = prefill(params, cache, slots, chunk_tokens, jnp.full(2, start), config=config)
+    cache = prefill(weights, cache, slots, chunk_tokens, jnp.full(2, start), config=config)
 
   position = jnp.array([0, 2 * chunk, chunk + 2])
   for _ in range(length):
     at = jnp.minimum(position, length - 1)
     hidden, cache = step(
-      params, cache, tokens[jnp.arange(3), at], at, jnp.int32(1), config=config, live_lengths=(4, length)
+      weights, cache, tokens[jnp.arange(3), at], at, jnp.int32(1), config=config, live_lengths=(4, length)
     )
     running = np.asarray(position < length)
     np.testing.assert_allclose(hidden[running], wanted[jnp.arange(3), at][running], rtol=0, atol=1e-5)
@@ -176,12 +177,12 @@ def test_cached_decoding_is_as_one_forward(family):
 
 
 def test_live_length_changes_nothing_while_it_covers_the_slots():
-  params = random_params(PLAIN)
+  weights = transformer.decoding_weights(random_params(PLAIN), PLAIN)
   tokens = tokens_of(0, 2, 4)
   cache = transformer.empty_cache(PLAIN, 2, 16)
-  cache = prefill(params, cache, jnp.arange(2), tokens, jnp.zeros(2, jnp.int32), config=PLAIN)
+  cache = prefill(weights, cache, jnp.arange(2), tokens, jnp.zeros(2, jnp.int32), config=PLAIN)
   last = tokens[:, 3], jnp.array([4, 4])
-  short, long = (step(params, cache, *last, jnp.int32(live), config=PLAIN, live_lengths=(6, 16))[0] for live in (0, 1))
+  short, long = (step(weights, cache, *last, jnp.int32(live), config=PLAIN, live_lengths=(6, 16))[0] for live in (0, 1))
   np.testing.assert_allclose(short, long, rtol=0, atol=1e-6)
 
 

@@ -11,6 +11,7 @@ import pytest
 from agentrl.models import transformer
 from agentrl.models.chat import ChatFormat, TagSyntax
 from agentrl.models.tokenizer import Tokenizer
+from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
@@ -62,6 +63,10 @@ class Lab:
       self.drivers[key] = Driver(self.model, engine, pauses, mesh=mesh or one_device(), compiled=compiled)
     return self.drivers[key]
 
+  @property
+  def tick_params(self):
+    return slot_engine.tick_params({"policy": self.params}, self.model)
+
   def requests(self, *, samples=3, temperature=1.0, max_tokens=90, max_turns=4, shuffle=None):
     wanted = [
       Request(task, group * samples + n, group, group, temperature, max_tokens, max_turns)
@@ -88,7 +93,7 @@ class Lab:
       )
       for _ in range(driver.devices)
     ]
-    stats = driver.run(self.params, jax.random.key(7), strategies)
+    stats = driver.run({"policy": self.params}, jax.random.key(7), strategies)
     pool.close()
     trajectories = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
     return trajectories, stats, [f for s in strategies for f in s.failures]

@@ -129,7 +129,7 @@ def test_an_error_in_the_strategy_surfaces_after_the_loop(lab):
 
   for compiled in (True, False):
     with pytest.raises(KeyError, match="a bug in a strategy"):
-      lab.driver(compiled=compiled).run(lab.params, jax.random.key(0), [Broken()])
+      lab.driver(compiled=compiled).run({"policy": lab.params}, jax.random.key(0), [Broken()])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ PROMPT, OTHER, OBSERVATION = [5, 9, 2, 7, 11, 3, 8, 1, 4, 6, 10], [3, 3, 9, 1], 
 def machine(lab):
   """Fresh slots, and a compiled tick that never pauses."""
   tick = slot_engine.make_tick(lab.model, ENGINE, np.zeros(lab.model.vocab_size, bool))
-  step = jax.jit(functools.partial(tick, lab.params, jax.random.key(3)))
+  step = jax.jit(functools.partial(tick, lab.tick_params, jax.random.key(3)))
   return step, slot_engine.empty_slots(lab.model, ENGINE)
 
 
@@ -108,7 +108,7 @@ def test_decoding_pauses_after_a_token_of_the_table(lab, machine):
   table = np.zeros(lab.model.vocab_size, bool)
   table[words[2]] = True
   tick = slot_engine.make_tick(lab.model, ENGINE, table)
-  _, events = jax.jit(tick)(lab.params, jax.random.key(3), machine[1], command(0, feed=PROMPT))
+  _, events = jax.jit(tick)(lab.tick_params, jax.random.key(3), machine[1], command(0, feed=PROMPT))
   first = words.index(words[2])
   assert events.count[0] == first + 1 and events.stopped[0] == slot_engine.STOP_TOKEN
   assert np.asarray(events.tokens)[0].tolist() == words[: first + 1] + [0] * (5 - first)
@@ -143,7 +143,7 @@ def test_sizes_must_fit_each_other(lab):
 
 
 @pytest.mark.parametrize(
-  ("positions", "step", "lengths"), [(96, 32, (32, 64, 96)), (70, 32, (32, 64, 70)), (8, 64, (8,))]
+  ("positions", "step", "lengths"), [(200, 24, (32, 64, 96, 224)), (120, 32, (32, 128)), (9, 64, (32,))]
 )
-def test_live_lengths_reach_all_positions(positions, step, lengths):
-  assert EngineConfig(positions=positions, live_step=step).live_lengths == lengths
+def test_live_lengths_are_steps_up_to_half_the_slot_and_then_all_of_it(positions, step, lengths):
+  assert EngineConfig(positions=positions, live_step=step, prefill_tokens=8).live_lengths == lengths

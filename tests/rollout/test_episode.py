@@ -251,7 +251,7 @@ def run_tools(lab, kinds, shown=50):
     RequestQueue(lab.requests(samples=2)), engine=ENGINE, chat=lab.chat, make_environment=make, pool=pool,
     environment_seconds=20.0,
   )  # fmt: skip
-  lab.driver().run(lab.params, jax.random.key(7), [strategy])
+  lab.driver().run({"policy": lab.params}, jax.random.key(7), [strategy])
   pool.close()
   return strategy.trajectories, strategy.failures
 
