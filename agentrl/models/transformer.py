@@ -28,6 +28,7 @@ import numpy as np
 
 from agentrl.ops.attention.cache import cache_attention
 from agentrl.ops.attention.forest import forest_attention
+from agentrl.ops.attention.tiled import SAVED
 
 Params = Any
 
@@ -72,10 +73,13 @@ class ModelConfig:
       raise ValueError(f"remat={self.remat!r}; choose one of {sorted(REMAT_POLICIES)}")
 
 
-# What the backward pass keeps of each layer: everything, the outputs of weight matmuls, or the layer's input alone.
+# What the backward pass keeps of each layer: everything, the outputs of weight matmuls and of attention, or the layer's
+# input alone.
 REMAT_POLICIES: dict[str, Callable | None] = {
   "none": jax.checkpoint_policies.everything_saveable,
-  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "dots": jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, jax.checkpoint_policies.save_only_these_names(*SAVED)
+  ),
   "full": jax.checkpoint_policies.nothing_saveable,
 }
 

@@ -35,6 +35,8 @@ class EngineConfig:
 
   Attributes:
     slots: B. positions: S, tokens per slot, prompt included.
+    decode_rows: slots that decode in one tick, longest waiting first; 0: all. With more slots than rows, the rows stay
+      full while other slots wait for their tools. Fixed, so that numbers do not depend on how many happen to wait.
     decode_tokens: tokens decoded per slot and tick; the host is asked once a tick.
     feed_tokens: given tokens that one command may carry for a slot; longer ones take several ticks.
     prefill_tokens, prefill_rows: shape of a prefill chunk; one row of many tokens suits CPUs, several rows GPUs.
@@ -44,6 +46,7 @@ class EngineConfig:
 
   slots: int = 32
   positions: int = 512
+  decode_rows: int = 0
   decode_tokens: int = 16
   feed_tokens: int = 256
   prefill_tokens: int = 32
@@ -52,10 +55,12 @@ class EngineConfig:
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
-      if getattr(self, field.name) < 1:
-        raise ValueError(f"engine.{field.name}={getattr(self, field.name)} must be at least 1")
-    if self.prefill_rows > self.slots:
-      raise ValueError(f"engine.prefill_rows={self.prefill_rows} exceeds engine.slots={self.slots}")
+      least = 0 if field.name == "decode_rows" else 1
+      if getattr(self, field.name) < least:
+        raise ValueError(f"engine.{field.name}={getattr(self, field.name)} must be at least {least}")
+    for name in ("prefill_rows", "decode_rows"):
+      if getattr(self, name) > self.slots:
+        raise ValueError(f"engine.{name}={getattr(self, name)} exceeds engine.slots={self.slots}")
 
   @property
   def live_lengths(self) -> tuple[int, ...]:
@@ -84,6 +89,7 @@ class Slots(NamedTuple):
   uid: jax.Array  # uint32 [B]
   limit: jax.Array  # int32 [B], length at which decoding stops
   temperature: jax.Array  # f32 [B]
+  waited: jax.Array  # int32 [B], ticks since it last decoded although it was to
 
 
 class Commands(NamedTuple):
@@ -101,7 +107,10 @@ class Commands(NamedTuple):
 
 
 class Events(NamedTuple):
-  """What one tick did. K is `decode_tokens`; entries past `count` are 0."""
+  """What one tick did. K is `decode_tokens`; entries past `count` are 0.
+
+  An active slot that found no row decoded nothing: its count is 0, and it is still RUNNING.
+  """
 
   tokens: Any  # int32 [B, K]
   logp: Any  # f32 [B, K]
@@ -123,6 +132,7 @@ def empty_slots(model: transformer.ModelConfig, engine: EngineConfig) -> Slots:
     uid=zeros.astype(jnp.uint32),
     limit=zeros,
     temperature=jnp.ones((engine.slots,), jnp.float32),
+    waited=zeros,
   )
 
 
@@ -168,7 +178,8 @@ def make_tick(
     slots = _apply(slots, commands)
     slots, prefilled = _prefill(params["policy"], slots, model, engine)
     read_value = functools.partial(value_of, params) if value_of else lambda hidden: jnp.zeros(hidden.shape[:1])
-    slots, events = _decode(params["policy"], base_key, slots, commands.active, model, engine, pause_table, read_value)
+    decode = functools.partial(_decode, params["policy"], base_key, model, engine, pause_table, read_value)
+    slots, events = _on_rows(decode, slots, commands.active, engine)
     return slots, events._replace(work=jnp.concatenate([prefilled, events.work])[None])
 
   return tick
@@ -240,7 +251,22 @@ def _prefill(weights, slots: Slots, model, engine: EngineConfig):
 # ---- decode -------------------------------------------------------------------------------------------------------
 
 
-def _decode(weights, base_key, slots: Slots, active, model, engine: EngineConfig, pause_table, read_value):
+def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
+  """Runs `decode(slots, active)` on `decode_rows` of the active slots, moved together and back."""
+  if engine.decode_rows in (0, engine.slots):
+    return decode(slots, active)
+  waiting, chosen = jax.lax.top_k(jnp.where(active, 1 + slots.waited, 0), engine.decode_rows)
+  part, done = decode(jax.tree.map(lambda a: a[chosen], slots), waiting > 0)
+  slots = jax.tree.map(lambda whole, rows: whole.at[chosen].set(rows), slots, part)
+  waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(0)
+  blank = _blank_events(engine, stopped=jnp.full((engine.slots,), RUNNING))
+  events = jax.tree.map(
+    lambda whole, rows: whole.at[chosen].set(rows), blank._replace(work=None), done._replace(work=None)
+  )
+  return slots._replace(waited=waited), events._replace(work=done.work)
+
+
+def _decode(weights, base_key, model, engine: EngineConfig, pause_table, read_value, slots: Slots, active):
   """Up to K tokens per active slot, ending early when none is left running."""
   pauses = jnp.asarray(pause_table)
 
@@ -264,8 +290,8 @@ def _decode(weights, base_key, slots: Slots, active, model, engine: EngineConfig
 
 
 def _blank_events(engine: EngineConfig, stopped) -> Events:
-  per_slot = jnp.zeros((engine.slots,), jnp.int32)
-  per_token = jnp.zeros((engine.slots, engine.decode_tokens), jnp.float32)
+  per_slot = jnp.zeros(stopped.shape, jnp.int32)
+  per_token = jnp.zeros((*stopped.shape, engine.decode_tokens), jnp.float32)
   return Events(
     tokens=per_token.astype(jnp.int32),
     logp=per_token,

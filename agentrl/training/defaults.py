@@ -68,7 +68,8 @@ def base_config() -> ConfigDict:
       "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
     },
     "engine": {
-      "slots": 32, "decode_tokens": 8, "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
+      "slots": 32, "decode_rows": 0, "decode_tokens": 8,
+      "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
     },
     "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
     "reward": {},  # weight of each named part, see rewards/parts.py: {"correct": 1.0}

@@ -46,7 +46,14 @@ def test_tool_latency_is_bitwise_equal(lab, baseline):
   assert_same(lab.run(behave=sleepy(0, 0.02))[0], baseline)
 
 
-@pytest.mark.parametrize("change", [{"slots": 3}, {"slots": 16, "decode_tokens": 9}, {"prefill_rows": 2}])
+def test_tool_latency_is_bitwise_equal_when_slots_share_rows(lab):
+  shared = dataclasses.replace(ENGINE, decode_rows=4)
+  assert_same(lab.run(engine=shared, behave=sleepy(0, 0.02))[0], lab.run(engine=shared)[0])
+
+
+@pytest.mark.parametrize(
+  "change", [{"slots": 3}, {"slots": 16, "decode_tokens": 9}, {"prefill_rows": 2}, {"decode_rows": 2}]
+)
 def test_other_engine_shapes_change_nothing_but_rounding(lab, baseline, change):
   assert_same(lab.run(engine=dataclasses.replace(ENGINE, **change))[0], baseline, atol=2e-5)
 

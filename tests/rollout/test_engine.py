@@ -1,5 +1,6 @@
 """Fork, rewind and feed: whatever way a slot came to its tokens, it goes on as a fresh one would."""
 
+import dataclasses
 import functools
 
 import jax
@@ -13,12 +14,15 @@ ENGINE = EngineConfig(slots=3, positions=64, decode_tokens=6, feed_tokens=24, pr
 PROMPT, OTHER, OBSERVATION = [5, 9, 2, 7, 11, 3, 8, 1, 4, 6, 10], [3, 3, 9, 1], [12, 13, 14]
 
 
+def compiled(lab, sizes):
+  """A compiled tick that never pauses, and fresh slots."""
+  tick = slot_engine.make_tick(lab.model, sizes, np.zeros(lab.model.vocab_size, bool))
+  return jax.jit(functools.partial(tick, lab.tick_params, jax.random.key(3))), slot_engine.empty_slots(lab.model, sizes)
+
+
 @pytest.fixture(scope="module")
 def machine(lab):
-  """Fresh slots, and a compiled tick that never pauses."""
-  tick = slot_engine.make_tick(lab.model, ENGINE, np.zeros(lab.model.vocab_size, bool))
-  step = jax.jit(functools.partial(tick, lab.tick_params, jax.random.key(3)))
-  return step, slot_engine.empty_slots(lab.model, ENGINE)
+  return compiled(lab, ENGINE)
 
 
 def command(slot, *, feed=(), length=slot_engine.KEEP, fork=None, decode=True, uid=77, limit=60):
@@ -120,6 +124,21 @@ def test_work_is_counted(machine):
   assert events.work[0].tolist() == [10, 16, 6]
 
 
+def test_more_slots_than_rows_take_turns_and_say_what_they_would_alone(lab, machine):
+  sizes = dataclasses.replace(ENGINE, decode_rows=2)
+  go_on = slot_engine.no_commands(sizes)
+  go_on.active[:], go_on.uid[:], go_on.limit[:] = True, [77, 78, 79], 60
+  start = go_on._replace(feed=np.zeros((3, ENGINE.feed_tokens), np.int32), feed_count=np.full(3, len(PROMPT), np.int32))
+  start.feed[:, : len(PROMPT)] = PROMPT
+  history = run(compiled(lab, sizes), start, go_on, go_on, go_on)
+  counts = np.stack([events.count for events in history])
+  assert np.all(np.sum(counts > 0, axis=1) == 2)  # two rows, always full
+  assert np.all(counts[:-1] + counts[1:] > 0)  # and nobody waits twice in a row
+  alone = np.concatenate([e.tokens[0] for e in run(machine, command(0, feed=PROMPT), *[command(0)] * 3)])
+  shared = np.concatenate([events.tokens[0][: events.count[0]] for events in history])
+  np.testing.assert_array_equal(shared, alone[: len(shared)])
+
+
 def test_idle_slots_stay_as_they_are(machine):
   step, slots = machine
   slots, _ = step(slots, command(1, feed=PROMPT, decode=False))
@@ -138,6 +157,10 @@ def test_sizes_must_be_positive(name):
 def test_sizes_must_fit_each_other(lab):
   with pytest.raises(ValueError, match=r"engine.prefill_rows=5 exceeds engine.slots=4"):
     EngineConfig(slots=4, prefill_rows=5)
+  with pytest.raises(ValueError, match=r"engine.decode_rows=5 exceeds engine.slots=4"):
+    EngineConfig(slots=4, decode_rows=5)
+  with pytest.raises(ValueError, match=r"engine.decode_rows=-1 must be at least 0"):
+    EngineConfig(decode_rows=-1)
   with pytest.raises(ValueError, match="pause_table has shape"):
     slot_engine.make_tick(lab.model, ENGINE, np.zeros(3, bool))
 

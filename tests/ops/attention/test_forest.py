@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.ops.attention import forest
+from agentrl.ops.attention.tiled import tiled_forest_attention
 
 ATTENTIONS = {
   "plain": forest.reference_forest_attention,
-  "blocked": lambda *arrays, **options: forest.blocked_forest_attention(*arrays, query_block=4, **options),
+  "tiled": lambda q, *rest, scale=None: tiled_forest_attention(
+    q, *rest, scale=q.shape[-1] ** -0.5 if scale is None else scale, tile=3
+  ),
 }
 
 # Depth first: 0 -> (1 -> 2, 3), a second tree 4 -> 5, then one token of padding.
@@ -101,18 +104,18 @@ _COMPILED = {name: _value_and_gradients(attend) for name, attend in ATTENTIONS.i
 
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.floats(0, 1), min_size=7, max_size=7))
-def test_blocked_and_plain_agree_on_random_forests(cuts):
+def test_tiled_and_plain_agree_on_random_forests(cuts):
   path, ends = [], np.zeros(7, np.int32)
   for i, cut in enumerate(cuts):
     del path[round(cut * len(path)) :]  # climb to an ancestor, or start a new tree
     path.append(i)
     ends[path] = i + 1
   arrays = (*_inputs(0, rows=1), jnp.asarray(ends)[None])
-  chex.assert_trees_all_close(_COMPILED["plain"](*arrays), _COMPILED["blocked"](*arrays), atol=1e-5)
+  chex.assert_trees_all_close(_COMPILED["plain"](*arrays), _COMPILED["tiled"](*arrays), atol=1e-5)
 
 
-def test_long_rows_take_the_blocked_path_with_the_same_values():
-  length = forest.PLAIN_MAX_LENGTH + 1
+def test_long_rows_take_the_tiled_path_with_the_same_values():
+  length = 2 * forest.TILE + 1
   q, k, v = _inputs(4, rows=1, length=length, heads=1, kv_heads=1, channels=2)
   ends = jnp.full((1, length), length)
   np.testing.assert_allclose(
