@@ -78,6 +78,22 @@ class _Forest:
     """First token of trajectory n that no parent in the batch holds."""
     return 0 if n in self.roots else self.trajectories[n].fork_at
 
+  def mean_over_leaves(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Each token's mean over the trajectories that hold it, f32 `[T_n]`; exact from where a trajectory is its own.
+
+    Args:
+      values: per-token arrays `[T_n]`, one per trajectory.
+    """
+    totals = [np.array(v, np.float64) for v in values]
+    holders = [np.ones(len(v)) for v in values]
+    for root in self.roots:
+      for n in reversed(list(self.descendants(root))):  # every child before its parent
+        for child in self.children[n]:
+          shared = self.trajectories[child].fork_at
+          totals[n][:shared] += totals[child][:shared]
+          holders[n][:shared] += holders[child][:shared]
+    return [(total / count).astype(np.float32) for total, count in zip(totals, holders, strict=True)]
+
   def descendants(self, n: int) -> Iterator[int]:
     """Trajectory n and everything that branched from it."""
     yield n
@@ -100,7 +116,8 @@ def pack(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.n
 
   Args:
     trajectories: with a reward; those whose environment failed must have been filtered out.
-    columns: per-token arrays `[T_n]` of each trajectory, by name of a `Batch` field; "advantages" is required.
+    columns: per-token arrays `[T_n]` of each trajectory, by name of a `Batch` field; "advantages" is required. A token
+      that several branches share is laid out once, with the mean of their advantages.
     config: sizes.
 
   Returns:
@@ -226,6 +243,7 @@ def _to_arrays(rows, forest, columns, config) -> Batch:
   mask = np.zeros((*lead, config.row_actions), bool)
   per_action = {name: np.zeros((*lead, config.row_actions), np.float32) for name in ("sampler_logp", *columns)}
   sources = {"sampler_logp": [t.sampler_logp for t in forest.trajectories], **columns}
+  sources["advantages"] = forest.mean_over_leaves(columns["advantages"])
   for r, row in enumerate(rows):
     size, count = len(row.tokens), len(row.actions)
     tokens[r, :size], positions[r, :size], subtree_end[r, :size] = row.tokens, row.positions, row.subtree_end

@@ -65,6 +65,16 @@ def path_of(row_tokens, row_end, index):
   return [j for j in range(index + 1) if index < row_end[j]]
 
 
+def holds(trajectories, n, owner, depth):
+  """Whether trajectory n is `owner`, or branched from it (in any number of steps) behind the token at `depth`."""
+  t = trajectories[n]
+  if n == owner:
+    return True
+  if t.parent is None or t.fork_at <= depth:
+    return False
+  return holds(trajectories, next(p for p, o in enumerate(trajectories) if o.uid == t.parent), owner, depth)
+
+
 @pytest.mark.parametrize("share", [True, False])
 def test_every_own_action_token_stands_once_behind_its_own_past(share):
   trajectories = forest()
@@ -80,7 +90,8 @@ def test_every_own_action_token_stands_once_behind_its_own_past(share):
     np.testing.assert_array_equal(batch.positions[m, b][path], np.arange(depth + 1))
     assert batch.action_parent[m, b, a] == path[-2]
     assert batch.sampler_logp[m, b, a] == t.sampler_logp[depth]
-    assert batch.advantages[m, b, a] == 100 * owner + depth
+    holders = [n for n, other in enumerate(trajectories) if holds(trajectories, n, owner, depth)]
+    np.testing.assert_allclose(batch.advantages[m, b, a], np.mean([100 * n + depth for n in holders]))
     assert seen.setdefault((owner, depth), (m, b, a)) == (m, b, a)
   wanted = {
     (n, i)
@@ -91,6 +102,16 @@ def test_every_own_action_token_stands_once_behind_its_own_past(share):
   assert set(seen) == wanted
   lengths = [sum(owner == n for owner, _ in wanted) for n in range(len(trajectories))]
   np.testing.assert_array_equal(batch.sequence_length[: len(trajectories)], lengths)
+
+
+def test_tokens_that_branches_share_get_the_mean_of_their_advantages():
+  trunk = dataclasses.replace(trajectory(0, [4, 5], 6), action_mask=np.arange(8) >= 2)
+  branches = [branch(trunk, 1, 4, 3), branch(trunk, 2, 6, 1)]
+  credit = [np.full(len(t.tokens), a, np.float32) for t, a in zip([trunk, *branches], [1.0, 4.0, -2.0], strict=True)]
+  batch = pack([trunk, *branches], {"advantages": credit}, CONFIG)
+  by_owner = {n: batch.advantages[batch.action_mask & (batch.action_sequence == n)].tolist() for n in range(3)}
+  # Tokens 2 and 3 are in all three: (1 + 4 - 2) / 3 = 1; tokens 4 and 5 in the trunk and the second branch: -1/2.
+  assert by_owner == {0: [1.0, 1.0, -0.5, -0.5, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
 
 
 def test_a_shared_prompt_is_laid_out_once():
