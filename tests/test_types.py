@@ -1,0 +1,91 @@
+"""The structs' few promises of their own: what is derived, and that nothing changes behind a reader's back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from agentrl import types
+from agentrl.types import (
+  Action,
+  Batch,
+  Message,
+  Observation,
+  StopReason,
+  Task,
+  ToolCall,
+  ToolResult,
+  Trajectory,
+  Turn,
+  TurnKind,
+)
+
+
+def trajectory(turn, stop=StopReason.ANSWERED):
+  turn = np.asarray(turn, np.int32)
+  mask = turn >= 0
+  zeros = np.zeros(len(turn), np.float32)
+  return Trajectory(zeros.astype(np.int32), mask, zeros, zeros, turn, np.where(mask, 0, -1), (), "t", 0, 0, stop)
+
+
+CALL = ToolCall("search", {"q": "x"})
+FROZEN = [
+  (Task("t", "keys", "Where?"), "answer"),
+  (CALL, "arguments"),
+  (Action(TurnKind.ANSWER, "x", answer="x"), "answer"),
+  (Message("user", "hello"), "content"),
+  (ToolResult(CALL, "y", ok=True), "ok"),
+  (Observation("y"), "reward"),
+  (Turn(TurnKind.VOID, 2, 3, "hm"), "end"),
+  (trajectory([-1, 0]), "reward"),
+]
+
+
+@pytest.mark.parametrize(
+  ("turn", "length"),
+  [
+    ([-1, -1, -1, 0, 0, 1], 3),
+    ([-1, 0, 0, 0, 1, 1], 1),  # the observation between turns belongs to the turn that caused it
+    ([0, 0, 1], 0),
+    ([-1, -1], 2),  # the environment failed before a first turn
+  ],
+)
+def test_the_prompt_is_what_stands_before_the_first_turn(turn, length):
+  found = trajectory(turn).prompt_length
+  assert found == length
+  assert type(found) is int  # it is written to JSON
+
+
+@pytest.mark.parametrize("stop", StopReason)
+def test_only_a_broken_environment_makes_a_trajectory_failed(stop):
+  assert trajectory([-1, 0], stop).failed is (stop is StopReason.ENVIRONMENT_FAILED)
+
+
+@pytest.mark.parametrize(("struct", "field"), FROZEN, ids=lambda x: type(x).__name__)
+def test_structs_are_frozen(struct, field):
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    setattr(struct, field, None)
+
+
+def test_every_dataclass_of_the_module_is_in_the_table_of_frozen_ones():
+  found = {x for x in vars(types).values() if dataclasses.is_dataclass(x)}
+  assert found == {type(struct) for struct, _ in FROZEN}
+
+
+def test_defaults_are_not_shared_between_instances():
+  assert Task("a", "keys", "?").data is not Task("b", "keys", "?").data
+  assert Observation("a").parts is not Observation("b").parts
+
+
+def test_trajectories_compare_by_identity():
+  """Their arrays have no single truth value, so that comparing fields could only raise."""
+  one, other = trajectory([-1, 0]), trajectory([-1, 0])
+  assert one == one
+  assert one != other
+  assert len({one, other}) == 2
+
+
+def test_a_batch_without_what_only_some_algorithms_add():
+  """An absent column is None, which a pytree leaves out."""
+  optional = {name for name, value in Batch._field_defaults.items() if value is None}
+  assert optional == {"old_logp", "ref_logp", "old_values", "returns"}
