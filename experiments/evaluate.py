@@ -21,6 +21,7 @@ from rich.table import Table
 from agentrl.training import config as config_lib
 from agentrl.training import evaluation
 from agentrl.training.command_line import run_command
+from agentrl.training.run_folder import read_config
 
 
 def main(argv: list[str]) -> int:
@@ -56,10 +57,7 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
   if arguments.run is not None:
     if overrides or arguments.model:
       raise ValueError(f"{'--model' if arguments.model else overrides[0]} goes with --config; --run has its own config")
-    file = arguments.run / "config.json"
-    if not file.is_file():
-      raise FileNotFoundError(f"{arguments.run} holds no run: there is no config.json in it")
-    config, where = config_lib.from_json(file.read_text()), str(file)
+    config, where = read_config(arguments.run), str(arguments.run / "config.json")
   else:
     config, where = config_lib.load(arguments.config, overrides), arguments.config
   changes: dict[str, Any] = {"eval": {}}

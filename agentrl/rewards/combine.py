@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentrl.rewards.parts import PARTS
-from agentrl.types import Task, Trajectory
+from agentrl.types import StopReason, Task, Trajectory
 
 
 def assign(
@@ -23,7 +23,8 @@ def assign(
   Args:
     trajectory: finished; `reward_parts` holds what the environment gave at the end.
     task: the task it is about.
-    weights: part name to weight. A name is one of `PARTS`, or of the environment's own parts.
+    weights: part name to weight. A name is one of `PARTS`, or of the environment's own parts; the latter are 0 where a
+      limit ended the trajectory before the environment could give them.
     **options: part name to that part's keyword arguments: `soft_overlong={"max_tokens": 512, "buffer": 64}`.
 
   Raises:
@@ -58,6 +59,8 @@ def _value(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, 
     value = PARTS[name](trajectory, task, **options)
   elif name in given:
     value = float(given[name])
+  elif trajectory.stop is not StopReason.ANSWERED:
+    value = 0.0
   else:
     known = [*PARTS, *(part for part in given if part not in PARTS)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

@@ -22,7 +22,6 @@ from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.pack import PackConfig
-from agentrl.rollout.workers import WorkerPool
 from agentrl.training import sharding
 from agentrl.training.collect import Collector
 from agentrl.training.config import flatten, resolve
@@ -195,7 +194,7 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     ),
     engine=engine,
     chat=chat_format,
-    pool=WorkerPool(config.rollout.workers),
+    workers=config.rollout.workers,
     tasks=tasks,
     reward=config.reward.to_dict(),
     reward_options=config.reward_options.to_dict(),

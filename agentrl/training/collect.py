@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -33,7 +34,8 @@ class Collector:
   """Samples groups of trajectories and gives them their rewards.
 
   Attributes:
-    driver, engine, chat, pool: see their classes. tasks: has `task(index, split)` and `environment()`.
+    driver, engine, chat: see their classes. tasks: has `task(index, split)` and `environment()`.
+    workers: threads for environments and tools, those of one collection.
     reward: weight of each named part; reward_options: keyword arguments of the parts.
     max_tokens, max_turns, environment_seconds: limits of a trajectory.
   """
@@ -41,7 +43,7 @@ class Collector:
   driver: Driver
   engine: EngineConfig
   chat: ChatFormat
-  pool: WorkerPool
+  workers: int
   tasks: Any
   reward: Mapping[str, float]
   reward_options: Mapping[str, Any]
@@ -70,8 +72,9 @@ class Collector:
     """
     tasks = {group: self.tasks.task(group, split) for group in groups}
     queue = RequestQueue(self._requests(tasks, samples, temperature))
-    strategies = [self._strategy(queue, version, on_finish) for _ in range(self.driver.devices)]
-    stats = self.driver.run(params, base_key, strategies)
+    with contextlib.closing(WorkerPool(self.workers)) as pool:
+      strategies = [self._strategy(queue, pool, version, on_finish) for _ in range(self.driver.devices)]
+      stats = self.driver.run(params, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
     rewarded = [assign(t, tasks[t.group_id], self.reward, **self.reward_options) for t in sampled]
     return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures])
@@ -82,13 +85,13 @@ class Collector:
         uid = (group * samples + sample) % 2**32
         yield Request(task, uid, group, group, temperature, self.max_tokens, self.max_turns)
 
-  def _strategy(self, requests: Iterable[Request], version, on_finish) -> Independent:
+  def _strategy(self, requests: Iterable[Request], pool, version, on_finish) -> Independent:
     return Independent(
       requests,
       engine=self.engine,
       chat=self.chat,
       make_environment=self.tasks.environment,
-      pool=self.pool,
+      pool=pool,
       environment_seconds=self.environment_seconds,
       policy_version=version,
       on_finish=on_finish,

@@ -13,7 +13,8 @@ from agentrl.training.run_folder import RunFolderError
 
 # ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them.
 EXPECTED = (
-  ValueError, FileNotFoundError, RunFolderError, CheckpointError, DiskFullError, EnvironmentsFailed, SandboxUnavailable,
+  ValueError, FileNotFoundError, FileExistsError, RunFolderError, CheckpointError, DiskFullError, EnvironmentsFailed,
+  SandboxUnavailable,
 )  # fmt: skip
 
 

@@ -64,12 +64,20 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
     if step is not None:
       raise ValueError("--step needs --run: only runs have checkpoints")
     return evaluate(config, parts, {"policy": parts.params}, None, step=0)
-  params, found = _restore_policy(config, parts, run, step)
+  params, found = restore_policy(config, parts, run, step)
   return {"step": float(found)} | evaluate(config, parts, {"policy": params}, None, step=found)
 
 
-def _restore_policy(config, parts: Assembly, run: pathlib.Path, step: int | None):
-  """Params and global step of a checkpoint; the stages of a run count on from each other."""
+def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """The policy's params of a checkpoint, and its global step.
+
+  Args:
+    config, parts: of the run. run: its folder.
+    step: global step (the stages of a run count on from each other); None: the latest.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint; names those that there are.
+  """
   first = {"cold_start": 0, "train": config.cold_start.steps}
   saved = {
     first[stage] + local: (stage, local)

@@ -166,6 +166,18 @@ class RunFolder:
 # ---- trajectories as JSON ---------------------------------------------------------------------------------------
 
 
+def read_config(path: pathlib.Path) -> ConfigDict:
+  """The config that a run was started with.
+
+  Raises:
+    FileNotFoundError: `path` holds no run.
+  """
+  file = path / "config.json"
+  if not file.is_file():
+    raise FileNotFoundError(f"{path} holds no run: there is no config.json in it")
+  return config_lib.from_json(file.read_text())
+
+
 def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> dict[str, Any]:
   """A trajectory as JSON values. Per-token lists have one entry per token; `text` is "" where a character goes on."""
   t = trajectory

@@ -54,6 +54,11 @@ def test_no_answer_is_not_correct_and_still_has_a_reward():
   assert (after.reward, after.reward_parts) == (0.0, {"correct": 0.0})
 
 
+def test_a_part_that_only_the_environment_knows_is_0_where_a_limit_came_first():
+  cut = assign(trajectory(StopReason.LENGTH_LIMIT), TASK, {"correct": 1.0, "tidiness": 2.0})
+  assert cut.reward == 0.0 and cut.reward_parts == {"correct": 0.0, "tidiness": 0.0}
+
+
 def test_a_failed_environment_gives_no_reward_at_all():
   after = assign(trajectory(StopReason.ENVIRONMENT_FAILED, correct=1.0), TASK, {"correct": 1.0})
   assert (after.reward, after.reward_parts) == (None, None)

@@ -4,9 +4,11 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.models import heads, transformer
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import EngineConfig
 
@@ -122,6 +124,22 @@ def test_work_is_counted(machine):
   (events,) = run(machine, command(0, feed=PROMPT))
   # 10 of 11 prompt tokens are prefilled, in two chunks of 8 positions; 6 tokens are decoded.
   assert events.work[0].tolist() == [10, 16, 6]
+
+
+def test_a_value_head_reports_the_value_of_the_last_token_that_was_fed(lab):
+  head = {"weight": jnp.linspace(-1.0, 1.0, lab.model.width), "bias": jnp.float32(0.25)}
+  params = {"policy": lab.params, "value": head}
+  tick = slot_engine.make_tick(
+    lab.model, ENGINE, np.zeros(lab.model.vocab_size, bool), lambda p, h: heads.apply_value_head(p["value"], h)
+  )
+  step = jax.jit(functools.partial(tick, slot_engine.tick_params(params, lab.model), jax.random.key(3)))
+  (events,) = run((step, slot_engine.empty_slots(lab.model, ENGINE)), command(1, feed=PROMPT))
+  fed = jnp.asarray([[*PROMPT, *events.tokens[1][:-1]]], jnp.int32)  # the last sampled token is not fed yet
+  positions = jnp.arange(fed.shape[1], dtype=jnp.int32)[None]
+  hidden = transformer.forward(lab.params, fed, positions, jnp.full_like(fed, fed.shape[1]), config=lab.model)
+  wanted = heads.apply_value_head(params["value"], hidden)[0, -1]
+  np.testing.assert_allclose(events.value[1], wanted, atol=1e-5)
+  assert abs(float(wanted)) > 1e-3 and events.value[0] == 0
 
 
 def test_more_slots_than_rows_take_turns_and_say_what_they_would_alone(lab, machine):

@@ -148,7 +148,14 @@ def _check_names(folder: Path, config: ModelConfig, found: set[str], read: Any) 
 # ---- out ----------------------------------------------------------------------------------------------------------
 
 
-def save(folder: str | Path, config: ModelConfig, params: Params, *, max_shard_bytes: int = 4 * 2**30) -> None:
+def save(
+  folder: str | Path,
+  config: ModelConfig,
+  params: Params,
+  *,
+  eos_token_ids: Sequence[int] = (),
+  max_shard_bytes: int = 4 * 2**30,
+) -> None:
   """Writes a folder that `load`, and other libraries, open.
 
   Every file is written under another name, flushed and renamed, config.json last: a folder without it is a save that
@@ -158,6 +165,7 @@ def save(folder: str | Path, config: ModelConfig, params: Params, *, max_shard_b
     folder: created where it does not exist; may hold other files, such as a tokenizer.
     config: of the params.
     params: in `config.param_dtype`.
+    eos_token_ids: tokens at which other libraries stop generating (a chat format's `stop_tokens`); none: they do not.
     max_shard_bytes: a file gets no bigger, unless by a single tensor that is.
 
   Raises:
@@ -165,7 +173,7 @@ def save(folder: str | Path, config: ModelConfig, params: Params, *, max_shard_b
     ValueError: no published model type has this combination of switches, or params do not fit the config.
   """
   folder = Path(folder)
-  settings = write_config(config)
+  settings = write_config(config, eos_token_ids)
   folder.mkdir(parents=True, exist_ok=True)
   present = sorted(path.name for path in folder.glob("*") if path.name == CONFIG_FILE or path.suffix == ".safetensors")
   if present:

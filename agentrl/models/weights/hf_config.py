@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,13 @@ def read_config(path: Path, settings: Mapping[str, Any], *, dtype: str, remat: s
   )
 
 
-def write_config(config: ModelConfig) -> dict[str, Any]:
+def write_config(config: ModelConfig, eos_token_ids: Sequence[int] = ()) -> dict[str, Any]:
   """The content of a config.json that describes `config`.
+
+  Args:
+    config: of the model.
+    eos_token_ids: tokens that end a turn; none: the file says that there is none, since the reading library's default
+      would be wrong for most tokenizers.
 
   Raises:
     ValueError: biases and norms of queries and keys together: no model type has both.
@@ -106,10 +111,14 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
     "rope_theta": config.rope_base,
     "rope_scaling": _write_rope(config.rope_scaling),
     "torch_dtype": config.param_dtype,
-    # Which token ends a turn is the chat format's business; the format's defaults would be wrong for most.
     "bos_token_id": None,
-    "eos_token_id": None,
+    "eos_token_id": _one_or_all(eos_token_ids),
   }
+
+
+def _one_or_all(ids: Sequence[int]) -> int | list[int] | None:
+  ids = [int(i) for i in ids]
+  return ids if len(ids) > 1 else next(iter(ids), None)
 
 
 def _required(path: Path, settings: Mapping[str, Any], key: str) -> Any:

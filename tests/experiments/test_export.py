@@ -1,0 +1,37 @@
+"""The export command: a run's policy, read back from the folder that it wrote."""
+
+import json
+
+import jax
+import numpy as np
+
+from agentrl.models.tokenizer import Tokenizer
+from agentrl.models.weights import hf
+from agentrl.training import evaluation, export
+from experiments import export as command
+from experiments import train
+
+
+def test_an_exported_checkpoint_is_the_policy_of_the_run(
+  config_file, tmp_path, compiled_once, tiny_assembly, monkeypatch, capsys
+):
+  for module in (evaluation, export):
+    monkeypatch.setattr(module, "assemble", lambda config: tiny_assembly())
+  run, out = tmp_path / "run", tmp_path / "model"
+  assert train.main(["--config", str(config_file), "--workdir", str(run)]) == 0
+  assert command.main(["--run", str(run), "--out", str(out)]) == 0
+  assert "step 5" in capsys.readouterr().out
+  _, params = hf.load(out)
+  parts = tiny_assembly()
+  wanted, _ = evaluation.restore_policy(command.read_config(run), parts, run, None)
+  for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True):
+    np.testing.assert_array_equal(got, want)
+  assert json.loads((out / "config.json").read_text())["eos_token_id"] == int(parts.chat.stop_tokens()[0])
+  assert Tokenizer.from_file(out / "tokenizer.json").vocab_size == parts.tokenizer.vocab_size
+  assert command.main(["--run", str(run), "--out", str(out)]) == 1
+  assert "already holds" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_says_so(tmp_path, capsys):
+  assert command.main(["--run", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+  assert "holds no run" in capsys.readouterr().err
