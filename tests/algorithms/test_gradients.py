@@ -1,0 +1,315 @@
+"""What algorithms share: outputs at action tokens against every logit, sums over micro-batches against one batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from agentrl.algorithms import gradients
+from agentrl.algorithms.contract import LearnerState
+from agentrl.algorithms.gradients import ActionOutputs, LossOutput
+from agentrl.ops import losses
+from agentrl.rollout.pack import pack
+from agentrl.types import Batch
+
+# ---- outputs at action tokens -----------------------------------------------------------------------------------
+
+
+def branch(of, uid, fork_at, tokens):
+  """A trajectory that shares `of`'s tokens before `fork_at` and samples the given ones."""
+  grow = lambda x, new: np.concatenate([x[:fork_at], np.full(len(tokens), new, x.dtype)])
+  return dataclasses.replace(
+    of,
+    tokens=np.concatenate([of.tokens[:fork_at], np.asarray(tokens, np.int32)]),
+    action_mask=grow(of.action_mask, True),
+    sampler_logp=grow(of.sampler_logp, -0.5),
+    entropy=grow(of.entropy, 0.0),
+    turn=grow(of.turn, 1),
+    policy_version=grow(of.policy_version, 0),
+    uid=uid,
+    parent=of.uid,
+    fork_at=fork_at,
+  )
+
+
+@pytest.fixture(scope="module")
+def forest(trajectories):
+  """Two groups behind shared prompts, with a branch, and a branch of that branch."""
+  first = branch(trajectories[3], 10, 4, [5, 0, 8])
+  return [*trajectories, first, branch(first, 11, 6, [2])]
+
+
+@pytest.fixture(scope="module")
+def batch(forest, policy):
+  return pack(forest, {"advantages": [np.ones(len(t.tokens), np.float32) for t in forest]}, policy.pack)
+
+
+def test_action_outputs_are_those_of_every_path_alone(batch, forest, policy, params, naive, where, compiled_outputs):
+  assert batch.micro_batches == 1
+  out = compiled_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy.model)
+  alone = [naive(params, t) for t in forest]
+  owner, offset = (x[0] for x in where(batch))
+  mask = np.asarray(batch.action_mask[0])
+  assert {(6, 4), (6, 6), (7, 6)} <= set(zip(owner[mask], offset[mask], strict=True))  # tokens behind the forks
+  for b, a in np.argwhere(mask):
+    wanted, t = alone[owner[b, a]], offset[b, a]
+    np.testing.assert_allclose(out.logp[b, a], wanted.logp[t], atol=1e-5)
+    np.testing.assert_allclose(out.entropy[b, a], wanted.entropy[t], atol=1e-5)
+    np.testing.assert_allclose(out.hidden[b, a], wanted.hidden[t], atol=1e-5)
+  np.testing.assert_array_equal(np.where(mask, 0.0, out.logp), 0.0)
+  np.testing.assert_array_equal(np.where(mask, 0.0, out.entropy), 0.0)
+
+
+def test_the_scorer_gives_log_probs_of_every_micro_batch_in_use(forest, policy, params, naive, listed):
+  narrow = dataclasses.replace(policy.pack, rows=1)
+  batch = pack(forest, {"advantages": [np.ones(len(t.tokens), np.float32) for t in forest]}, narrow)
+  assert batch.micro_batches == 2
+  assert batch.action_mask.shape[0] == 8
+  score = gradients.make_scorer(policy.model)(params, batch)
+  np.testing.assert_allclose(score, listed(batch, [naive(params, t).logp for t in forest]), atol=1e-5)
+
+
+def test_a_micro_batch_keeps_what_belongs_to_the_whole():
+  batch = toy_batch()._replace(old_logp=None, ref_logp=jnp.arange(12.0).reshape(4, 1, 3))
+  micro = gradients.micro_batch(batch, jnp.int32(2))
+  np.testing.assert_array_equal(micro.tokens, batch.tokens[2])
+  np.testing.assert_array_equal(micro.ref_logp, [[6.0, 7.0, 8.0]])
+  np.testing.assert_array_equal(micro.sequence_length, batch.sequence_length)
+  assert micro.old_logp is None
+
+
+# ---- lengths and metrics ----------------------------------------------------------------------------------------
+
+
+def test_lengths_of_by_hand():
+  """Trajectory 1 lies across two micro-batches, as a branch of another would; 3 exists on padding alone."""
+  mask = jnp.asarray([[[1, 1, 0]], [[1, 1, 1]], [[1, 0, 0]]], bool)
+  sequence = jnp.asarray([[[0, 1, 3]], [[1, 1, 2]], [[2, 4, 4]]])
+  batch = toy_batch()._replace(
+    action_mask=mask, action_sequence=sequence, sequence_length=jnp.asarray([1.0, 3.0, 2.0, 7.0])
+  )
+  for first, last, wanted in [(0, 3, [1, 3, 2, 0]), (0, 1, [1, 3, 0, 0]), (1, 2, [0, 3, 2, 0]), (2, 3, [0, 0, 2, 0])]:
+    np.testing.assert_array_equal(gradients.lengths_of(batch, jnp.int32(first), jnp.int32(last)), wanted)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_policy_metrics_by_hand(given):
+  # Differences old - sampler: 0.05, -0.2, 0.3 and 0; exp: 1.05, 0.82, 1.35, 1: two of four outside 0.9 to 1.1.
+  old = jnp.asarray([[-1.0, -2.0], [-0.5, -1.5], [9.0, 9.0]])
+  sampler = jnp.asarray([[-1.05, -1.8], [-0.8, -1.5], [0.0, 0.0]])
+  mask = jnp.asarray([[True, True], [True, True], [False, False]])
+  logp = old + 0.7 if given else old
+  out = ActionOutputs(jnp.zeros((3, 2, 4)), logp, jnp.asarray([[1.0, 2.0], [0.5, 0.5], [7.0, 7.0]]))
+  micro = toy_batch()._replace(
+    action_mask=mask, sampler_logp=sampler, sequence_length=jnp.asarray([5.0, 3.0]), old_logp=old if given else None
+  )
+  flags = {"clipped_low": jnp.asarray([[True, True], [True, False], [True, True]])}
+  sums, maxima = gradients.policy_metrics(out, micro, flags)
+  # The whole batch has 8 tokens, of which these are 4: shares, that other micro-batches complete.
+  wanted = {
+    "policy/clipped_low": 3 / 8,
+    "policy/entropy": 4 / 8,
+    "sampler/logp_diff_mean": 0.55 / 8,
+    "sampler/outside_0.9_1.1": 2 / 8,
+  }
+  assert set(sums) == set(wanted)
+  for name, value in wanted.items():
+    np.testing.assert_allclose(sums[name], value, rtol=1e-5, err_msg=name)
+  assert set(maxima) == {"sampler/logp_diff_max"}
+  np.testing.assert_allclose(maxima["sampler/logp_diff_max"], 0.3, rtol=1e-5)
+
+
+# ---- one optimiser step -----------------------------------------------------------------------------------------
+
+ADVANTAGES = np.array([1.0, -0.5, 2.0, -1.0, 0.25, 1.5, -2.0, 0.5, 1.0, -1.5])
+TAKEN = np.array([0, 1, 1, 0, 1, 0, 0, 1, 1, 0])
+OLD_LOGP = np.log([0.5, 0.6, 0.3, 0.45, 0.5, 0.7, 0.3, 0.6, 0.5, 0.4])
+OWNER = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3])
+PLACES = [0, 1, 3, 4, 5, 6, 8, 9, 10, 11]  # the twelve places of four rows, two of them padding
+
+
+def toy_batch(micro_batches=4):
+  """Ten action tokens of four trajectories in four rows; the policy is one softmax over two tokens."""
+
+  def place(values, fill, dtype):
+    return jnp.asarray(np.full(12, fill, dtype)).at[jnp.asarray(PLACES)].set(jnp.asarray(values, dtype)).reshape(shape)
+
+  shape = (micro_batches, 4 // micro_batches, 3)
+  nothing = jnp.zeros(shape, jnp.int32)
+  return Batch(
+    tokens=place(TAKEN, 0, np.int32),
+    positions=nothing,
+    subtree_end=nothing,
+    action_index=nothing,
+    action_parent=nothing,
+    action_mask=place(np.ones(10), False, bool),
+    action_sequence=place(OWNER, 4, np.int32),
+    sampler_logp=place(OLD_LOGP, 0, np.float32),
+    advantages=place(ADVANTAGES, 0, np.float32),
+    sequence_length=jnp.asarray(np.bincount(OWNER), jnp.float32),
+    temperature=jnp.float32(1.0),
+    micro_batches=jnp.int32(micro_batches),
+    old_logp=place(OLD_LOGP, 0, np.float32),
+  )
+
+
+def toy_loss(name):
+  reduce = gradients.reduction(ConfigDict({"reduction": name, "reduction_constant": 5.0}))
+
+  def loss(params, reference, micro):
+    del reference
+    logp = jax.nn.log_softmax(params)[micro.tokens]
+    rest = micro.action_mask, micro.action_sequence, micro.sequence_length
+    per_token, flags = losses.ppo(logp, micro.old_logp, micro.advantages, *rest)
+    sums = {"tokens": jnp.sum(micro.action_mask, dtype=jnp.float32), "clipped": jnp.sum(flags["clipped_low"])}
+    return LossOutput(reduce(per_token, *rest), sums, {"largest": jnp.max(micro.advantages)})
+
+  return loss
+
+
+def toy_objective(theta, name, used):
+  """The same in NumPy, over the tokens `used`."""
+  p = np.exp(theta) / np.exp(theta).sum()
+  ratio = p[TAKEN] / np.exp(OLD_LOGP)
+  per_token = -np.minimum(ratio * ADVANTAGES, np.clip(ratio, 0.8, 1.2) * ADVANTAGES)[used]
+  owner = OWNER[used]
+  sequences = np.unique(owner)
+  if name == "token_mean":
+    return per_token.mean()
+  if name == "sequence_mean":
+    return np.mean([per_token[owner == i].mean() for i in sequences])
+  return per_token.sum() / (len(sequences) * 5.0)
+
+
+THETA = np.array([0.2, -0.3])
+
+
+def toy_state(optimizer):
+  theta = jnp.asarray(THETA, jnp.float32)
+  return LearnerState(theta, optimizer.init(theta), None, jnp.int32(0))
+
+
+@pytest.mark.parametrize("name", ["token_mean", "sequence_mean", "sequence_sum_norm"])
+def test_a_step_against_finite_differences_in_any_number_of_micro_batches(name):
+  slopes = np.array(
+    [
+      (toy_objective(THETA + d, name, slice(None)) - toy_objective(THETA - d, name, slice(None))) / 2e-6
+      for d in 1e-6 * np.eye(2)
+    ]
+  )
+  assert np.abs(slopes).min() > 1e-2
+  optimizer = optax.sgd(1.0)
+  step = gradients.make_step(toy_loss(name), optimizer)
+  ends = []
+  for micro_batches in (4, 1):
+    state, metrics = step(toy_state(optimizer), toy_batch(micro_batches), jnp.int32(0), jnp.int32(micro_batches))
+    ends.append(np.asarray(state.params))
+    np.testing.assert_allclose(THETA - ends[-1], slopes, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["policy/loss"], toy_objective(THETA, name, slice(None)), rtol=1e-5)
+    np.testing.assert_allclose(metrics["optimizer/grad_norm"], np.hypot(*slopes), rtol=1e-4)
+    assert metrics["tokens"] == 10
+    assert metrics["largest"] == 2.0
+    assert state.updates == 1
+  np.testing.assert_allclose(*ends, atol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "last", "used"), [(0, 2, slice(0, 5)), (1, 4, slice(2, 10))])
+def test_a_step_sees_its_own_range_and_nothing_else(first, last, used):
+  optimizer = optax.sgd(1.0)
+  step = gradients.make_step(toy_loss("sequence_mean"), optimizer)
+  _, metrics = step(toy_state(optimizer), toy_batch(), jnp.int32(first), jnp.int32(last))
+  np.testing.assert_allclose(metrics["policy/loss"], toy_objective(THETA, "sequence_mean", used), rtol=1e-5)
+  assert metrics["tokens"] == len(ADVANTAGES[used])
+  assert metrics["largest"] == ADVANTAGES[used].max()
+
+
+def test_the_optimizer_keeps_its_state():
+  """Momentum: the second of two equal gradients moves 1.9 times as far."""
+  optimizer = optax.sgd(1.0, momentum=0.9)
+
+  def slope_of_two(params, reference, micro):
+    del micro
+    return LossOutput(jnp.sum(2.0 * params) + 0.0 * jnp.sum(reference), {}, {})
+
+  step = gradients.make_step(slope_of_two, optimizer)
+  state = LearnerState(jnp.zeros(1), optimizer.init(jnp.zeros(1)), jnp.asarray([3.0]), jnp.int32(4))
+  for wanted in (-2.0, -2.0 - 3.8):
+    state, metrics = step(state, toy_batch(1), jnp.int32(0), jnp.int32(1))
+    np.testing.assert_allclose(state.params, [wanted])
+    assert metrics["optimizer/grad_norm"] == 2.0
+  assert state.updates == 6
+  np.testing.assert_array_equal(state.reference, [3.0])
+
+
+# ---- minibatches ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ("used", "minibatches", "ranges"),
+  [
+    (5, 1, [(0, 5)]),
+    (5, 2, [(0, 2), (2, 5)]),
+    (6, 3, [(0, 2), (2, 4), (4, 6)]),
+    (2, 4, [(0, 1), (1, 2)]),  # fewer micro-batches than minibatches: one each
+  ],
+)
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_minibatches_are_contiguous_ranges_that_cover_the_batch(used, minibatches, ranges, epochs):
+  seen = []
+
+  def step(state, batch, first, last):
+    assert batch == toy
+    seen.append((int(first), int(last)))
+    return state + 1, {"number": float(state), "constant": 3.0}
+
+  toy = _Used(used)
+  state, metrics = gradients.run_minibatches(step, 0, toy, epochs=epochs, minibatches=minibatches)
+  assert seen == ranges * epochs
+  assert state == len(seen)  # each step got the state that the one before it gave
+  assert metrics == {"number": (len(seen) - 1) / 2, "constant": 3.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Used:
+  micro_batches: int
+
+
+# ---- settings ---------------------------------------------------------------------------------------------------
+
+
+def test_settings_reach_the_function():
+  bound = gradients.with_settings(losses.clipped_surrogate, ConfigDict({"clip_low": 0.5, "clip_high": 1.0}))
+  # Ratio 4, advantage 1: bounded at 2.
+  np.testing.assert_allclose(bound(jnp.log(jnp.asarray([4.0])), jnp.ones(1)), [-2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("function", "settings", "message"),
+  [
+    (losses.ppo, {"clip_hihg": 0.3}, r"algo\.loss\.clip_hihg: ppo takes clip_low, clip_high, dual_clip"),
+    (losses.ppo, {"mask": 0.3}, r"algo\.loss\.mask"),  # an argument, but none of the settings
+    (losses.reinforce, {"clip_low": 0.3}, "reinforce takes no settings"),
+  ],
+)
+def test_unknown_settings_are_refused_by_name(function, settings, message):
+  with pytest.raises(ValueError, match=message):
+    gradients.with_settings(function, ConfigDict(settings))
+
+
+def test_an_unknown_reduction_is_refused_with_the_nearest():
+  with pytest.raises(ValueError, match=r"reduction .*'token_maen'.*did you mean 'token_mean'"):
+    gradients.reduction(ConfigDict({"reduction": "token_maen", "reduction_constant": 1.0}))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("token_mean", 1.0), ("sequence_mean", 1.0), ("sequence_sum_norm", 0.25)])
+def test_only_one_reduction_reads_the_constant(name, factor):
+  batch = gradients.micro_batch(toy_batch(1), jnp.int32(0))
+  arrays = batch.advantages, batch.action_mask, batch.action_sequence, batch.sequence_length
+  one, four = (
+    gradients.reduction(ConfigDict({"reduction": name, "reduction_constant": c}))(*arrays) for c in (1.0, 4.0)
+  )
+  np.testing.assert_allclose(four, one * factor, rtol=1e-6)
