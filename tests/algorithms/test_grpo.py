@@ -1,0 +1,262 @@
+"""Each setting of grpo does what its comment says, against arithmetic on naive log-probs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agentrl.algorithms import gradients, grpo
+from agentrl.ops.losses import POLICY_LOSSES
+from agentrl.report import curves
+from agentrl.training import config as config_lib
+from agentrl.types import StopReason
+
+pytestmark = pytest.mark.usefixtures("forward_once")
+
+
+def settings(**overrides):
+  return config_lib.resolve(grpo.default_config(), overrides, where="test")
+
+
+@pytest.fixture(scope="module")
+def batch(trajectories, policy):
+  return grpo.make(policy, optax.sgd(1.0), settings()).prepare(None, trajectories)[0]
+
+
+@pytest.fixture(scope="module")
+def outputs(batch, trajectories, naive, listed):
+  """`outputs(params) -> (logp, entropy)`, naive, each [M, B, A]."""
+
+  def of(params):
+    scored = [naive(params, t) for t in trajectories]
+    return listed(batch, [s.logp for s in scored]), listed(batch, [s.entropy for s in scored])
+
+  return of
+
+
+@pytest.fixture
+def loss(policy, batch):
+  """`loss(params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
+
+  def compute(params, columns=None, **overrides):
+    micro = gradients.micro_batch(batch._replace(**(columns or {})), jnp.int32(0))
+    return grpo._loss(policy, grpo._resolve(settings(**overrides)), {"policy": params}, None, micro)
+
+  return compute
+
+
+def by_sequence(batch, values):
+  """Mean over trajectories of the mean over their action tokens."""
+  owner = batch.action_sequence[batch.action_mask]
+  return np.mean([values[batch.action_mask][owner == n].mean() for n in np.unique(owner)])
+
+
+def k3(logp, ref_logp):
+  return np.exp(ref_logp - logp) + logp - ref_logp - 1
+
+
+# ---- credit -----------------------------------------------------------------------------------------------------
+
+# Rewards 1, 0, 1/2 and 1, 1, 0: means 1/2 and 2/3, spreads (n - 1) 1/2 and sqrt(1/3); of all six sqrt(1.20833 / 5).
+CENTRED = np.array([1 / 2, -1 / 2, 0, 1 / 3, 1 / 3, -2 / 3])
+CREDIT = {
+  "grpo": [1.0, -1.0, 0.0, 3**-0.5, 3**-0.5, -2 * 3**-0.5],
+  "dr_grpo": CENTRED,
+  "leave_one_out": [3 / 4, -3 / 4, 0.0, 1 / 2, 1 / 2, -1.0],
+  "batch_std": CENTRED / np.sqrt(1.2083333 / 5),
+}
+
+
+@pytest.mark.parametrize("name", CREDIT)
+def test_every_action_token_has_the_advantage_of_its_trajectory(name, trajectories, policy, listed):
+  apart = [dataclasses.replace(t, group_id=1000 * t.group_id + 7) for t in trajectories]
+  algorithm = grpo.make(policy, optax.sgd(1.0), settings(advantage=name))
+  batch, metrics = algorithm.prepare(None, apart)
+  columns = [np.full(len(t.tokens), a) for t, a in zip(apart, CREDIT[name], strict=True)]
+  assert batch.action_mask.sum() == sum(t.action_mask.sum() for t in apart)
+  np.testing.assert_allclose(batch.advantages, listed(batch, columns), atol=1e-5)
+  np.testing.assert_allclose(metrics["advantage/mean_abs"], np.mean(np.abs(CREDIT[name])), rtol=1e-5)
+  np.testing.assert_allclose(metrics["advantage/nonzero"], 5 / 6, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*empty slice:RuntimeWarning")
+def test_nothing_left_to_train_on_is_an_error(trajectories, policy):
+  failed = [dataclasses.replace(t, stop=StopReason.ENVIRONMENT_FAILED, reward=None) for t in trajectories]
+  with pytest.raises(ValueError, match="every one was filtered out"):
+    grpo.make(policy, optax.sgd(1.0), settings()).prepare(None, failed)
+
+
+# ---- terms of the loss ------------------------------------------------------------------------------------------
+
+
+def test_at_ratio_one_the_loss_is_minus_the_mean_advantage(batch, loss, params):
+  value = loss(params).loss
+  np.testing.assert_allclose(value, -np.mean(CREDIT["grpo"]), atol=1e-6)
+  # Tokens of long trajectories weigh more where tokens are averaged: 3, 3, 5 and 2, 4, 4 of them.
+  np.testing.assert_allclose(loss(params, reduction="token_mean").loss, -batch.advantages.sum() / 21, rtol=1e-5)
+  summed = loss(params, reduction="sequence_sum_norm", reduction_constant=10.0).loss
+  np.testing.assert_allclose(summed, -batch.advantages.sum() / (6 * 10), rtol=1e-5)
+  assert abs(batch.advantages.sum()) > 1
+
+
+def test_bounds_of_the_ratio_reach_the_loss(batch, loss, outputs, params):
+  logp, _ = outputs(params)
+  ratio = np.exp(logp - batch.sampler_logp)
+  clipped = np.clip(ratio, 1 - 0.1, 1 + 0.05)
+  per_token = -np.minimum(ratio * batch.advantages, clipped * batch.advantages)
+  out = loss(params, {"old_logp": jnp.asarray(batch.sampler_logp)}, loss={"clip_low": 0.1, "clip_high": 0.05})
+  np.testing.assert_allclose(out.loss, by_sequence(batch, per_token), rtol=1e-4)
+  low = (ratio < 0.9) & (batch.advantages < 0) & batch.action_mask
+  high = (ratio > 1.05) & (batch.advantages > 0) & batch.action_mask
+  assert low.any()
+  assert high.any()
+  np.testing.assert_allclose(out.sums["policy/clipped_low"], low.sum() / 21, rtol=1e-5)
+  np.testing.assert_allclose(out.sums["policy/clipped_high"], high.sum() / 21, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cap", [1.2, 1e6])
+def test_the_importance_weight_is_truncated_at_the_cap(batch, loss, outputs, params, cap):
+  logp, _ = outputs(params)
+  weight = np.exp(logp - batch.sampler_logp)[batch.action_mask]
+  assert weight.min() < 1 < 1.2 < weight.max()
+  weight = np.minimum(np.exp(logp - batch.sampler_logp), cap)
+  value = loss(params, importance_cap=cap).loss
+  np.testing.assert_allclose(value, by_sequence(batch, -weight * batch.advantages), rtol=1e-4, atol=1e-6)
+
+
+def test_the_entropy_bonus_is_the_coefficient_times_the_entropy(batch, loss, outputs, params):
+  _, entropy = outputs(params)
+  without, out = loss(params), loss(params, entropy_coef=0.25)
+  np.testing.assert_allclose(out.loss - without.loss, -0.25 * by_sequence(batch, entropy), rtol=1e-5)
+  np.testing.assert_allclose(out.sums["policy/entropy"], entropy.sum() / 21, rtol=1e-5)
+
+
+KL = {"k1": lambda p, q: p - q, "k2": lambda p, q: (p - q) ** 2 / 2, "k3": k3}
+
+
+@pytest.mark.parametrize("name", KL)
+def test_the_kl_term_is_the_coefficient_times_the_estimate(batch, loss, outputs, params, other_params, name):
+  (logp, _), (ref_logp, _) = outputs(params), outputs(other_params)
+  divergence = np.where(batch.action_mask, KL[name](logp, ref_logp), 0.0)
+  columns = {"ref_logp": jnp.asarray(ref_logp, jnp.float32)}
+  without, out = loss(params, columns), loss(params, columns, kl_coef=0.5, kl=name)
+  np.testing.assert_allclose(out.loss - without.loss, 0.5 * by_sequence(batch, divergence), rtol=1e-4)
+  np.testing.assert_allclose(out.sums["policy/kl_ref"], divergence.sum() / 21, rtol=1e-4)
+  assert "policy/kl_ref" not in without.sums
+
+
+# ---- what carries no gradient -----------------------------------------------------------------------------------
+
+EVERYTHING = {"kl_coef": 0.5, "importance_cap": 1.2, "entropy_coef": 0.1}
+
+
+@pytest.mark.parametrize("name", POLICY_LOSSES)
+def test_recorded_and_reference_log_probs_and_advantages_are_constants(
+  batch, loss, outputs, params, other_params, name
+):
+  """The losses say so of themselves; here of everything that the algorithm puts around them."""
+  ref_logp, old_logp = (jnp.asarray(outputs(other_params)[0] + shift, jnp.float32) for shift in (0.0, 0.1))
+  columns = {
+    "old_logp": old_logp,
+    "ref_logp": ref_logp,
+    "sampler_logp": jnp.asarray(batch.sampler_logp),
+    "advantages": jnp.asarray(batch.advantages),
+  }
+  gradient = jax.grad(lambda p, c: loss(p, c, policy_loss=name, **EVERYTHING).loss, argnums=(0, 1))
+  of_params, of_columns = gradient(params, columns)
+  assert all(np.any(x) for x in jax.tree.leaves(of_params))
+  for column, value in of_columns.items():
+    np.testing.assert_array_equal(value, 0.0, err_msg=column)
+
+
+@pytest.mark.parametrize("name", POLICY_LOSSES)
+def test_log_probs_of_the_current_policy_left_out_or_given_are_the_same(batch, loss, policy, params, name):
+  """Left out they come from the params that the gradient is taken of, and are constants all the same."""
+  given = {"old_logp": gradients.make_scorer(policy.model)(params, batch)}
+  gradient = jax.value_and_grad(lambda p, c: loss(p, c, policy_loss=name, importance_cap=1.2).loss)
+  left_out, explicit = gradient(params, {}), gradient(params, given)
+  assert optax.tree.norm(left_out[1]) > 0.1
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), left_out, explicit)
+
+
+# ---- the whole update -------------------------------------------------------------------------------------------
+
+
+def test_without_kl_no_reference_is_kept(policy, params):
+  assert grpo.make(policy, optax.sgd(1.0), settings()).init(jax.random.key(0), params).reference is None
+  kept = grpo.make(policy, optax.sgd(1.0), settings(kl_coef=0.1)).init(jax.random.key(0), params).reference
+  jax.tree.map(np.testing.assert_array_equal, kept, params)
+  assert kept["embed"] is not params["embed"]  # an update donates the params
+
+
+@pytest.fixture(scope="module")
+def updated(batch, policy, params, other_params):
+  """State and metrics after one update with every term, and a reference other than the policy."""
+  algorithm = grpo.make(policy, optax.sgd(1.0), settings(reduction="token_mean", **EVERYTHING))
+  state = algorithm.init(jax.random.key(0), other_params)
+  state = state._replace(params={"policy": jax.tree.map(jnp.copy, params)})
+  return algorithm.update(state, jax.random.key(1), batch)
+
+
+def test_one_update_follows_the_slope_of_the_naive_objective(updated, batch, outputs, params, other_params):
+  start, _ = outputs(params)
+  ref_logp, _ = outputs(other_params)
+  weight = np.minimum(np.exp(start - batch.sampler_logp), 1.2)
+
+  def objective(params):
+    logp, entropy = outputs(params)
+    surrogate = -weight * np.exp(logp - start) * batch.advantages
+    per_token = surrogate - 0.1 * entropy + 0.5 * k3(logp, ref_logp)
+    return per_token[batch.action_mask].mean()
+
+  state, metrics = updated
+  np.testing.assert_allclose(metrics["policy/loss"], objective(params), rtol=1e-4)
+  np.testing.assert_allclose(metrics["policy/kl_ref"], k3(start, ref_logp)[batch.action_mask].mean(), rtol=1e-4)
+  gradient = jax.tree.map(jnp.subtract, params, state.params["policy"])
+  norm = optax.tree.norm(gradient)
+  moved = lambda d: jax.tree.map(lambda p, g: p + d * g / norm, params, gradient)
+  slope = (objective(moved(1e-2)) - objective(moved(-1e-2))) / 2e-2
+  np.testing.assert_allclose(slope, norm, rtol=2e-3)
+  np.testing.assert_allclose(metrics["optimizer/grad_norm"], norm, rtol=1e-4)
+  jax.tree.map(np.testing.assert_array_equal, state.reference, other_params)
+
+
+def test_later_epochs_keep_the_log_probs_of_the_start(batch, policy, loss, params):
+  """The second step has a ratio other than 1, and its gradient is that of the loss with the first log-probs."""
+  algorithm = grpo.make(policy, optax.sgd(1.0), settings(epochs=2))
+  state, _ = algorithm.update(
+    algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params)), jax.random.key(1), batch
+  )
+  assert state.updates == 2
+  start = {"old_logp": gradients.make_scorer(policy.model)(params, batch)}
+  moving = params
+  for _ in range(2):
+    gradient = jax.grad(lambda p: loss(p, start).loss)(moving)
+    moving = jax.tree.map(jnp.subtract, moving, gradient)
+  assert loss(moving, start).sums["policy/log_ratio"] != 0
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params["policy"], moving)
+
+
+@pytest.mark.xfail(strict=True, reason="the panel of clipped tokens reads policy/clip_low, which nobody writes")
+def test_the_report_draws_what_an_update_writes(updated):
+  drawn = {series.metric for panel in curves.PANELS for series in panel.curves}
+  drawn = {metric for metric in drawn if metric.startswith(("policy/", "sampler/", "optimizer/"))}
+  assert drawn <= set(updated[1])
+
+
+@pytest.mark.parametrize(
+  ("wrong", "message"),
+  [
+    ({"advantage": "grop"}, "no advantage is called 'grop'.*did you mean 'grpo'"),
+    ({"policy_loss": "pppo"}, "no policy loss is called 'pppo'.*did you mean 'ppo'"),
+    ({"kl": "k4"}, "no KL estimator is called 'k4'"),
+    ({"reduction": "mean"}, "no reduction is called 'mean'"),
+    ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: ppo takes clip_low"),
+  ],
+)
+def test_a_wrong_name_is_refused_when_the_algorithm_is_built(policy, wrong, message):
+  with pytest.raises(ValueError, match=message):
+    grpo.make(policy, optax.sgd(1.0), settings(**wrong))
