@@ -1,0 +1,96 @@
+"""Each setting of sft does what its comment says, against naive log-probs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agentrl.algorithms import gradients, sft
+from agentrl.training import config as config_lib
+from agentrl.types import StopReason
+
+pytestmark = pytest.mark.usefixtures("forward_once")
+
+
+def settings(**overrides):
+  return config_lib.resolve(sft.default_config(), overrides, where="test")
+
+
+@pytest.fixture
+def prepare(policy):
+  """`prepare(trajectories, **settings) -> (batch, metrics)`."""
+  return lambda trajectories, **overrides: sft.make(policy, optax.sgd(1.0), settings(**overrides)).prepare(
+    None, trajectories
+  )
+
+
+@pytest.fixture
+def loss(policy):
+  """`loss(params, batch, **settings) -> LossOutput` of the one micro-batch in use."""
+
+  def compute(params, batch, **overrides):
+    micro = gradients.micro_batch(batch, jnp.int32(0))
+    return sft._loss(policy, gradients.reduction(settings(**overrides)), {"policy": params}, None, micro)
+
+  return compute
+
+
+def tokens_of(batch):
+  """Sampled tokens of each trajectory kept, in the order given."""
+  counts = np.asarray(batch.sequence_length)
+  return counts[counts > 0].astype(int).tolist()
+
+
+# Rewards 1, 0, 1/2, 1, 1, 0 and sampled tokens 3, 3, 5, 2, 4, 4.
+@pytest.mark.parametrize(
+  ("least", "kept"), [(0.0, [3, 3, 5, 2, 4, 4]), (0.5, [3, 5, 2, 4]), (0.6, [3, 2, 4]), (1.0, [3, 2, 4])]
+)
+def test_only_what_earned_the_least_reward_is_cloned(prepare, trajectories, least, kept):
+  batch, metrics = prepare(trajectories, min_reward=least)
+  assert tokens_of(batch) == kept
+  np.testing.assert_allclose(metrics["sft/kept"], len(kept) / 6, rtol=1e-6)
+
+
+def test_authored_trajectories_count_and_failed_ones_do_not(prepare, trajectories):
+  authored = dataclasses.replace(trajectories[1], reward=None, reward_parts=None)
+  failed = dataclasses.replace(trajectories[2], reward=None, stop=StopReason.ENVIRONMENT_FAILED)
+  batch, metrics = prepare([trajectories[0], authored, failed, trajectories[5]], min_reward=0.5)
+  assert tokens_of(batch) == [3, 3]
+  np.testing.assert_allclose(metrics["sft/kept"], 2 / 4)
+
+
+def test_nothing_good_enough_is_an_error(prepare, trajectories):
+  with pytest.raises(ValueError, match="every one was filtered out"):
+    prepare(trajectories, min_reward=2.0)
+
+
+def test_the_loss_is_the_mean_of_minus_log_p_over_sampled_tokens(prepare, loss, trajectories, params, naive):
+  batch, _ = prepare(trajectories)
+  scored = [naive(params, t) for t in trajectories]
+  tokens = np.concatenate([s.logp[t.action_mask] for s, t in zip(scored, trajectories, strict=True)])
+  assert len(tokens) == 21
+  out = loss(params, batch)
+  np.testing.assert_allclose(out.loss, -tokens.mean(), rtol=1e-5)
+  np.testing.assert_allclose(out.sums["policy/entropy"], sum(s.entropy.sum() for s in scored) / 21, rtol=1e-5)
+  by_sequence = np.mean([s.logp[t.action_mask].mean() for s, t in zip(scored, trajectories, strict=True)])
+  np.testing.assert_allclose(loss(params, batch, reduction="sequence_mean").loss, -by_sequence, rtol=1e-5)
+  summed = loss(params, batch, reduction="sequence_sum_norm", reduction_constant=8.0).loss
+  np.testing.assert_allclose(summed, -tokens.sum() / (6 * 8), rtol=1e-5)
+
+
+def test_rewards_and_the_sampler_do_not_weigh(prepare, loss, trajectories, params):
+  """Cloning asks what was written; who wrote it, and for which reward above the least, is nothing to it."""
+  others = [dataclasses.replace(t, reward=t.reward + 3, sampler_logp=t.sampler_logp - 1) for t in trajectories]
+  (batch, _), (other, _) = prepare(trajectories), prepare(others)
+  gradient = jax.grad(lambda p, b: loss(p, b).loss)
+  a, b = gradient(params, batch), gradient(params, other)
+  assert optax.tree.norm(a) > 0.1
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_an_unknown_reduction_is_refused_when_the_algorithm_is_built(policy):
+  with pytest.raises(ValueError, match="no reduction is called 'mean'"):
+    sft.make(policy, optax.sgd(1.0), settings(reduction="mean"))
