@@ -1,6 +1,7 @@
-"""One GRPO step of SmolLM2-135M's shapes: 4 prompts of 160 tokens x 8 samples of 32, fp32, one update.
+"""One GRPO step of SmolLM2-135M: 4 prompts of 160 tokens x 8 samples of 32, fp32, one update.
 
   python scripts/bench/grpo_step.py [--steps 4]
+  scripts/bench/grpo_step_trl.sh                  the same beside TRL, with the ratio
 
 Every sample is exactly 32 tokens long; rewards are random, so that every group is trained on.
 """
@@ -18,17 +19,13 @@ from rich.table import Table
 
 from agentrl import algorithms
 from agentrl.algorithms.contract import Policy
-from agentrl.models import transformer
+from agentrl.models.weights import gguf
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.pack import PackConfig
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
-
-MODEL = transformer.ModelConfig(
-  vocab_size=49152, width=576, layers=30, heads=9, kv_heads=3, head_dim=64, ffn=1536, rope_base=100_000.0
-)
 
 
 class FixedLength:
@@ -93,11 +90,11 @@ def main():
   )  # fmt: skip
   pack = PackConfig(a.prompt_len + a.group * a.max_new, a.group * a.max_new, 1, slots)
   grpo = algorithms.load("grpo")
-  algorithm = grpo.make(Policy(MODEL, pack), optax.adamw(1e-6), grpo.default_config())
-  params = jax.jit(lambda key: transformer.init_params(key, MODEL))(jax.random.key(0))
+  model, params = gguf.load(gguf.smollm2_path(), remat="dots")
+  algorithm = grpo.make(Policy(model, pack), optax.adamw(1e-6), grpo.default_config())
   state = algorithm.init(jax.random.key(0), params)
   mesh = sharding.make_mesh(1)
-  driver = Driver(MODEL, engine, np.zeros(MODEL.vocab_size, bool), mesh=mesh)
+  driver = Driver(model, engine, np.zeros(model.vocab_size, bool), mesh=mesh)
   rng, rows = np.random.default_rng(0), []
   for step in range(a.steps):
     prompts = rng.integers(20, 49000, (a.prompts, a.prompt_len)).astype(np.int32)

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 
 from agentrl.ops.attention.tiled import tiled_forest_attention
 
-TILE = 128  # rows up to this length are one tile, and their [B, H, T, T] scores are held whole
+# Tokens of a tile; rows up to this length are one tile, and their [B, H, T, T] scores are held whole. On a CPU small
+# tiles stay in its cache and skip more; elsewhere every tile costs a launch (not measured yet).
+TILE = {"cpu": 128}
+TILE_ELSEWHERE = 1024
 
 
 def forest_attention(
@@ -32,11 +35,12 @@ def forest_attention(
   Raises:
     ValueError: shapes do not fit together, or H is not a multiple of K.
   """
-  if q.shape[1] <= TILE:
+  tile = TILE.get(jax.default_backend(), TILE_ELSEWHERE)
+  if q.shape[1] <= tile:
     return reference_forest_attention(q, k, v, subtree_end, scale=scale)
   _check_shapes(q, k, v, subtree_end)
   scale = q.shape[-1] ** -0.5 if scale is None else scale
-  return tiled_forest_attention(q, k, v, subtree_end, scale=scale, tile=TILE)
+  return tiled_forest_attention(q, k, v, subtree_end, scale=scale, tile=tile)
 
 
 def reference_forest_attention(

@@ -115,7 +115,7 @@ def test_tiled_and_plain_agree_on_random_forests(cuts):
 
 
 def test_long_rows_take_the_tiled_path_with_the_same_values():
-  length = 2 * forest.TILE + 1
+  length = 2 * forest.TILE["cpu"] + 1
   q, k, v = _inputs(4, rows=1, length=length, heads=1, kv_heads=1, channels=2)
   ends = jnp.full((1, length), length)
   np.testing.assert_allclose(
