@@ -5,8 +5,8 @@ problem (sum, difference, product, quotient). The numbers of the held-out split 
 
   python experiments/train.py --config configs/smollm2_python.py --workdir runs/smollm2_python
 
-Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run to its end;
-38 % of 64 held-out samples before and 69 % after 20 updates in `results/smollm2_python/partial`.
+Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: held-out success 20.5 % before and 98.0 % after 60
+updates, 39 minutes (`results/smollm2_python/seed0`).
 """
 
 from agentrl.training.defaults import run_config

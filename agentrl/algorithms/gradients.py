@@ -189,7 +189,11 @@ def _add(a, b):
 
 
 def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs: int, minibatches: int):
-  """Optimiser steps over contiguous ranges of micro-batches; returns the state and the mean of the steps' metrics."""
+  """Optimiser steps over contiguous ranges of micro-batches.
+
+  Returns:
+    The state, and the mean of the steps' metrics; of those whose name ends in "_max" the maximum.
+  """
   used = int(batch.micro_batches)
   parts = min(minibatches, used)
   edges = [used * p // parts for p in range(parts + 1)]
@@ -198,4 +202,8 @@ def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs
     for first, last in itertools.pairwise(edges):
       state, metrics = step(state, batch, jnp.int32(first), jnp.int32(last))
       history.append(metrics)
-  return state, jax.tree.map(lambda *values: sum(values) / len(values), *history)
+  return state, {name: _summary(name, [metrics[name] for metrics in history]) for name in history[0]}
+
+
+def _summary(name, values):
+  return functools.reduce(jnp.maximum, values) if name.endswith("_max") else sum(values) / len(values)

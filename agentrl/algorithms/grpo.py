@@ -68,8 +68,8 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     kept = without_failures(trajectories)
     credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
     columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, credit, strict=True)]}
-    spread = {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
-    return pack(kept, columns, policy.pack), spread
+    batch = pack(kept, columns, policy.pack)
+    return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
 
   def update(state: LearnerState, key, batch):
     del key

@@ -40,7 +40,7 @@ def default_config() -> ConfigDict:
     "value_clip": 0.2,  # how far a value may move from the old one before its loss is clipped
     "value_detach": False,  # stop the critic's gradient at the trunk
     "kl_coef": 0.0,  # weight of the KL to the frozen reference; 0: no reference is kept
-    "kl": "k3",  # name in ops.kl.KL_ESTIMATORS; read where kl_in is "loss"
+    "kl": "k3",  # name in ops.kl.KL_ESTIMATORS, of the loss where kl_in is "loss", and of what is reported
     "kl_in": "reward",  # "reward": -kl_coef * k1 on every token's reward; "loss": added to the loss
     "entropy_coef": 0.0,
     "epochs": 1,
@@ -69,14 +69,18 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack)
     old_logp, old_values = evaluate(state.params, batch)
     rewards = jnp.asarray(batch.advantages)
-    ref_logp = score(state.reference, batch) if cfg.kl_coef else None
+    ref_logp, metrics = None, {}
+    if cfg.kl_coef:
+      ref_logp = score(state.reference, batch)
+      divergence = by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator")(old_logp, ref_logp, batch.action_mask)
+      metrics["policy/kl_ref"] = reduce.token_mean(divergence, batch.action_mask, jnp.sum(batch.sequence_length))
     if cfg.kl_coef and cfg.kl_in == "reward":
       rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp, batch.action_mask)
     gained, targets, explained = credit(rewards, old_values, batch)
     batch = batch._replace(
       advantages=gained, returns=targets, old_values=old_values, old_logp=old_logp, ref_logp=ref_logp
     )
-    return batch, {"value/explained_variance": explained}
+    return batch, {"value/explained_variance": explained, **metrics}
 
   def update(state: LearnerState, key, batch):
     del key

@@ -229,7 +229,15 @@ def _feed_forward(x, w, config, linear):
   return linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
 
 
-def _layer(x, w, rotary, attend, config, linear=jnp.matmul):
+def input_major(x: jax.Array, w: jax.Array) -> jax.Array:
+  """`x [..., in] @ w` for `w [in, out]`.
+
+  Through two dimensions: the gradient for w of a product of three makes XLA transpose the gradient in memory on a CPU.
+  """
+  return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], -1)
+
+
+def _layer(x, w, rotary, attend, config, linear=input_major):
   """One decoder layer. Training and decoding differ in two things.
 
   Args:
@@ -300,10 +308,7 @@ def output_major(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 class Cache(NamedTuple):
-  """Keys and values of every slot, an array per layer. Keys lie channel-major: scores over positions are contiguous.
-
-  S counts cache positions; a chunk may write up to its own length past the last useful one, so allocate that much more.
-  """
+  """Keys and values of every slot, an array per layer. Keys lie channel-major: scores over positions are contiguous."""
 
   k: tuple[jax.Array, ...]  # L of [B, K, C, S]
   v: tuple[jax.Array, ...]  # L of [B, K, S, C]
@@ -365,18 +370,18 @@ def prefill_chunk(
 
   Args:
     slots: int32 `[R]`, distinct slots. tokens: int32 `[R, F]`. starts: int32 `[R]`, position of the first token.
-      A short chunk is padded at its end: what padding writes lies past the slot's length and is overwritten later.
+      A short chunk is padded at its end: what padding writes lies past the slot's length and is overwritten later, or
+      past the cache's end and is dropped.
 
   Returns:
     The cache.
   """
   positions = starts[:, None] + jnp.arange(tokens.shape[1])[None]
+  rows = slots[:, None]
 
   def attend(k_cache, v_cache, q, k, v):
-    for r in range(tokens.shape[0]):
-      zero = jnp.zeros_like(starts[r])
-      k_cache = jax.lax.dynamic_update_slice(k_cache, k[r].transpose(1, 2, 0)[None], (slots[r], zero, zero, starts[r]))
-      v_cache = jax.lax.dynamic_update_slice(v_cache, v[r].swapaxes(0, 1)[None], (slots[r], zero, starts[r], zero))
+    k_cache = k_cache.at[rows, :, :, positions].set(k, mode="drop")
+    v_cache = v_cache.at[rows, :, positions].set(v, mode="drop")
     return cache_attention(q, k_cache[slots], v_cache[slots], positions), (k_cache, v_cache)
 
   return _cached_layers(weights, cache, tokens, positions, attend, config)[1]

@@ -64,7 +64,7 @@ PANELS = (
     "Clipped tokens",
     "share of action tokens",
     "share",
-    [Series("policy/clip_low", "low side"), Series("policy/clip_high", "high side")],
+    [Series("policy/clipped_low", "low side"), Series("policy/clipped_high", "high side")],
   ),
   Panel("Explained variance", "of the returns", "linear", [Series("value/explained_variance", "critic")]),
   Panel(

@@ -4,7 +4,7 @@ GREY = "#5f6368"
 COLOURS = ["#0b6fa4", "#d1642a", "#2f8f5b", "#8e5ea2", "#b8860b", "#7a7a7a"]
 
 CSS = """
-:root { --ink: #1f2328; --grey: #5f6368; --line: #e3e3df; --soft: #f6f6f3; --blue: #0b6fa4; --good: #2f8f5b;
+:root { --ink: #1f2328; --grey: #5f6368; --line: #e3e3df; --blue: #0b6fa4; --good: #26794c;
   --bad: #b3402a; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink);

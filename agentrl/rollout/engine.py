@@ -70,8 +70,8 @@ class EngineConfig:
 
   @property
   def cache_positions(self) -> int:
-    """Positions of a slot's cache: a prefill chunk's padding may lie past the last useful one."""
-    return _in_blocks(self.positions + self.prefill_tokens)
+    """Positions of a slot's cache."""
+    return _in_blocks(self.positions)
 
 
 def _in_blocks(positions: int) -> int:

@@ -85,8 +85,8 @@ def main():
   a = parser.parse_args()
   slots = a.prompts * a.group
   engine = EngineConfig(
-    slots=slots, positions=a.prompt_len + a.max_new, decode_tokens=16, feed_tokens=a.prompt_len, prefill_tokens=160,
-    live_step=64,
+    slots=slots, positions=a.prompt_len + a.max_new, decode_tokens=16, feed_tokens=a.prompt_len, prefill_tokens=32,
+    prefill_rows=4, live_step=64,
   )  # fmt: skip
   pack = PackConfig(a.prompt_len + a.group * a.max_new, a.group * a.max_new, 1, slots)
   grpo = algorithms.load("grpo")

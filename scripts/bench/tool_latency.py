@@ -126,7 +126,7 @@ def main():
   together, apart = Driver(SMOLLM2, few, pauses, mesh=mesh), Driver(SMOLLM2, many, pauses, mesh=mesh)
   rng, chat, pool = random.Random(0), FixedTurns(a.turn), WorkerPool(a.slots)
   requests = [
-    Request(Task(f"bench/{n}", "bench", "", data={"turns": rng.randint(1, 7)}), n, n, n, 1.0, longest + 1, 8)
+    Request(Task(f"bench/{n}", "bench", "", data={"turns": rng.randint(1, 7)}), n, n, n, 1.0, longest, 8)
     for n in range(a.trajectories)
   ]
   for strategy, driver, engine in ((LockStep, together, few), (Independent, apart, many)):  # compiles

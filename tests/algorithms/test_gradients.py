@@ -264,13 +264,13 @@ def test_minibatches_are_contiguous_ranges_that_cover_the_batch(used, minibatche
   def step(state, batch, first, last):
     assert batch == toy
     seen.append((int(first), int(last)))
-    return state + 1, {"number": float(state), "constant": 3.0}
+    return state + 1, {"number": float(state), "constant": 3.0, "number_max": float(state)}
 
   toy = _Used(used)
   state, metrics = gradients.run_minibatches(step, 0, toy, epochs=epochs, minibatches=minibatches)
   assert seen == ranges * epochs
   assert state == len(seen)  # each step got the state that the one before it gave
-  assert metrics == {"number": (len(seen) - 1) / 2, "constant": 3.0}
+  assert metrics == {"number": (len(seen) - 1) / 2, "constant": 3.0, "number_max": len(seen) - 1}
 
 
 @dataclasses.dataclass(frozen=True)

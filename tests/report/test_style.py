@@ -51,7 +51,6 @@ def test_every_variable_is_defined():
   assert unknown == {"w"}  # each token sets its own, in its style attribute
 
 
-@pytest.mark.xfail(strict=True, reason="no rule reads --soft")
 def test_every_variable_is_used():
   assert not DEFINED - USED
 

@@ -126,6 +126,22 @@ def test_work_is_counted(machine):
   assert events.work[0].tolist() == [10, 16, 6]
 
 
+def test_a_chunk_whose_padding_lies_past_the_cache_harms_nothing(machine):
+  """Fed in other portions, the same 60 of 64 positions; the last chunk of one of them starts at 59 and is 8 long."""
+  words = np.random.default_rng(0).integers(1, 20, 60).tolist()
+  portions = [(11, 24, 24, 1), (24, 24, 12)]
+  ends = []
+  for portion in portions:
+    cuts = np.cumsum([0, *portion])
+    feeds = [words[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    *before, last = [command(0, feed=feed, decode=False) for feed in feeds]
+    last.active[0], last.limit[0] = True, 64
+    ends.append(run(machine, *before, last)[-1])
+  assert [int(e.count[0]) for e in ends] == [4, 4]
+  np.testing.assert_array_equal(ends[0].tokens[0], ends[1].tokens[0])
+  np.testing.assert_allclose(ends[0].logp[0], ends[1].logp[0], atol=2e-5)
+
+
 def test_a_value_head_reports_the_value_of_the_last_token_that_was_fed(lab):
   head = {"weight": jnp.linspace(-1.0, 1.0, lab.model.width), "bias": jnp.float32(0.25)}
   params = {"policy": lab.params, "value": head}
@@ -184,7 +200,7 @@ def test_sizes_must_fit_each_other(lab):
 
 
 @pytest.mark.parametrize(
-  ("positions", "step", "lengths"), [(200, 24, (32, 64, 96, 224)), (120, 32, (32, 128)), (9, 64, (32,))]
+  ("positions", "step", "lengths"), [(200, 24, (32, 64, 96, 224)), (128, 32, (32, 128)), (9, 64, (32,))]
 )
 def test_live_lengths_are_steps_up_to_half_the_slot_and_then_all_of_it(positions, step, lengths):
   assert EngineConfig(positions=positions, live_step=step, prefill_tokens=8).live_lengths == lengths

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from agentrl.ops.attention.tiled import tiled_forest_attention
 
-# Tokens of a tile; rows up to this length are one tile, and their [B, H, T, T] scores are held whole. On a CPU small
-# tiles stay in its cache and skip more; elsewhere every tile costs a launch (not measured yet).
-TILE = {"cpu": 128}
+# Tokens of a tile; rows up to this length are one tile, and their [B, H, T, T] scores are held whole. Measured on
+# a CPU (LOG.md); elsewhere every tile costs a launch or more, so they are larger (not measured).
+TILE = {"cpu": 256}
 TILE_ELSEWHERE = 1024
 
 
