@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +134,7 @@ def test_a_chunk_whose_padding_lies_past_the_cache_harms_nothing(machine):
   ends = []
   for portion in portions:
     cuts = np.cumsum([0, *portion])
-    feeds = [words[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    feeds = [words[a:b] for a, b in itertools.pairwise(cuts)]
     *before, last = [command(0, feed=feed, decode=False) for feed in feeds]
     last.active[0], last.limit[0] = True, 64
     ends.append(run(machine, *before, last)[-1])

@@ -85,8 +85,8 @@ class Independent:
     """See `Strategy`."""
     if events is not None:
       self._absorb(events)
+    self._collect_calls()  # first: what it frees must be seated before "nobody is calling" can mean the end
     self._seat_requests()
-    self._collect_calls()
     while not self._has_work() and self._calling():
       self._wait_for_call()
       self._collect_calls()

@@ -1,8 +1,16 @@
 """Who forks what: prompts, and the parts that prompts of different groups have in common."""
 
 import dataclasses
+from concurrent.futures import Future
 
+import jax
+import pytest
+
+from agentrl.rollout.episode import RequestQueue
+from agentrl.rollout.strategies.independent import Independent
+from agentrl.rollout.workers import WorkerPool
 from agentrl.types import Task
+from tests.rollout.conftest import ENGINE, Counting
 from tests.rollout.test_driver import assert_same
 
 
@@ -34,3 +42,30 @@ def test_a_group_is_prefilled_once_when_slots_are_scarce(lab):
   engine = dataclasses.replace(lab.driver()._engine, slots=2)
   _, stats, _ = lab.run(lab.requests(samples=4, max_turns=1), engine=engine)
   assert stats.prefilled <= sum(len(task.question) for task in lab.tasks)
+
+
+class AtOnce(WorkerPool):
+  """Calls are over when they are submitted: the fastest tools there can be."""
+
+  def submit(self, function, *args):
+    future = Future()
+    future.set_result(function(*args))
+    return future
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_requests_outlast_slots_that_all_finish_in_one_step(lab, slots):
+  engine = dataclasses.replace(ENGINE, slots=slots)
+  requests = lab.requests(samples=2, max_turns=1)
+  pool = AtOnce(1)
+  strategy = Independent(
+    RequestQueue(requests),
+    engine=engine,
+    chat=lab.chat,
+    make_environment=lambda: Counting(lambda calls: None),
+    pool=pool,
+    environment_seconds=5.0,
+  )
+  lab.driver(engine).run({"policy": lab.params}, jax.random.key(7), [strategy])
+  pool.close()
+  assert len(strategy.trajectories) == len(requests)
