@@ -26,6 +26,7 @@ from agentrl.ops.attention.cache import BLOCK
 from agentrl.rollout.sampling import Sample, sample_token, token_uniform
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
+SEATED = 2**30  # in `Slots.waited`
 KEEP = -1  # a command entry that leaves its slot as it is
 
 
@@ -35,8 +36,9 @@ class EngineConfig:
 
   Attributes:
     slots: B. positions: S, tokens per slot, prompt included.
-    decode_rows: slots that decode in one tick, longest waiting first; 0: all. With more slots than rows, the rows stay
-      full while other slots wait for their tools. Fixed, so that numbers do not depend on how many happen to wait.
+    decode_rows: slots that decode in one tick; 0: all. With more slots than rows, the rows stay full while other slots
+      wait for their tools. A slot keeps its row to the end of its turn, so that turns do not all end together; then the
+      longest waiting gets it. Fixed, so that numbers do not depend on how many happen to wait.
     decode_tokens: tokens decoded per slot and tick; the host is asked once a tick.
     feed_tokens: given tokens that one command may carry for a slot; longer ones take several ticks.
     prefill_tokens, prefill_rows: shape of a prefill chunk; one row of many tokens suits CPUs, several rows GPUs.
@@ -89,7 +91,7 @@ class Slots(NamedTuple):
   uid: jax.Array  # uint32 [B]
   limit: jax.Array  # int32 [B], length at which decoding stops
   temperature: jax.Array  # f32 [B]
-  waited: jax.Array  # int32 [B], ticks since it last decoded although it was to
+  waited: jax.Array  # int32 [B], ticks that it has waited for a row; SEATED while it has one
 
 
 class Commands(NamedTuple):
@@ -258,7 +260,7 @@ def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
   waiting, chosen = jax.lax.top_k(jnp.where(active, 1 + slots.waited, 0), engine.decode_rows)
   part, done = decode(jax.tree.map(lambda a: a[chosen], slots), waiting > 0)
   slots = jax.tree.map(lambda whole, rows: whole.at[chosen].set(rows), slots, part)
-  waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(0)
+  waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(jnp.where(waiting > 0, SEATED, 0))
   blank = _blank_events(engine, stopped=jnp.full((engine.slots,), RUNNING))
   events = jax.tree.map(
     lambda whole, rows: whole.at[chosen].set(rows), blank._replace(work=None), done._replace(work=None)

@@ -159,19 +159,20 @@ def test_a_value_head_reports_the_value_of_the_last_token_that_was_fed(lab):
   assert abs(float(wanted)) > 1e-3 and events.value[0] == 0
 
 
-def test_more_slots_than_rows_take_turns_and_say_what_they_would_alone(lab, machine):
+def test_slots_without_a_row_wait_for_the_end_of_a_turn_and_say_what_they_would_alone(lab, machine):
   sizes = dataclasses.replace(ENGINE, decode_rows=2)
   go_on = slot_engine.no_commands(sizes)
-  go_on.active[:], go_on.uid[:], go_on.limit[:] = True, [77, 78, 79], 60
+  go_on.active[:], go_on.uid[:], go_on.limit[:] = True, [78, 79, 77], len(PROMPT) + 12
   start = go_on._replace(feed=np.zeros((3, ENGINE.feed_tokens), np.int32), feed_count=np.full(3, len(PROMPT), np.int32))
   start.feed[:, : len(PROMPT)] = PROMPT
-  history = run(compiled(lab, sizes), start, go_on, go_on, go_on)
-  counts = np.stack([events.count for events in history])
-  assert np.all(np.sum(counts > 0, axis=1) == 2)  # two rows, always full
-  assert np.all(counts[:-1] + counts[1:] > 0)  # and nobody waits twice in a row
-  alone = np.concatenate([e.tokens[0] for e in run(machine, command(0, feed=PROMPT), *[command(0)] * 3)])
-  shared = np.concatenate([events.tokens[0][: events.count[0]] for events in history])
-  np.testing.assert_array_equal(shared, alone[: len(shared)])
+  rest = go_on._replace(active=np.array([False, True, True]))  # the first slot's turn is over: it waits for its tool
+  history = run(compiled(lab, sizes), start, rest, rest)
+  counts = [events.count.tolist() for events in history]
+  assert counts == [[6, 6, 0], [0, 6, 6], [0, 0, 6]]  # slot 1 keeps its row; slot 2 gets the one that slot 0 left
+  assert [int(reason) for reason in history[2].stopped[1:]] == [slot_engine.LIMIT] * 2
+  alone = np.concatenate([e.tokens[0] for e in run(machine, command(0, feed=PROMPT), command(0))])
+  shared = np.concatenate([events.tokens[2][: events.count[2]] for events in history])
+  np.testing.assert_array_equal(shared, alone)
 
 
 def test_idle_slots_stay_as_they_are(machine):
