@@ -1,7 +1,7 @@
 """Colours and the style sheet of figures and reports."""
 
 GREY = "#5f6368"
-COLOURS = ["#0b6fa4", "#d1642a", "#2f8f5b", "#8e5ea2", "#b8860b", "#7a7a7a"]
+COLOURS = ["#0b6fa4", "#d1642a", "#26794c", "#8e5ea2", "#b8860b", "#7a7a7a"]
 
 CSS = """
 :root { --ink: #1f2328; --grey: #5f6368; --line: #e3e3df; --blue: #0b6fa4; --good: #26794c;

@@ -40,7 +40,7 @@ def test_curves_begin_after_the_cold_start(run_path, drawn, tmp_path):
 @pytest.mark.parametrize("steps", [1, 200])
 def test_one_point_and_many(drawn, tmp_path, steps):
   rng = np.random.default_rng(0)
-  metrics = ("train/success", "sampler/logp_diff_mean", "policy/clip_low", "optimizer/grad_norm", "policy/kl_ref")
+  metrics = ("train/success", "sampler/logp_diff_mean", "policy/clipped_low", "optimizer/grad_norm", "policy/kl_ref")
   lines = [{"step": i + 1, **{name: float(rng.random()) for name in metrics}} for i in range(steps)]
   curves.draw(lines, tmp_path / "a.png")
   assert len(titles(drawn[0])) == len(metrics)
