@@ -1,7 +1,7 @@
 """Writes a checkpoint of a run as a folder with config.json, safetensors and tokenizer.json, for other libraries.
 
-python experiments/export.py --run runs/quickstart --out exported            the latest checkpoint
-python experiments/export.py --run runs/quickstart --step 30 --out exported  one of its checkpoints
+python experiments/export.py --run runs/quickstart --out runs/exported            the latest checkpoint
+python experiments/export.py --run runs/quickstart --step 30 --out runs/exported  one of its checkpoints
 """
 
 from __future__ import annotations

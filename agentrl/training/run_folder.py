@@ -78,7 +78,7 @@ class RunFolder:
       wandb_mode, wandb_project: see `MetricsWriter`.
 
     Raises:
-      RunFolderError: another process runs in it, it holds a run with another config, or something that is no run.
+      RunFolderError: another process runs in it, it holds results of another config, or something that is no run.
     """
     path = pathlib.Path(path).absolute()
     _check_is_run_folder(path)
@@ -270,7 +270,8 @@ def _lock(path: pathlib.Path) -> IO:
 
 
 def _check_same_config(file: pathlib.Path, config: ConfigDict) -> None:
-  if not file.exists():
+  """A folder in which nothing was measured or saved yet, as a wrong setting leaves it, takes the new config."""
+  if not file.exists() or not _has_results(file.parent):
     disk.write_atomically(file, config_lib.to_json(config).encode())
     return
   changed = config_lib.differences(config_lib.from_json(file.read_text()), config)
@@ -280,6 +281,11 @@ def _check_same_config(file: pathlib.Path, config: ConfigDict) -> None:
       f"{file.parent} holds a run with another config:\n{lines}\n"
       "To go on with that run, give the same config; to start a new one, choose another --workdir"
     )
+
+
+def _has_results(path: pathlib.Path) -> bool:
+  lines = path / "metrics.jsonl"
+  return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").iterdir())
 
 
 def _record_start(file: pathlib.Path) -> str:

@@ -33,7 +33,7 @@ ALGORITHMS = {
   "ppo_kl": ("ppo", {"kl_coef": 0.05, "epochs": 2, "minibatches": 2}),
   "sft": ("sft", {"min_reward": 0.5}),
 }
-IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards
+IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards: name yours here if it does
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
 PROMPTS, SAMPLES, OBSERVATION = 4, 6, 8
 SCORE = gradients.make_scorer(MODEL)

@@ -73,7 +73,11 @@ def test_a_wrong_key_names_the_nearest(fails, config_file, tmp_path):
 
 
 def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_path, monkeypatch):
-  monkeypatch.setattr(loop, "run", lambda config, folder: (_ for _ in ()).throw(ValueError("stopped")))
+  def stops_after_a_step(config, folder):
+    folder.write_metrics(1, {"a/b": 1})
+    raise ValueError("stopped")
+
+  monkeypatch.setattr(loop, "run", stops_after_a_step)
   fails(command(config_file, tmp_path / "run"))
   error = fails(command(config_file, tmp_path / "run", "--config.seed=7"))
   assert "another config" in error and "seed: there 0, now 7" in error and "--workdir" in error

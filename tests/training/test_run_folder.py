@@ -81,8 +81,17 @@ def test_the_same_command_goes_on(tmp_path):
   assert [line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
-def test_another_config_is_refused_key_by_key(tmp_path):
+def test_a_folder_without_results_takes_another_config(tmp_path):
   RunFolder.open(tmp_path, make_config()).close()
+  other = make_config()
+  other.seed = 99
+  RunFolder.open(tmp_path, other).close()
+  assert json.loads((tmp_path / "config.json").read_text())["seed"] == 99
+
+
+def test_another_config_is_refused_key_by_key(tmp_path):
+  with RunFolder.open(tmp_path, make_config()) as folder:
+    folder.write_metrics(1, {"a/b": 1})
   with pytest.raises(RunFolderError) as error:
     RunFolder.open(tmp_path, make_config(algo={"clip": 0.3}, steps=5))
   message = str(error.value)
