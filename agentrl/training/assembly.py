@@ -170,7 +170,8 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
 
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
   module = algorithms.load(name)
-  settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
+  where = f"algo (of algorithm {name!r}; a file under configs/ changes it with its settings, an override cannot)"
+  settings = resolve(module.default_config(), overrides, where=where)
   per_batch = settings.epochs * settings.minibatches
   return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
 
