@@ -55,7 +55,8 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   score = gradients.make_scorer(policy.model)
   evaluate = jax.jit(functools.partial(_evaluate, policy))
   credit = jax.jit(functools.partial(_credit, cfg.discount, cfg.gae_lambda, cfg.whiten))
-  step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
+  chosen = _resolve(cfg)
+  step = gradients.make_step(functools.partial(_loss, policy, chosen), optimizer)
 
   def init(key, params):
     trained = {"policy": params, "value": heads.init_value_head(key, policy.model)}
@@ -72,7 +73,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     ref_logp, metrics = None, {}
     if cfg.kl_coef:
       ref_logp = score(state.reference, batch)
-      divergence = by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator")(old_logp, ref_logp, batch.action_mask)
+      divergence = chosen["kl"](old_logp, ref_logp, batch.action_mask)
       metrics["policy/kl_ref"] = reduce.token_mean(divergence, batch.action_mask, jnp.sum(batch.sequence_length))
     if cfg.kl_coef and cfg.kl_in == "reward":
       rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp, batch.action_mask)

@@ -3,7 +3,7 @@
 #
 #   scripts/bench/grpo_step_trl.sh            about 6 minutes on 2 cores, the first time some more to install TRL
 #
-# TRL lives in an environment of its own, .venv-trl (TRL_VENV names another); agentrl in $VENV, as in scripts/test.sh.
+# TRL lives in an environment of its own, .venv-trl (TRL_VENV names another); agentrl in .venv, as in scripts/test.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/setup_env.sh

@@ -43,21 +43,17 @@ def main(argv):
   sizes = PackConfig(row, row, 1, len(got.trajectories))
   zeros = {"advantages": [np.zeros(len(t.tokens), np.float32) for t in got.trajectories]}
   update = layout_tokens(pack(got.trajectories, zeros, sizes))
-  padded = layout_tokens(pack(got.trajectories, zeros, parts_pack(config, len(got.trajectories))))
+  configured = PackConfig(config.pack.row_tokens, config.pack.row_actions, config.pack.rows, len(got.trajectories))
+  in_rows = layout_tokens(pack(got.trajectories, zeros, configured))
   table = Table("tokens", "count", "against unique")
   for name, count in (
     ("of all samples, one by one", every), ("unique", unique), ("computed in sampling", sampling),
-    ("computed in the update, groups whole", update), ("computed in the update, rows as configured", padded),
+    ("computed in the update, groups whole", update), ("computed in the update, rows as configured", in_rows),
     ("padding in prefill chunks", got.stats.padded),
   ):  # fmt: skip
     table.add_row(name, str(count), f"{count / unique:.3f}")
   Console().print(f"{arguments.config}: {arguments.groups} groups of {config.rollout.group_size}, before training")
   Console().print(table)
-
-
-def parts_pack(config, sequences):
-  """The sizes that the config's update has."""
-  return PackConfig(config.pack.row_tokens, config.pack.row_actions, config.pack.rows, sequences)
 
 
 if __name__ == "__main__":
