@@ -20,7 +20,7 @@ from rich.table import Table
 
 from agentrl.training import config as config_lib
 from agentrl.training import evaluation
-from agentrl.training.command_line import run_command
+from agentrl.training.command_line import run_command, settings_of
 from agentrl.training.run_folder import read_config
 
 
@@ -46,8 +46,10 @@ def main(argv: list[str]) -> int:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   """Evaluates and prints."""
-  metrics = evaluation.evaluate_policy(_config(arguments, overrides), run=arguments.run, step=arguments.step)
-  show(metrics)
+  config = _config(arguments, overrides)
+  with settings_of(arguments.config or str(arguments.run / "config.json")):
+    metrics = evaluation.evaluate_policy(config, run=arguments.run, step=arguments.step)
+  show(metrics, config)
   if arguments.out:
     arguments.out.write_text(json.dumps(metrics, indent=2) + "\n")
 
@@ -67,12 +69,14 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
   return config_lib.resolve(config, changes, where=where)
 
 
-def show(metrics: dict[str, float]) -> None:
-  """Prints the metrics as a table."""
-  table = Table("metric", "value")
+def show(metrics: dict[str, float], config: ConfigDict) -> None:
+  """Prints the metrics as a table, with the interval beside the success it belongs to."""
+  bounds = ("eval/success_low", "eval/success_high")
+  table = Table("metric", "value", title=f"samples per task {config.eval.samples}, T = {config.eval.temperature:g}")
   for name, value in metrics.items():
-    interval = metrics.get("eval/success_interval", 0.0) if name == "eval/success" else 0.0
-    table.add_row(name.removeprefix("eval/"), f"{value:.4g}" + (f" ± {interval:.2g}" if interval else ""))
+    interval = " (95 %: {:.3g} to {:.3g})".format(*(metrics[b] for b in bounds)) if name == "eval/success" else ""
+    if name not in bounds:
+      table.add_row(name.removeprefix("eval/"), f"{value:.4g}{interval}")
   Console().print(table)
 
 

@@ -13,7 +13,7 @@ import sys
 
 from agentrl.report import write_report
 from agentrl.training import loop
-from agentrl.training.command_line import run_command
+from agentrl.training.command_line import run_command, settings_of
 from agentrl.training.config import load, split_argv
 from agentrl.training.run_folder import RunFolder
 
@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   with RunFolder.open(
     arguments.workdir, config, wandb_mode=config.wandb.mode, wandb_project=config.wandb.project
   ) as folder:
-    result = loop.run(config, folder)
+    with settings_of(arguments.config):
+      result = loop.run(config, folder)
   report = write_report(pathlib.Path(arguments.workdir))
   print(result.sentence())
   print(f"Report: {report}")

@@ -20,11 +20,11 @@ MARKED_UP_TO = 25  # points; shorter curves show each of them
 
 
 class Series(NamedTuple):
-  """One curve: `metric`, its `label`, and the metric of its half-width, if there is one."""
+  """One curve: `metric`, its `label`, and the metrics between which a band is drawn, if there is one."""
 
   metric: str
   label: str
-  interval: str = ""
+  band: tuple[str, str] | None = None
 
 
 class Panel(NamedTuple):
@@ -41,7 +41,7 @@ PANELS = (
     "Success",
     "trajectories solved",
     "share",
-    [Series("train/success", "train"), Series("eval/success", "held out", "eval/success_interval")],
+    [Series("train/success", "train"), Series("eval/success", "held out", ("eval/success_low", "eval/success_high"))],
   ),
   Panel("Reward", "mean per trajectory", "linear", [Series("train/reward", "total")]),
   Panel(
@@ -166,10 +166,9 @@ def _draw_curve(ax: Axes, curve: Series, lines: Sequence[source.Line], colour: s
   shown = running_mean(values, len(values) // 20) if smooth else values
   marker = "o" if len(steps) <= MARKED_UP_TO else None
   ax.plot(steps, shown, color=colour, linewidth=1.4, label=curve.label, marker=marker, markersize=2.6)
-  if curve.interval:
-    at, half = map(np.asarray, source.series(lines, curve.interval))
-    around = np.interp(at, steps, values)
-    ax.fill_between(at, around - half, around + half, color=colour, alpha=0.15, linewidth=0)
+  if curve.band is not None:
+    (at, low), (_, high) = (source.series(lines, metric) for metric in curve.band)
+    ax.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def running_mean(values: np.ndarray, radius: int) -> np.ndarray:

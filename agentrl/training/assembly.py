@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -67,7 +67,7 @@ def assemble(config: ConfigDict) -> Assembly:
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check_rows(config.pack.rows, mesh)
   model, params, tokenizer = load_policy(config, keys["init"])
-  tasks = envs.make(**{**config.task.to_dict(), "examples": config.task.examples})
+  tasks = _named("task", envs.make, **config.task)
   chat_format = make_chat(config.chat, tokenizer, tasks)
   batch = PackConfig(
     row_tokens=config.pack.row_tokens,
@@ -169,9 +169,8 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
 
 
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
-  module = algorithms.load(name)
-  where = f"algo (of algorithm {name!r}; a file under configs/ changes it with its settings, an override cannot)"
-  settings = resolve(module.default_config(), overrides, where=where)
+  module = _named("algorithm", algorithms.load, name)
+  settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
   per_batch = settings.epochs * settings.minibatches
   return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
 
@@ -203,6 +202,14 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     max_turns=config.rollout.max_turns,
     environment_seconds=config.rollout.environment_seconds,
   )
+
+
+def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) -> Any:
+  """Calls `make`; a ValueError names the section of the config that the arguments are from."""
+  try:
+    return make(*args, **settings)
+  except ValueError as error:
+    raise ValueError(f"{section}: {error}") from error
 
 
 def _unknown(key: str, value: str, known) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
+from agentrl.training.config import ConfigError
 from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.run_folder import RunFolderError
@@ -16,6 +18,17 @@ EXPECTED = (
   ValueError, FileNotFoundError, FileExistsError, RunFolderError, CheckpointError, DiskFullError, EnvironmentsFailed,
   SandboxUnavailable,
 )  # fmt: skip
+
+
+@contextlib.contextmanager
+def settings_of(where: str) -> Iterator[None]:
+  """Wrong settings are found deep inside, by code that does not know their file: adds it to the message."""
+  try:
+    yield
+  except ConfigError:
+    raise
+  except ValueError as error:
+    raise ValueError(f"{where}: {error}") from error
 
 
 def run_command(command: Callable[[], None], *, traceback: bool, interrupted: str) -> int:

@@ -12,6 +12,7 @@ Sequences become tuples, so that a locked config cannot change and equals itself
 import ast
 import difflib
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -20,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
+
+from agentrl import algorithms
 
 PREFIX = "--config."
 
@@ -44,7 +47,8 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
 
   Args:
     path: file with `get_config(smoke=False) -> ConfigDict`.
-    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win.
+    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. One that changes `algorithm`
+      puts that algorithm's defaults into `algo`: settings of another algorithm would not fit.
     smoke: asks for the variant of two steps on a CPU.
 
   Returns:
@@ -57,14 +61,24 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
   config = _checked(_execute(path, smoke), where=str(path))
   for override in overrides:
     key, text = _split_assignment(override)
-    config = resolve(config, _nested(key, _parse(config, key, text, str(path))), where=str(path))
+    value = _parse(config, key, text, str(path))
+    if key == "algorithm" and value != config.algorithm:
+      config = ConfigDict({**config, "algo": algorithms.load(value).default_config()})
+    config = resolve(config, _nested(key, value), where=str(path))
   return config.lock()
 
 
 def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-  """Splits a command line into config overrides (`--config.a=1`) and everything else, each in order."""
-  overrides = [arg for arg in argv if arg.startswith(PREFIX)]
-  return overrides, [arg for arg in argv if not arg.startswith(PREFIX)]
+  """Splits a command line into config overrides (`--config.a=1` or `--config.a 1`) and everything else, in order."""
+  overrides, rest, args = [], [], iter(argv)
+  for arg in args:
+    if not arg.startswith(PREFIX):
+      rest.append(arg)
+    elif "=" in arg:
+      overrides.append(arg)
+    else:
+      overrides.append("=".join([arg, *itertools.islice(args, 1)]))
+  return overrides, rest
 
 
 def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str) -> ConfigDict:
@@ -240,16 +254,17 @@ def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
 
 def _unknown(key: str, root: ConfigDict, where: str) -> str:
   near = _nearest_key(key, root)
-  return f"{where}: unknown config key {key!r}" + (f"; the nearest valid one is {near!r}" if near else "")
+  hint = f"the nearest valid one is {near!r}" if near else f"there are {', '.join(root.keys())}"
+  return f"{where}: unknown config key {key!r}; {hint}"
 
 
 def _nearest_key(key: str, root: ConfigDict) -> str:
-  """The known key most like this one: the same name elsewhere, then a sibling, then any."""
+  """The known key most like this one: the same name elsewhere, a sibling, any; empty where none is like it."""
   known = _all_keys(root)
   name = key.rpartition(".")[2]
   same_name = [k for k in known if k.rpartition(".")[2] == name]
   if same_name:
-    return _nearest(key, same_name)
+    return _nearest(key, same_name, cutoff=0.0)
   siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]}
   close = difflib.get_close_matches(name, siblings, n=1)
   return siblings[close[0]] if close else _nearest(key, known)
@@ -264,8 +279,8 @@ def _all_keys(section: ConfigDict, prefix: str = "") -> list[str]:
   return keys
 
 
-def _nearest(word: str, candidates: Sequence[str]) -> str:
-  close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.0)
+def _nearest(word: str, candidates: Sequence[str], cutoff: float = 0.6) -> str:
+  close = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
   return close[0] if close else ""
 
 

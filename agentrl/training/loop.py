@@ -83,7 +83,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
-  with Progress(stages[-1].last, metrics=("train/success", "eval/success")) as progress:
+  with Progress(metrics=("train/success", "eval/success")) as progress:
     for stage in stages:
       params, before, after = _run_stage(config, folder, parts, stage, params, after, progress)
   return Result(before, after)
@@ -116,7 +116,10 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       before = evaluate(config, parts, state.params, folder, step=stage.first)
       folder.write_metrics(stage.first, before)
     host["before"] = host["evaluation"] = before
-  progress.start(stage.first + step, host["evaluation"])
+  label = stage.name.replace("_", " ")
+  progress.start(label, stage.first + step, stage.last, host["evaluation"])
+  if step == stage.steps and stage.name == "train":
+    progress.note(f"This run is finished: all {stage.last} steps are done. A new --workdir starts another one.")
   while step < stage.steps:
     state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))
     step += 1

@@ -16,10 +16,11 @@ SMOOTHING = 0.9  # share of the past in the running mean of seconds per step
 
 
 class Progress:
-  """Progress of a run that counts steps; use it in a `with`.
+  """Progress of a run of one or more stages that counts steps; use it in a `with`.
+
+  The first step of a stage compiles what the others run, so it counts for neither rate nor remaining time.
 
   Args:
-    total: the step at which the run is done.
     metrics: names of the metrics shown; each stays on show until a newer value comes.
     console: where to; standard error unless given.
     every_s: least seconds between plain lines where there is no terminal; the last step always prints.
@@ -28,33 +29,35 @@ class Progress:
 
   def __init__(
     self,
-    total: int,
     *,
     metrics: Sequence[str],
     console: Console | None = None,
     every_s: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
   ):
-    self._total, self._names, self._every_s, self._clock = total, tuple(metrics), every_s, clock
+    self._names, self._every_s, self._clock = tuple(metrics), every_s, clock
     self._console = console or Console(file=sys.stderr)
     self._shown: dict[str, float] = {}
-    self._step, self._seconds_per_step = 0, math.nan
+    self._stage, self._total, self._step, self._seconds_per_step = "", 0, 0, math.nan
+    self._compiled = False
     self._last_time, self._last_line = clock(), -math.inf
     self._bar = _bar(self._console)
-    self._task = self._bar.add_task("", total=total, rate="", eta="", values="")
+    self._task = self._bar.add_task("", total=0, stage="", rate="", eta="", values="")
 
-  def start(self, step: int, values: Mapping[str, float] | None = None) -> None:
-    """Says where the run stands now: at its start, on resuming, after a pause that should not count as work."""
-    self._step, self._last_time = step, self._clock()
+  def start(self, stage: str, step: int, total: int, values: Mapping[str, float] | None = None) -> None:
+    """Says which stage begins or goes on, the step it stands at and the step at which it is done."""
+    self._stage, self._step, self._total = stage, step, total
+    self._last_time, self._last_line, self._seconds_per_step, self._compiled = self._clock(), -math.inf, math.nan, False
     self._show(values or {})
 
   def advance(self, step: int, values: Mapping[str, float]) -> None:
     """Says that `step` is done; the time since the last call was spent on the steps in between."""
     now = self._clock()
     seconds = (now - self._last_time) / max(step - self._step, 1)
-    known = math.isfinite(self._seconds_per_step)
-    self._seconds_per_step = SMOOTHING * self._seconds_per_step + (1 - SMOOTHING) * seconds if known else seconds
-    self._step, self._last_time = step, now
+    if self._compiled:
+      known = math.isfinite(self._seconds_per_step)
+      self._seconds_per_step = SMOOTHING * self._seconds_per_step + (1 - SMOOTHING) * seconds if known else seconds
+    self._step, self._last_time, self._compiled = step, now, True
     self._show(values)
 
   def note(self, text: str) -> None:
@@ -65,10 +68,10 @@ class Progress:
     self._shown |= {name: values[name] for name in self._names if name in values}
     fields = {"rate": self._rate(), "eta": self._eta(), "values": self._values()}
     if self._console.is_terminal:
-      self._bar.update(self._task, completed=self._step, **fields)
+      self._bar.update(self._task, completed=self._step, total=self._total, stage=self._stage, **fields)
     elif self._step >= self._total or self._clock() - self._last_line >= self._every_s:
       self._last_line = self._clock()
-      parts = [f"step {self._step}/{self._total}", fields["rate"], fields["eta"], fields["values"]]
+      parts = [f"{self._stage}  step {self._step}/{self._total}", fields["rate"], fields["eta"], fields["values"]]
       self.note("  ".join(part for part in parts if part))
 
   def _rate(self) -> str:
@@ -102,6 +105,7 @@ def duration(seconds: float) -> str:
 
 def _bar(console: Console) -> rich_progress.Progress:
   return rich_progress.Progress(
+    rich_progress.TextColumn("{task.fields[stage]}"),
     rich_progress.BarColumn(bar_width=24),
     rich_progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
     rich_progress.TextColumn("{task.fields[rate]}"),

@@ -55,7 +55,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
 
 
 def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict[str, float]:
-  """Success of k samples per task: mean@k with the half-width of its 95 % interval over tasks, pass@j for j <= k.
+  """Success of k samples per task: mean@k with its 95 % interval (`success_low` to `success_high`), pass@j for j <= k.
 
   pass@j is the unbiased estimate of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), eq. 1. Trajectories whose
   environment failed are left out of their task's k, and a pass@j for which no task has samples left is left out.
@@ -68,18 +68,37 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     raise RuntimeError(f"all {len(trajectories)} environments of the evaluation failed")
   means = np.asarray([np.mean(outcomes) for outcomes in by_task.values()])
   valid = [t for t in trajectories if not t.failed]
+  low, high = success_interval(means)
   metrics = {
     "eval/success": float(means.mean()),
+    "eval/success_low": low,
+    "eval/success_high": high,
     "eval/tasks": float(len(means)),
     "eval/tool_calls": _mean(sum(len(turn.results) for turn in t.turns) for t in valid),
     "eval/length": _mean(len(t.tokens) for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),
   }
-  if len(means) > 1:
-    metrics["eval/success_interval"] = float(1.96 * means.std(ddof=1) / math.sqrt(len(means)))
   ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
   enough = {k: [outcomes for outcomes in by_task.values() if len(outcomes) >= k] for k in ks}
   return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in tasks) for k, tasks in enough.items() if tasks}
+
+
+def success_interval(means: np.ndarray) -> tuple[float, float]:
+  """Wilson's 95 % score interval for the mean of tasks' success rates; not empty where all tasks agree.
+
+  The number of draws is that of a coin whose mean varies as much as the mean over tasks does, at least the number of
+  tasks: samples of one task are no independent draws.
+
+  Args:
+    means: [N], each in [0, 1].
+  """
+  p, n = float(means.mean()), len(means)
+  spread = float(means.var(ddof=1)) if n > 1 else 0.0
+  draws = max(n, n * p * (1 - p) / spread) if spread > 0 else n
+  z2 = 1.96**2 / draws
+  centre = (p + z2 / 2) / (1 + z2)
+  half = math.sqrt(p * (1 - p) * z2 + z2**2 / 4) / (1 + z2)
+  return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def pass_at_k(outcomes: Sequence[bool], k: int) -> float:

@@ -1,6 +1,6 @@
 """Sampling while tools are slow: every call sleeps as long as the turn before it took to decode.
 
-  python scripts/bench/tool_latency.py [--rows 32] [--slots 80] [--turn 24] [--trajectories 200]
+  python scripts/bench/tool_latency.py [--rows 32] [--slots 96] [--turn 24] [--trajectories 180]
 
 SmolLM2-135M's shapes with random weights. Three ways over the same trajectories, of 1 to 7 turns each:
 
@@ -137,9 +137,9 @@ def sample(strategy, driver, engine, chat, params, requests, seconds, pool):
 def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--rows", type=int, default=32)
-  parser.add_argument("--slots", type=int, default=80)
+  parser.add_argument("--slots", type=int, default=96)
   parser.add_argument("--turn", type=int, default=24, help="tokens of a turn")
-  parser.add_argument("--trajectories", type=int, default=200)
+  parser.add_argument("--trajectories", type=int, default=180)
   a = parser.parse_args()
   longest = len(PROMPT) + 7 * (a.turn + len(OBSERVATION))
   sizes = {

@@ -34,11 +34,13 @@ def test_a_run_ends_with_its_result_and_a_report(config_file, tmp_path, compiled
   assert (tmp_path / "run" / "figures").is_dir()
 
 
-def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, monkeypatch):
+def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, capsys, monkeypatch):
   assert train.main(command(config_file, tmp_path / "run")) == 0
   before = (tmp_path / "run" / "metrics.jsonl").read_text()
   monkeypatch.setattr(loop, "_step", None)  # a call would be an error
+  capsys.readouterr()
   assert train.main(command(config_file, tmp_path / "run", "--traceback")) == 0
+  assert "This run is finished: all 5 steps are done" in capsys.readouterr().err
   assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
 
 
@@ -88,8 +90,9 @@ def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_pa
   ("override", "message"),
   [
     ("--config.model.source=hf", "model.path"),
-    ("--config.task.family=arithmetics", "arithmetic"),
+    ("--config.task.family=arithmetics", "tiny.py: task: "),
     ("--config.task.tool=calculater", "calculator"),
+    ("--config.algorithm=gpro", "did you mean 'grpo'"),
     ("--config.algo.loss.clip_hi=0.3", "algo.loss.clip_hi"),
     ("--config.algo.advantage=grop", "grpo"),
     ("--config.optimizer.schedule=cosin", "cosine"),

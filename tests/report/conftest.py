@@ -48,7 +48,12 @@ def run_path(tmp_path):
     for step in range(6):
       values = {} if step == 0 else {"policy/loss": 1 / step}
       if step in (0, 2, 5):
-        values |= {"eval/success": step / 5, "eval/success_interval": 0.1, "eval/tool_calls": step / 5}
+        values |= {
+          "eval/success": step / 5,
+          "eval/success_low": step / 6,
+          "eval/success_high": step / 4,
+          "eval/tool_calls": step / 5,
+        }
         trajectories = [_trajectory(g, step == 5) for g in tasks]
         folder.save_trajectories(step, trajectories, tasks, Bytes(), evaluation=True)
       if step > 2:

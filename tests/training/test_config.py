@@ -75,6 +75,7 @@ def test_later_override_wins_and_leaves_the_rest(path):
 @pytest.mark.parametrize(
   ("override", "words"),
   [
+    ("--config.learning_rate=3", ["'learning_rate'", "there are algo, lengths"]),
     ("--config.sed=3", ["small.py", "'sed'", "'seed'"]),
     ("--config.algo.loss.clip_hihg=1", ["'algo.loss.clip_hihg'", "'algo.loss.clip_high'"]),
     ("--config.clip_high=1", ["'clip_high'", "'algo.loss.clip_high'"]),
@@ -124,6 +125,18 @@ def test_a_wrong_file_is_named(tmp_path, body, words):
 def test_split_argv():
   argv = ["--workdir", "runs/a", "--config.seed=1", "--smoke", "--config.name=b"]
   assert config_lib.split_argv(argv) == (["--config.seed=1", "--config.name=b"], ["--workdir", "runs/a", "--smoke"])
+
+
+def test_a_space_does_for_the_equals_sign():
+  argv = ["--config.seed", "1", "--smoke", "--config.name"]
+  assert config_lib.split_argv(argv) == (["--config.seed=1", "--config.name"], ["--smoke"])
+
+
+def test_another_algorithm_brings_its_own_defaults():
+  config = config_lib.load("configs/quickstart.py", ["--config.algorithm=ppo", "--config.algo.gae_lambda=0.9"])
+  assert config.algorithm == "ppo" and config.algo.gae_lambda == 0.9 and "value_clip" in config.algo
+  same = config_lib.load("configs/quickstart.py", ["--config.algorithm=grpo"])
+  assert same.algo == config_lib.load("configs/quickstart.py").algo
 
 
 def test_resolve_checks_nested_keys_and_leaves_its_inputs_alone():

@@ -13,32 +13,48 @@ class Clock:
     return self.now
 
 
-def make(total=10, terminal=False, **settings):
+def make(terminal=False, **settings):
   out, clock = io.StringIO(), Clock()
   console = Console(file=out, force_terminal=terminal, width=120)
   names = ("train/success", "eval/success")
-  return Progress(total, metrics=names, console=console, clock=clock, **settings), out, clock
+  return Progress(metrics=names, console=console, clock=clock, **settings), out, clock
 
 
 def test_plain_lines_tell_rate_remaining_time_and_metrics():
   progress, out, clock = make()
   with progress:
-    progress.start(0, {"eval/success": 0.25})
-    clock.now += 20
+    progress.start("train", 0, 10, {"eval/success": 0.25})
+    clock.now += 60
     progress.advance(1, {"train/success": 0.5, "policy/loss": 3})
-  first, second = out.getvalue().splitlines()
-  assert first == "step 0/10  eval/success 0.25"
-  assert second == "step 1/10  20 s/step  3:00 left  train/success 0.5  eval/success 0.25"
+    clock.now += 20
+    progress.advance(2, {})
+  first, second, third = out.getvalue().splitlines()
+  assert first == "train  step 0/10  eval/success 0.25"
+  assert second == "train  step 1/10  train/success 0.5  eval/success 0.25"  # compiling says nothing about the rate
+  assert third == "train  step 2/10  20 s/step  2:40 left  train/success 0.5  eval/success 0.25"
+
+
+def test_every_stage_has_a_rate_of_its_own():
+  progress, out, clock = make(every_s=0)
+  with progress:
+    for stage, first, seconds in (("cold start", 0, 1), ("train", 3, 7)):
+      progress.start(stage, first, first + 3)
+      for step in range(first + 1, first + 4):
+        clock.now += seconds
+        progress.advance(step, {})
+  lines = out.getvalue().splitlines()
+  assert lines[2] == "cold start  step 2/3  1 s/step  0:01 left"
+  assert lines[6] == "train  step 5/6  7 s/step  0:07 left"
 
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end():
-  progress, out, clock = make(total=100, every_s=5)
+  progress, out, clock = make(every_s=5)
   with progress:
-    progress.start(0)
+    progress.start("train", 0, 100)
     for step in range(1, 101):
       clock.now += 1
       progress.advance(step, {})
-  steps = [int(line.split()[1].split("/")[0]) for line in out.getvalue().splitlines()]
+  steps = [int(line.split()[2].split("/")[0]) for line in out.getvalue().splitlines()]
   assert steps == list(range(0, 101, 5))
   assert "left" not in out.getvalue().splitlines()[-1]
 
@@ -46,16 +62,17 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end():
 def test_a_resumed_run_counts_only_its_own_time():
   progress, out, clock = make(every_s=0)
   with progress:
-    progress.start(8)
-    clock.now += 3
-    progress.advance(9, {})
-  assert out.getvalue().splitlines()[-1] == "step 9/10  3 s/step  0:03 left"
+    progress.start("train", 7, 10)
+    for step in (8, 9):
+      clock.now += 3
+      progress.advance(step, {})
+  assert out.getvalue().splitlines()[-1] == "train  step 9/10  3 s/step  0:03 left"
 
 
 def test_a_terminal_gets_a_bar():
   progress, out, clock = make(terminal=True)
   with progress:
-    progress.start(3)
+    progress.start("train", 3, 10)
     clock.now += 2
     progress.advance(4, {"eval/success": 0.875})
     progress.note("a [note]")

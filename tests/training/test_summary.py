@@ -49,10 +49,31 @@ def test_evaluation_by_hand():
   sampled = [trajectory(group, c) for group, row in outcomes.items() for c in row]
   metrics = summary.evaluation_metrics(sampled, 4)
   assert metrics["eval/success"] == 0.5 and metrics["eval/tasks"] == 3
-  assert metrics["eval/success_interval"] == pytest.approx(1.96 * 0.5 / math.sqrt(3))  # task means 0.5, 0, 1: sd 0.5
+  assert (metrics["eval/success_low"], metrics["eval/success_high"]) == summary.success_interval(np.array([0.5, 0, 1]))
   assert metrics["eval/pass@2"] == pytest.approx((5 / 6 + 0 + 1) / 3)  # of 6 pairs of [1, 1, 0, 0] one has no success
   assert metrics["eval/pass@4"] == pytest.approx(2 / 3)
   assert "eval/pass@8" not in metrics
+
+
+def test_the_interval_is_wilsons_for_one_sample_per_task():
+  low, high = summary.success_interval(np.array([1.0] * 8 + [0.0] * 2))
+  # Roots of |p - 0.8| = 1.96 sqrt(p (1 - p) / draws): the score interval by its definition.
+  draws = 10 * 0.16 / (0.16 * 10 / 9)
+  for p in (low, high):
+    assert abs(p - 0.8) == pytest.approx(1.96 * math.sqrt(p * (1 - p) / max(draws, 10)))
+  assert low < 0.8 < high
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_interval_is_not_empty_where_all_tasks_agree(share):
+  low, high = summary.success_interval(np.full(32, share))
+  assert high - low == pytest.approx(1.96**2 / (32 + 1.96**2))
+  assert (low == 0.0) == (share == 0.0) and (high == 1.0) == (share == 1.0)
+
+
+def test_tasks_that_differ_little_give_a_narrower_interval():
+  narrow, wide = np.array([0.5, 0.4, 0.6, 0.5]), np.array([1.0, 0.0, 1.0, 0.0])
+  assert np.ptp(summary.success_interval(narrow)) < np.ptp(summary.success_interval(wide))
 
 
 def test_failed_environments_leave_the_evaluation():
