@@ -25,6 +25,8 @@ class Request:
     seed: seeds the environment; the same for all samples of a group, so that they meet the same episode.
     temperature: of the sampling. max_tokens: length limit of the whole trajectory, prompt included.
     max_turns: policy turns.
+    turn_tokens: sampled tokens after which a turn is over as it stands; 0: no such limit. Without it a policy that never
+      ends its turn runs into `max_tokens`, and the environment never hears of it.
   """
 
   task: Task
@@ -34,6 +36,7 @@ class Request:
   temperature: float
   max_tokens: int
   max_turns: int
+  turn_tokens: int = 0
 
 
 class RequestQueue:
@@ -68,6 +71,12 @@ class Episode:
     self._parts: dict[str, float] = {}
     self._stop: StopReason | None = None
     self._seconds = 0.0
+
+  @property
+  def turn_limit(self) -> int:
+    """Length at which the current turn is over, at the latest."""
+    longest = self.request.max_tokens
+    return min(longest, self._turn_start + self.request.turn_tokens) if self.request.turn_tokens else longest
 
   @property
   def finished(self) -> bool:
@@ -107,7 +116,7 @@ class Episode:
     self._append(tokens, sampled=True, turn=len(self._turns), logp=logp, entropy=entropy)
     stop = self._chat.find_stop(self._record["tokens"][self._turn_start :], start=before - self._turn_start)
     if stop is None:
-      return False
+      return self.length == self.turn_limit < self.request.max_tokens
     self._cut(self._turn_start + stop)
     return True
 

@@ -200,6 +200,7 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     reward_options=config.reward_options.to_dict(),
     max_tokens=config.rollout.max_tokens,
     max_turns=config.rollout.max_turns,
+    turn_tokens=config.rollout.turn_tokens,
     environment_seconds=config.rollout.environment_seconds,
   )
 

@@ -37,7 +37,7 @@ class Collector:
     driver, engine, chat: see their classes. tasks: has `task(index, split)` and `environment()`.
     workers: threads for environments and tools, those of one collection.
     reward: weight of each named part; reward_options: keyword arguments of the parts.
-    max_tokens, max_turns, environment_seconds: limits of a trajectory.
+    max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
   """
 
   driver: Driver
@@ -49,6 +49,7 @@ class Collector:
   reward_options: Mapping[str, Any]
   max_tokens: int
   max_turns: int
+  turn_tokens: int
   environment_seconds: float
 
   def collect(
@@ -83,7 +84,7 @@ class Collector:
     for group, task in tasks.items():
       for sample in range(samples):
         uid = (group * samples + sample) % 2**32
-        yield Request(task, uid, group, group, temperature, self.max_tokens, self.max_turns)
+        yield Request(task, uid, group, group, temperature, self.max_tokens, self.max_turns, self.turn_tokens)
 
   def _strategy(self, requests: Iterable[Request], pool, version, on_finish) -> Independent:
     return Independent(

@@ -60,6 +60,7 @@ def base_config() -> ConfigDict:
       "group_size": 8,  # samples per prompt
       "max_tokens": 128,  # of a trajectory, prompt included
       "max_turns": 4,
+      "turn_tokens": 0,  # after which a turn is over as it stands; 0: it may fill the trajectory
       "temperature": 1.0,
       "compiled": True,  # one compiled loop with host callbacks; False: the same loop from Python
       "workers": 8,  # threads for environments and tools

@@ -237,7 +237,8 @@ class Independent:
     given = seat.feed[: self._engine.feed_tokens]
     commands.length[b] = seat.episode.length - len(seat.feed)
     commands.feed[b, : len(given)], commands.feed_count[b] = given, len(given)
-    commands.uid[b], commands.limit[b], commands.temperature[b] = request.uid, request.max_tokens, request.temperature
+    commands.uid[b], commands.temperature[b] = request.uid, request.temperature
+    commands.limit[b] = seat.episode.turn_limit
     seat.feed = seat.feed[len(given) :]
     if not seat.feed and seat.holds != seat.prompt:
       seat.holds = seat.prompt

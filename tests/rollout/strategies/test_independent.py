@@ -69,3 +69,20 @@ def test_requests_outlast_slots_that_all_finish_in_one_step(lab, slots):
   lab.driver(engine).run({"policy": lab.params}, jax.random.key(7), [strategy])
   pool.close()
   assert len(strategy.trajectories) == len(requests)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_turn_that_does_not_end_is_acted_upon_as_it_stands(lab, compiled):
+  """Turns of a limit that no multiple of the ticks' tokens is; without one the same policy babbles on."""
+  free = {t.uid: t for t in lab.run()[0]}
+  requests = [dataclasses.replace(request, turn_tokens=7) for request in lab.requests()]
+  got, _, failures = lab.run(requests, compiled=compiled)
+  assert not failures
+  assert max(turn.end - turn.start for t in free.values() for turn in t.turns) > 7
+  assert all(turn.end - turn.start <= 7 for t in got for turn in t.turns)
+  cut = [turn for t in got for turn in t.turns if turn.end - turn.start == 7 and turn.observation]
+  assert cut
+  for t in got:
+    first, alone = t.turns[0], free[t.uid].turns[0]
+    assert t.tokens[: first.end].tolist() == free[t.uid].tokens[: first.end].tolist()
+    assert first.end == min(alone.end, first.start + 7)
