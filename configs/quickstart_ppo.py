@@ -2,7 +2,8 @@
 
   python experiments/train.py --config configs/quickstart_ppo.py --workdir runs/quickstart_ppo
 
-Paper: Schulman et al., 2017 (https://arxiv.org/abs/1707.06347). Result: not yet run.
+Paper: Schulman et al., 2017 (https://arxiv.org/abs/1707.06347). Result: held-out success 20.3 % before RL, 94.1 %
+after, one seed (`results/quickstart_ppo/seed0`).
 """
 
 import pathlib
