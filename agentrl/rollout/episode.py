@@ -25,8 +25,8 @@ class Request:
     seed: seeds the environment; the same for all samples of a group, so that they meet the same episode.
     temperature: of the sampling. max_tokens: length limit of the whole trajectory, prompt included.
     max_turns: policy turns.
-    turn_tokens: sampled tokens after which a turn is over as it stands; 0: no such limit. Without it a policy that never
-      ends its turn runs into `max_tokens`, and the environment never hears of it.
+    turn_tokens: sampled tokens after which a turn is over as it stands; 0: no such limit. Without it a policy that
+      never ends its turn runs into `max_tokens`, and the environment never hears of it.
   """
 
   task: Task
@@ -82,6 +82,29 @@ class Episode:
   def finished(self) -> bool:
     """The trajectory is complete."""
     return self._stop is not None
+
+  @property
+  def prompt_length(self) -> int:
+    """Number of tokens before the first turn."""
+    return self._turns[0].start if self._turns else self._turn_start
+
+  @property
+  def after_tools(self) -> list[int]:
+    """Where the policy goes on after each tool result so far: index of the first token behind the observation."""
+    starts = [turn.start for turn in self._turns[1:]] + [self._turn_start]
+    return [
+      start
+      for turn, start in zip(self._turns, starts, strict=False)
+      if turn.kind is TurnKind.TOOL_CALL and start >= turn.end
+    ]
+
+  def window(self, start: int, size: int) -> list[float]:
+    """Entropies in nats of the tokens sampled from `start` on, up to `size` of them and to the end of their turn."""
+    return entropy_window(self._record["sampled"], self._record["entropy"], start, size)
+
+  def in_turn(self, start: int) -> bool:
+    """The policy is still at the turn that begins at `start`."""
+    return not self.finished and start == self._turn_start
 
   # -- calls that may block: a worker thread makes them ------------------------------------------------------------
 
@@ -214,6 +237,71 @@ class Episode:
       )
     )
     self._seconds = 0.0
+
+
+class Branch(Episode):
+  """An episode that goes on from another one's tool result, with a `uid` and an environment of its own.
+
+  Environments are objects with state that nobody can copy, so the branch's own is brought to the same place by what
+  the parent did: same seed, same actions. One that answers anything else than it did the parent has failed.
+
+  Args:
+    parent: the episode that it leaves; it may be going on, or over.
+    request: of the same task and seed; its uid seeds what the branch samples.
+    fork_at: one of the parent's `after_tools`.
+  """
+
+  def __init__(self, parent: Episode, request: Request, fork_at: int):
+    super().__init__(request, parent._make_environment, parent._chat, parent._version)
+    if fork_at not in parent.after_tools:
+      raise ValueError(f"trajectory {parent.request.uid} has no tool result that ends at {fork_at}")
+    self.parent, self.fork_at = parent.request.uid, fork_at
+    self.length = self._turn_start = fork_at
+    self._record = {name: column[:fork_at] for name, column in parent._record.items()}
+    self._turns = [turn for turn in parent._turns if turn.end <= fork_at]
+
+  @property
+  def replayed(self) -> int:
+    """Turns that are acted again to get to the fork."""
+    return sum(turn.end <= self.fork_at for turn in self._turns)
+
+  def open(self) -> list[int]:
+    """Makes an environment and repeats what the parent did up to the fork; returns the prompt. May block and raise."""
+    prompt = super().open()
+    if prompt != self._record["tokens"][: self.prompt_length]:
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: reset with seed {self.request.seed} gave another prompt to a branch than to "
+        f"trajectory {self.parent}; everything random in an environment must derive from its seed"
+      )
+    for turn in list(self._turns):
+      self._repeat(turn)
+    return prompt
+
+  def _repeat(self, turn: Turn):
+    observation = self._environment.step(self._chat.parse(self._record["tokens"][turn.start : turn.end]))
+    if (observation.text, observation.ok, observation.done) != (turn.observation, turn.ok, False):
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: repeating the actions of trajectory {self.parent} gave "
+        f"{observation.text!r} where it had read {turn.observation!r}; branches need tools that answer alike each time"
+      )
+    self._parts = dict(observation.parts)
+
+  def begin(self, prompt: Sequence[int]) -> None:
+    """The record has its beginning already."""
+
+  def trajectory(self) -> Trajectory:
+    """See `Episode`."""
+    return dataclasses.replace(super().trajectory(), parent=self.parent, fork_at=self.fork_at)
+
+
+def entropy_window(sampled: Sequence[bool], entropy: Sequence[float], start: int, size: int) -> list[float]:
+  """Entropies of consecutive sampled tokens from `start` on, `size` of them at most.
+
+  Args:
+    sampled, entropy: `[T]`, of a trajectory.
+  """
+  stop = next((t for t in range(start, len(sampled)) if not sampled[t]), len(sampled))
+  return [float(value) for value in entropy[start : min(stop, start + size)]]
 
 
 def play(episode: Episode, actions: Sequence[Action], chat: ChatFormat) -> Trajectory:

@@ -1,0 +1,278 @@
+"""Samples that branch after tool results, where the policy is in doubt about what it has just read (ARPO).
+
+Of the M samples of a prompt N start at the prompt; the others are branches of them, or of each other. A branch starts
+right behind a tool result: it shares everything up to there, and its tokens are sampled under a uid of its own.
+Whether to branch is asked once the path itself has sampled the next k tokens: their entropies H_t are held against
+H_0, those of the first k tokens of its rollout.
+
+| rule | branch when |
+|---|---|
+| threshold | `alpha + beta dH > threshold`, `dH = sum(H_t - H_0) / V` (https://arxiv.org/abs/2507.19849) |
+| code | `u < clip(probability + weight dH, 0, 1)`, `dH = sum(H_t - H_0) / log V`: the code released with it |
+| random | `u < probability`, the control |
+
+Sums run over the tokens that both windows have: a turn may be shorter than k. `u` is drawn from (seed, uid, position).
+The code takes entropies over the ten likeliest tokens, we take all; and three of its habits are not repeated: `H_0`
+survives from the slot's previous sample, the first `dH` is always 0, and groups are filled with duplicates.
+
+**Who gets the budget.** Rounds decide, not time: in round r every path of the group that has read r tool results is
+asked, in the order of uids, until M samples are there. A round is held when every path either has the window behind
+its r-th tool result or ended without one, so that the outcome does not depend on latency or slots; paths never wait
+for a round, only new branches do. When all paths have ended and there is budget left, fresh samples use it up. This is
+the order of the released code, whose loop over tool calls waits for all paths; the paper leaves it open.
+
+**Environments.** A branch's environment is a fresh one that repeats the parent's actions (`episode.Branch`). That
+costs those tool calls again, counted apart, and needs tools that answer alike each time.
+
+**Slots.** A group is admitted when M slots are free for it, and a path keeps its slot until no branch can leave from
+it any more. So every branch is a fork of a live cache, no prefix is fed twice, and nothing can block.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import difflib
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from agentrl.rollout.engine import Commands, EngineConfig
+from agentrl.rollout.episode import Branch, Episode, Request
+from agentrl.rollout.strategies.independent import Independent
+
+
+@dataclasses.dataclass(frozen=True)
+class BranchingConfig:
+  """When to branch, and how much; see the module.
+
+  Attributes:
+    initial: N, samples of a group that start at the prompt. branches: started at once where the rule says so.
+    rule: "threshold", "code" or "random". window: k, tokens whose entropies are compared.
+    alpha, beta, threshold: of the rule "threshold". probability: of "code" and "random". weight: of "code".
+  """
+
+  initial: int = 8
+  branches: int = 1
+  rule: str = "threshold"
+  window: int = 20
+  alpha: float = 0.5
+  beta: float = 0.2
+  threshold: float = 0.5
+  probability: float = 0.5
+  weight: float = 0.2
+
+  def __post_init__(self):
+    if self.rule not in RULES:
+      near = difflib.get_close_matches(str(self.rule), RULES, n=1)
+      hint = f"; did you mean {near[0]!r}?" if near else ""
+      raise ValueError(f"rollout.branching.rule: {self.rule!r} is not one of {', '.join(RULES)}{hint}")
+    for name in ("initial", "branches", "window"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"rollout.branching.{name}={getattr(self, name)} must be at least 1")
+    if not 0 <= self.probability <= 1:
+      raise ValueError(f"rollout.branching.probability={self.probability} must lie between 0 and 1")
+
+  def check(self, group_size: int, engine: EngineConfig) -> None:
+    """Raises ValueError where groups of this size cannot be sampled on these slots."""
+    if self.initial > group_size:
+      raise ValueError(
+        f"rollout.branching.initial={self.initial} exceeds rollout.group_size={group_size}: the samples that start "
+        "at the prompt are part of the group"
+      )
+    if group_size > engine.slots:
+      raise ValueError(
+        f"rollout.group_size={group_size} exceeds engine.slots={engine.slots}: a group that branches needs a slot on "
+        "one device for each of its samples; raise engine.slots or lower rollout.group_size"
+      )
+
+  def wants(self, change: float, vocab_size: int, draw: float) -> bool:
+    """Whether to branch.
+
+    Args:
+      change: `sum(H_t - H_0)` in nats. draw: uniform in [0, 1).
+    """
+    return RULES[self.rule](self, change, vocab_size, draw)
+
+
+def _threshold(settings: BranchingConfig, change: float, vocab_size: int, draw: float) -> bool:
+  del draw
+  return settings.alpha + settings.beta * change / vocab_size > settings.threshold
+
+
+def _code(settings: BranchingConfig, change: float, vocab_size: int, draw: float) -> bool:
+  return draw < min(1.0, max(0.0, settings.probability + settings.weight * change / math.log(vocab_size)))
+
+
+def _random(settings: BranchingConfig, change: float, vocab_size: int, draw: float) -> bool:
+  del change, vocab_size
+  return draw < settings.probability
+
+
+RULES: dict[str, Callable[[BranchingConfig, float, int, float], bool]] = {
+  "threshold": _threshold,
+  "code": _code,
+  "random": _random,
+}
+
+
+def entropy_change(before: Sequence[float], after: Sequence[float]) -> float:
+  """`sum_i (after_i - before_i)` over the entries that both have, in nats."""
+  return sum(b - a for a, b in zip(before, after, strict=False))
+
+
+def uniform(seed: int, uid: int, position: int) -> float:
+  """The number in [0, 1) that decides whether trajectory `uid` branches at `position`."""
+  return random.Random(f"branch {seed} {uid} {position}").random()
+
+
+@dataclasses.dataclass(eq=False)
+class _Path:
+  """A sample of a group.
+
+  Attributes:
+    source: the path that it branches from, while its slot has not been forked. seat: index of its slot.
+  """
+
+  request: Request
+  source: _Path | None = None
+  fork_at: int = 0
+  episode: Episode | None = None
+  seat: int | None = None
+
+  @property
+  def finished(self) -> bool:
+    return self.episode is not None and self.episode.finished
+
+
+@dataclasses.dataclass(eq=False)
+class _Group:
+  """Samples of one prompt.
+
+  Attributes:
+    paths: that there are, seated or not. spare: requests that are left for branches. round: to be held next.
+  """
+
+  paths: list[_Path]
+  spare: collections.deque[Request]
+  round: int = 1
+
+
+class Branching(Independent):
+  """Samples groups whose members branch from one another; each group ends with as many trajectories as requests.
+
+  Args:
+    groups: the requests of each group, first those that start at the prompt; shared iterators let several devices
+      draw from one queue. group_size: M, requests of each.
+    settings: see `BranchingConfig`. seed: of the rules' random numbers.
+    others: keyword arguments of `Independent`.
+
+  Raises:
+    ValueError: settings, group size and slots do not fit; before anything is sampled.
+  """
+
+  def __init__(
+    self, groups: Iterable[Sequence[Request]], *, group_size: int, settings: BranchingConfig, seed: int, **others
+  ):
+    super().__init__((), **others)
+    settings.check(group_size, self._engine)
+    self._groups = iter(groups)
+    self._group_size = group_size
+    self._settings = settings
+    self._seed = seed
+    self._vocab_size = self._chat.tokenizer.vocab_size
+    self._live: list[_Group] = []
+    self._owners: list[_Path | None] = [None] * self._engine.slots
+
+  # -- who gets a slot -----------------------------------------------------------------------------------------------
+
+  def _seat_requests(self):
+    for group in self._live:
+      self._hold_rounds(group)
+    self._release_slots()
+    self._admit_groups()
+    for group in self._live:
+      for path in group.paths:
+        if path.episode is None:
+          self._seat(path)
+
+  def _admit_groups(self):
+    while self._slots_to_spare() >= self._group_size and (requests := next(self._groups, None)) is not None:
+      if len(requests) != self._group_size:
+        raise ValueError(f"a group of {len(requests)} requests, where group_size={self._group_size}")
+      first, spare = requests[: self._settings.initial], requests[self._settings.initial :]
+      self._live.append(_Group([_Path(request) for request in first], collections.deque(spare)))
+
+  def _slots_to_spare(self) -> int:
+    """Free slots that no live group will need."""
+    to_come = sum(len(g.spare) + sum(path.episode is None for path in g.paths) for g in self._live)
+    return self._owners.count(None) - to_come
+
+  def _seat(self, path: _Path):
+    path.seat = self._owners.index(None)
+    self._owners[path.seat] = path
+    seat = self._seats[path.seat]
+    if path.source is None:
+      path.episode = Episode(path.request, self._make_environment, self._chat, self._version)
+    else:
+      path.episode = Branch(path.source.episode, path.request, path.fork_at)
+    seat.episode = path.episode
+    self._call(seat, path.episode.open)
+    if path.source is not None:
+      seat.call_deadline += path.episode.replayed * self._environment_seconds
+
+  def _release_slots(self):
+    sources = {path.source for group in self._live for path in group.paths if not path.finished}
+    for group in self._live:
+      for path in group.paths:
+        if path.finished and path not in sources and not (group.spare and self._has_round_ahead(group, path)):
+          self._give_back(path)
+    self._live = [group for group in self._live if group.spare or not all(path.finished for path in group.paths)]
+
+  def _give_back(self, path: _Path):
+    if self._owners[path.seat] is path:
+      self._owners[path.seat] = None
+
+  # -- rounds --------------------------------------------------------------------------------------------------------
+
+  def _hold_rounds(self, group: _Group):
+    """All rounds whose outcome is certain by now; with no round to come, what is left of the budget starts afresh."""
+    while group.spare and all(self._knows_round(group, path) for path in group.paths):
+      asked = [path for path in group.paths if self._has_round_ahead(group, path)]
+      if not asked:
+        group.paths += [_Path(request) for request in group.spare]
+        group.spare.clear()
+      for path in asked:
+        self._ask(group, path)
+      group.round += 1
+
+  def _has_round_ahead(self, group: _Group, path: _Path) -> bool:
+    return len(path.episode.after_tools) >= group.round
+
+  def _knows_round(self, group: _Group, path: _Path) -> bool:
+    """The path has the window behind its tool result of this round, or ended without that result."""
+    if path.episode is None or not self._has_round_ahead(group, path):
+      return path.finished
+    start = path.episode.after_tools[group.round - 1]
+    turn_is_over = not path.episode.in_turn(start) or self._seats[path.seat].call is not None
+    return turn_is_over or len(path.episode.window(start, self._settings.window)) == self._settings.window
+
+  def _ask(self, group: _Group, path: _Path):
+    position = path.episode.after_tools[group.round - 1]
+    size = self._settings.window
+    before = path.episode.window(path.episode.prompt_length, size)
+    change = entropy_change(before, path.episode.window(position, size))
+    if self._settings.wants(change, self._vocab_size, uniform(self._seed, path.request.uid, position)):
+      for _ in range(min(self._settings.branches, len(group.spare))):
+        group.paths.append(_Path(group.spare.popleft(), path, position))
+
+  # -- what the device does next -------------------------------------------------------------------------------------
+
+  def _place_arrivals(self, commands: Commands):
+    """A branch whose environment has caught up takes its parent's cache; prompts then find their places as ever."""
+    for b, path in enumerate(self._owners):
+      seat = self._seats[b]
+      if seat.arriving and path.source is not None:
+        commands.fork_from[b] = path.source.seat
+        seat.arriving, seat.holds, path.source = False, seat.prompt, None
+    super()._place_arrivals(commands)
