@@ -22,6 +22,7 @@ from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.pack import PackConfig
+from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.training import sharding
 from agentrl.training.collect import Collector
 from agentrl.training.config import flatten, resolve
@@ -202,7 +203,19 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     max_turns=config.rollout.max_turns,
     turn_tokens=config.rollout.turn_tokens,
     environment_seconds=config.rollout.environment_seconds,
+    branching=_branching(config, engine),
   )
+
+
+def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
+  """How the samples of a prompt branch; None where they are independent."""
+  if config.rollout.strategy not in ("independent", "branching"):
+    raise ValueError(_unknown("rollout.strategy", config.rollout.strategy, ("independent", "branching")))
+  settings = BranchingConfig(**config.rollout.branching)
+  if config.rollout.strategy == "independent":
+    return None
+  settings.check(config.rollout.group_size, engine)
+  return settings
 
 
 def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) -> Any:

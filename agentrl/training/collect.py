@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
+from agentrl.rollout.strategies import Strategy
+from agentrl.rollout.strategies.branching import Branching, BranchingConfig
 from agentrl.rollout.strategies.independent import Independent
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import EnvironmentFailed, Task, Trajectory
@@ -38,6 +43,7 @@ class Collector:
     workers: threads for environments and tools, those of one collection.
     reward: weight of each named part; reward_options: keyword arguments of the parts.
     max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
+    branching: how the samples of a group branch; None: they are independent.
   """
 
   driver: Driver
@@ -51,6 +57,7 @@ class Collector:
   max_turns: int
   turn_tokens: int
   environment_seconds: float
+  branching: BranchingConfig | None = None
 
   def collect(
     self,
@@ -62,6 +69,7 @@ class Collector:
     samples: int,
     temperature: float,
     version: int,
+    independent: bool = False,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
     """Samples `samples` trajectories of each group; group g is about task number g of the split.
@@ -69,31 +77,40 @@ class Collector:
     Args:
       params: what the driver's tick takes. base_key: with a trajectory's uid it determines what is sampled.
       version: update count of the params, recorded with every token.
+      independent: no branches, whatever `branching` says: an evaluation's samples are independent.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
     tasks = {group: self.tasks.task(group, split) for group in groups}
-    queue = RequestQueue(self._requests(tasks, samples, temperature))
+    requests = [self._group(task, group, samples, temperature) for group, task in tasks.items()]
     with contextlib.closing(WorkerPool(self.workers)) as pool:
-      strategies = [self._strategy(queue, pool, version, on_finish) for _ in range(self.driver.devices)]
+      shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
+      if self.branching is None or independent:
+        make = functools.partial(self._independent, RequestQueue(itertools.chain(*requests)), **shared)
+      else:
+        make = functools.partial(self._branching, RequestQueue(requests), base_key, samples, **shared)
+      strategies = [make() for _ in range(self.driver.devices)]
       stats = self.driver.run(params, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
     rewarded = [assign(t, tasks[t.group_id], self.reward, **self.reward_options) for t in sampled]
     return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures])
 
-  def _requests(self, tasks, samples, temperature) -> Iterator[Request]:
-    for group, task in tasks.items():
-      for sample in range(samples):
-        uid = (group * samples + sample) % 2**32
-        yield Request(task, uid, group, group, temperature, self.max_tokens, self.max_turns, self.turn_tokens)
+  def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
+    limits = (self.max_tokens, self.max_turns, self.turn_tokens)
+    uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
+    return [Request(task, uid, group, group, temperature, *limits) for uid in uids]
 
-  def _strategy(self, requests: Iterable[Request], pool, version, on_finish) -> Independent:
-    return Independent(
-      requests,
-      engine=self.engine,
-      chat=self.chat,
-      make_environment=self.tasks.environment,
-      pool=pool,
-      environment_seconds=self.environment_seconds,
-      policy_version=version,
-      on_finish=on_finish,
-    )
+  def _independent(self, requests: Iterable[Request], **shared) -> Strategy:
+    return Independent(requests, **self._surroundings(), **shared)
+
+  def _branching(self, groups: Iterable[Sequence[Request]], base_key, samples: int, **shared) -> Strategy:
+    seed = int.from_bytes(np.asarray(jax.random.key_data(base_key)).tobytes(), "little")
+    settings = {"group_size": samples, "settings": self.branching, "seed": seed}
+    return Branching(groups, **settings, **self._surroundings(), **shared)
+
+  def _surroundings(self) -> dict[str, Any]:
+    return {
+      "engine": self.engine,
+      "chat": self.chat,
+      "make_environment": self.tasks.environment,
+      "environment_seconds": self.environment_seconds,
+    }

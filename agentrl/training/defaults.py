@@ -67,6 +67,16 @@ def base_config() -> ConfigDict:
       "environment_seconds": 60.0,  # deadline of one environment call; then the environment has failed
       "rounds": 1,  # how often groups that the filters emptied are resampled (dynamic sampling); 1: never
       "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
+      "strategy": "independent",  # of the samples of a prompt; "branching": some branch from others, after tool results
+      "branching": {  # read by "branching" (the window by the metrics of any), see rollout/strategies/branching.py
+        "initial": 4,  # samples that start at the prompt; the rest of `group_size` are branches
+        "branches": 1,  # started at once where the rule says so
+        "rule": "threshold",  # "threshold": the paper's, "code": the released code's, "random": the control
+        "window": 20,  # tokens whose entropies are compared
+        "alpha": 0.5, "beta": 0.2, "threshold": 0.5,  # read by "threshold"
+        "probability": 0.5,  # read by "code" and "random"
+        "weight": 0.2,  # read by "code"
+      },
     },
     "engine": {
       "slots": 32, "decode_rows": 0, "decode_tokens": 8,

@@ -34,6 +34,7 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
     samples=config.eval.samples,
     temperature=config.eval.temperature,
     version=step,
+    independent=True,
   )
   check_failures(config.rollout.max_failed_share, got.trajectories, got.failures)
   if folder is not None:
