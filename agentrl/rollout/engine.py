@@ -117,7 +117,7 @@ class Events(NamedTuple):
   tokens: Any  # int32 [B, K]
   logp: Any  # f32 [B, K]
   entropy: Any  # f32 [B, K]
-  value: Any  # f32 [B], value head at the last fed token; 0 without a head
+  value: Any  # f32 [B], value head where the first token of this tick was decided; 0 without a head
   count: Any  # int32 [B]
   stopped: Any  # int32 [B], RUNNING, STOP_TOKEN or LIMIT
   work: Any  # int32 [1, 3], tokens prefilled, positions computed in prefill (padding included), decode steps
@@ -283,7 +283,8 @@ def _decode(weights, base_key, model, engine: EngineConfig, pause_table, read_va
     sample = sample_token(transformer.output_major(hidden, weights.unembed), draw, slots.temperature)
     stopped = jnp.where(pauses[sample.token], STOP_TOKEN, jnp.where(slots.length + 1 >= slots.limit, LIMIT, RUNNING))
     events = events._replace(
-      value=jnp.where(runs, read_value(hidden), events.value), stopped=jnp.where(runs, stopped, events.stopped)
+      value=jnp.where(runs & (events.count == 0), read_value(hidden), events.value),
+      stopped=jnp.where(runs, stopped, events.stopped),
     )
     return _append(slots._replace(cache=cache), sample.token, runs), _report(events, sample, runs)
 

@@ -143,7 +143,7 @@ def test_a_chunk_whose_padding_lies_past_the_cache_harms_nothing(machine):
   np.testing.assert_allclose(ends[0].logp[0], ends[1].logp[0], atol=2e-5)
 
 
-def test_a_value_head_reports_the_value_of_the_last_token_that_was_fed(lab):
+def test_a_value_head_reports_the_value_where_the_first_token_of_the_tick_was_decided(lab):
   head = {"weight": jnp.linspace(-1.0, 1.0, lab.model.width), "bias": jnp.float32(0.25)}
   params = {"policy": lab.params, "value": head}
   tick = slot_engine.make_tick(
@@ -151,7 +151,8 @@ def test_a_value_head_reports_the_value_of_the_last_token_that_was_fed(lab):
   )
   step = jax.jit(functools.partial(tick, slot_engine.tick_params(params, lab.model), jax.random.key(3)))
   (events,) = run((step, slot_engine.empty_slots(lab.model, ENGINE)), command(1, feed=PROMPT))
-  fed = jnp.asarray([[*PROMPT, *events.tokens[1][:-1]]], jnp.int32)  # the last sampled token is not fed yet
+  assert events.count[1] > 1  # those after the first change nothing
+  fed = jnp.asarray([PROMPT], jnp.int32)
   positions = jnp.arange(fed.shape[1], dtype=jnp.int32)[None]
   hidden = transformer.forward(lab.params, fed, positions, jnp.full_like(fed, fed.shape[1]), config=lab.model)
   wanted = heads.apply_value_head(params["value"], hidden)[0, -1]

@@ -1,0 +1,366 @@
+"""One tree in the making: which nodes are visited next, in an order that no timing can change.
+
+Up to `parallel` simulations are in flight. Their results take effect in the order in which the simulations began, and
+a new one begins only after the oldest has taken effect: what is selected is a function of the tree alone. Where
+selection ends at a leaf that is being evaluated, it waits.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agentrl.models.chat import ChatFormat
+from agentrl.rollout.episode import Episode, Request
+from agentrl.rollout.search import tree
+from agentrl.rollout.search.desk import Desk, Job, Link
+from agentrl.rollout.search.steps import StepEnd
+from agentrl.rollout.search.tree import Node
+from agentrl.types import EnvironmentFailed, Trajectory
+
+ROLLOUT = -1  # index of the nodes of a rollout in place of a child's
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+  """How trees grow.
+
+  Attributes:
+    simulations: visits of the search's root after its own evaluation.
+    width: steps sampled per expansion; equal ones become one child.
+    depth: steps of a path; a path that is cut here is graded as one that ran into the length limit.
+    step_tokens: sampled tokens of a step, at most.
+    step_end: text that ends a step inside a turn; empty: a step is a whole turn.
+    parallel: simulations of one tree in flight.
+    puct: the selection rule, with its settings.
+    prior: name in `tree.PRIORS`. prior_temperature: of the softmax over siblings.
+    evaluate: "value": the value head at the node; "rollout": the reward of one sample from it to the end.
+    commit: "path": one search, whose visited path is the result; where that ends early, another search begins there.
+      "step": after each search one step is taken. Either way what is known of the subtree is kept.
+  """
+
+  simulations: int = 32
+  width: int = 4
+  depth: int = 8
+  step_tokens: int = 64
+  step_end: str = "\n"
+  parallel: int = 4
+  puct: tree.Puct = dataclasses.field(default_factory=tree.Puct)
+  prior: str = "sum"
+  prior_temperature: float = 1.0
+  evaluate: str = "value"
+  commit: str = "path"
+
+  def __post_init__(self):
+    for name in ("simulations", "width", "depth", "step_tokens", "parallel"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"search.{name}={getattr(self, name)} must be at least 1")
+    if self.prior_temperature <= 0:
+      raise ValueError(f"search.prior_temperature={self.prior_temperature} must be positive")
+    choices = {"prior": tuple(tree.PRIORS), "evaluate": ("value", "rollout"), "commit": ("path", "step")}
+    for name, known in choices.items():
+      if getattr(self, name) not in known:
+        raise ValueError(f"search.{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+
+
+@dataclasses.dataclass(eq=False)
+class Step:
+  """The edge into a node.
+
+  Attributes:
+    tokens, logp, entropy: as sampled.
+    link: prefix behind the step; with the environment's answer, once that is known.
+    turn: tokens of the current turn up to there; empty after the environment's answer.
+    over: a turn, or the trajectory, ends with it: a visit asks the environment.
+    feed: the environment's answer.
+    trajectory: of a terminal node, with its reward.
+  """
+
+  tokens: list[int]
+  logp: list[float]
+  entropy: list[float]
+  link: Link
+  turn: tuple[int, ...] = ()
+  over: bool = False
+  feed: list[int] = dataclasses.field(default_factory=list)
+  trajectory: Trajectory | None = None
+
+
+@dataclasses.dataclass(eq=False)
+class _Simulation:
+  """A visit of a leaf. `left` counts what it waits for."""
+
+  leaf: Node
+  left: int = 0
+  value: float | None = None
+  failed: bool = False
+  steps: dict[int, Step] = dataclasses.field(default_factory=dict)
+
+  @property
+  def done(self) -> bool:
+    return self.failed or (self.left == 0 and self.value is not None)
+
+
+# (function for a worker, environment calls it makes, then: result or None, failure or None)
+Ask = Callable[[Callable[[], Any], int, Callable[[Any, EnvironmentFailed | None], None]], None]
+
+
+class Planner:
+  """Grows one tree and takes its visited path.
+
+  Args:
+    request: task, uid and limits of the trajectory.
+    ask: hands a blocking call to a worker; see `Ask`.
+    grade: a finished trajectory with its reward; None as reward: the environment failed.
+    on_finish: called with the planner when `trajectory` is there.
+
+  Attributes:
+    prompt_node: root of the tree. chosen: the nodes of the result, in order.
+    trajectory: the result, graded. It may be a failure, where the environment failed at every way on.
+  """
+
+  def __init__(
+    self,
+    request: Request,
+    config: SearchConfig,
+    *,
+    chat: ChatFormat,
+    desk: Desk,
+    ask: Ask,
+    make_environment: Callable[[], Any],
+    grade: Callable[[Trajectory], Trajectory],
+    on_finish: Callable[[Planner], None],
+    policy_version: int = 0,
+  ):
+    self.request = request
+    self.prompt_node = Node()
+    self.chosen: list[Node] = []
+    self.trajectory: Trajectory | None = None
+    self._config, self._chat, self._desk, self._ask = config, chat, desk, ask
+    self._end = StepEnd(chat, config.step_end)
+    self._make_environment, self._grade, self._on_finish = make_environment, grade, on_finish
+    self._version = policy_version
+    self._root = self.prompt_node
+    self._prompt: list[int] = []
+    self._flight: collections.deque[_Simulation] = collections.deque()
+
+  def begin(self) -> None:
+    """Asks for the prompt; everything else follows from that."""
+    self._ask(self._open, 1, self._opened)
+
+  # -- simulations -----------------------------------------------------------------------------------------------------
+
+  def _pump(self) -> None:
+    """Lets results take effect in their order, and begins what then may begin."""
+    self._fill()
+    while self._flight and self._flight[0].done:
+      self._settle(self._flight.popleft())
+      self._fill()
+    if not self._flight:
+      self._commit()
+
+  def _fill(self) -> None:
+    root = self._root
+    while len(self._flight) < self._config.parallel and root.visits + root.pending <= self._config.simulations:
+      leaf = self._config.puct.select(root)
+      if root.barred or (leaf.pending and not leaf.expanded):
+        return
+      self._simulate(leaf)
+
+  def _simulate(self, leaf: Node) -> None:
+    tree.start(leaf, self._root)
+    simulation = _Simulation(leaf)
+    self._flight.append(simulation)
+    if leaf.terminal:
+      simulation.value = leaf.value
+    elif leaf.step.over:
+      self._ask_environment(leaf, lambda: self._grow(simulation), lambda value: self._leave(simulation, value))
+    else:
+      self._grow(simulation)
+
+  def _settle(self, simulation: _Simulation) -> None:
+    leaf = simulation.leaf
+    if simulation.failed:
+      tree.cancel(leaf, self._root)
+      tree.bar(leaf)
+      return
+    if not leaf.expanded:
+      steps = _distinct([simulation.steps[k] for k in sorted(simulation.steps)])
+      score = tree.PRIORS[self._config.prior]
+      shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
+      tree.expand(leaf, simulation.value, steps, shares)
+    tree.backup(leaf, self._root, simulation.value)
+
+  def _commit(self) -> None:
+    """The search from this root is over: its path, or one step, is taken, and the next one begins below."""
+    below = tree.visited_path(self._root)
+    if self._root.barred or not below:
+      self._finish(self._failed_trajectory())
+      return
+    self.chosen += below[:1] if self._config.commit == "step" else below
+    self._root = self.chosen[-1]
+    if self._root.terminal:
+      self._finish(self._root.step.trajectory)
+    else:
+      self._pump()
+
+  def _finish(self, trajectory: Trajectory) -> None:
+    self.trajectory = trajectory
+    self._on_finish(self)
+
+  def _leave(self, simulation: _Simulation, value: float | None) -> None:
+    """The simulation ends with a value, or its environment has failed."""
+    simulation.value, simulation.failed = value, value is None
+    self._pump()
+
+  # -- growing a leaf ----------------------------------------------------------------------------------------------------
+
+  def _grow(self, simulation: _Simulation) -> None:
+    """Samples the leaf's next steps, and what its value needs."""
+    leaf, rolls = simulation.leaf, self._config.evaluate == "rollout"
+    simulation.left = self._config.width
+    for k in range(self._config.width):
+      self._sample(leaf, k, self._step_end(leaf), lambda job, k=k: self._grown(simulation, k, job))
+    if rolls:
+      self._roll(simulation, leaf)
+
+  def _grown(self, simulation: _Simulation, k: int, job: Job) -> None:
+    simulation.steps[k] = self._step(simulation.leaf, job)
+    if k == 0 and self._config.evaluate == "value":
+      simulation.value = job.value
+    simulation.left -= 1
+    self._pump()
+
+  def _roll(self, simulation: _Simulation, node: Node) -> None:
+    """One turn of a rollout below `node`; the environment says whether another follows."""
+
+    def turned(job: Job) -> None:
+      below = Node(node, ROLLOUT, self._step(node, job, over=True))
+      self._ask_environment(
+        below, lambda: self._roll(simulation, below), lambda value: self._leave(simulation, value), cut=False
+      )
+
+    start = len(node.step.turn)
+    turn_end = lambda tokens: _behind(self._chat.find_stop([*node.step.turn, *tokens], start), start)
+    self._sample(node, ROLLOUT, turn_end, turned, step_tokens=self.request.max_tokens)
+
+  def _sample(self, node: Node, k: int, find_end, on_done, *, step_tokens: int | None = None) -> None:
+    link, request = node.step.link, self.request
+    limit = min(link.end + (step_tokens or self._config.step_tokens), request.max_tokens)
+    if request.turn_tokens:
+      limit = min(limit, link.end - len(node.step.turn) + request.turn_tokens)
+    uid = step_uid(request.uid, [*(n.index for n in node.path()), k])
+    self._desk.submit(Job(link, uid, limit, request.temperature, find_end, on_done))
+
+  def _step_end(self, node: Node):
+    turn, start = node.step.turn, len(node.step.turn)
+    return lambda tokens: _behind(self._end.find([*turn, *tokens], start), start)
+
+  def _step(self, node: Node, job: Job, *, over: bool = False) -> Step:
+    turn, start = (*node.step.turn, *job.tokens), len(node.step.turn)
+    link = self._desk.link(node.step.link, job.tokens)
+    at_limit = link.end >= self.request.max_tokens or len(turn) == self.request.turn_tokens
+    at_depth = len(node.path()) + 1 >= self._config.depth
+    over = over or at_limit or at_depth or self._end.ends_turn(turn, start)
+    return Step(job.tokens, job.logp, job.entropy, link, turn, over)
+
+  # -- the environment ---------------------------------------------------------------------------------------------------
+
+  def _ask_environment(self, node: Node, go_on, leave, *, cut: bool = True) -> None:
+    """Acts the path to `node` in a fresh environment; then `go_on()`, or `leave(reward or None)` where it ends there."""
+    steps = [n.step for n in node.path()]
+    cut = cut and len(steps) >= self._config.depth
+
+    def acted(result, failure) -> None:
+      if failure is not None:
+        leave(None)
+        return
+      trajectory, node.step.feed = result
+      if trajectory is not None:
+        node.step.trajectory = self._grade(trajectory)
+        leave(node.step.trajectory.reward)
+        return
+      node.step.link, node.step.turn = self._desk.link(node.step.link, node.step.feed), ()
+      go_on()
+
+    self._ask(lambda: self._act(steps, cut), 1 + len(steps), acted)
+
+  def _open(self) -> list[int]:
+    """The prompt, from an environment that is closed at once; on a worker."""
+    episode = self._episode()
+    try:
+      return episode.open()
+    finally:
+      episode.close()
+
+  def _opened(self, prompt: list[int] | None, failure: EnvironmentFailed | None) -> None:
+    if failure is not None:
+      self._finish(self._failed_trajectory())
+      return
+    self._episode().begin(prompt)  # refuses one that is too long, in words
+    self._prompt = prompt
+    self.prompt_node.step = Step([], [], [], self._desk.link(None, prompt))
+    self._pump()
+
+  def _act(self, steps: Sequence[Step], cut: bool) -> tuple[Trajectory | None, list[int]]:
+    """Acts steps in a fresh environment; on a worker.
+
+    Returns:
+      The trajectory where it ends with the last step, else None; and the environment's answer to that step.
+    """
+    episode = self._episode()
+    try:
+      self._same(episode.open(), self._prompt)
+      episode.begin(self._prompt)
+      for step in steps[:-1]:
+        self._same(self._write(episode, step), step.feed)
+      feed = self._write(episode, steps[-1])
+      if not episode.finished and (cut or episode.length >= self.request.max_tokens):
+        episode.run_out()
+      return (episode.trajectory() if episode.finished else None), feed
+    finally:
+      episode.close()
+
+  def _write(self, episode: Episode, step: Step) -> list[int]:
+    if not episode.write(step.tokens, step.logp, step.entropy):
+      return []
+    action = episode.action()
+    return episode.observe(action, episode.act(action))
+
+  def _same(self, now: list[int], before: list[int]) -> None:
+    if now != before:
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: the same actions gave {self._chat.tokenizer.decode(now)!r} where they had given "
+        f"{self._chat.tokenizer.decode(before)!r}; a search acts every path anew, and needs tools that answer alike"
+      )
+
+  def _episode(self) -> Episode:
+    return Episode(self.request, self._make_environment, self._chat, self._version)
+
+  def _failed_trajectory(self) -> Trajectory:
+    episode = self._episode()
+    if self._prompt:
+      episode.begin(self._prompt)
+    episode.fail()
+    return self._grade(episode.trajectory())
+
+
+def step_uid(tree_uid: int, path: Sequence[int]) -> int:
+  """uint32 that seeds the step at a path of child indices: a hash, so that trees and paths never share a sequence."""
+  digest = hashlib.blake2b(repr((tree_uid, *path)).encode(), digest_size=4)
+  return int.from_bytes(digest.digest(), "little")
+
+
+def _distinct(steps: Sequence[Step]) -> list[Step]:
+  """The first of every set of equal steps: a step that was sampled twice is one way on, not two."""
+  first: dict[tuple[int, ...], Step] = {}
+  for step in steps:
+    first.setdefault(tuple(step.tokens), step)
+  return list(first.values())
+
+
+def _behind(end: int | None, start: int) -> int | None:
+  return None if end is None else end - start
