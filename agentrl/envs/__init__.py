@@ -91,20 +91,21 @@ def make(
 
   Args:
     family: module name under `envs/tasks/`.
-    tool: key of `TOOLS`.
+    tool: key of `TOOLS`; "" for a conversation, a family in `tasks.CONVERSATIONS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
     system: system message; empty for none.
     examples: solved tasks that open every episode, from the far end of the train split. They are solved here and
       now, with the tool itself.
-    call_seconds: deadline of one tool call.
-    max_output_chars: characters of a tool's output that the policy sees.
+    call_seconds: deadline of one tool call; a conversation has none.
+    max_output_chars: characters of a tool's output that the policy sees; a conversation has none.
 
   Raises:
-    ValueError: an unknown family or tool, or a tool that cannot solve the family; whatever `generate` refuses.
+    ValueError: an unknown family or tool, a tool for a conversation, or one that cannot solve the family; whatever
+      `generate` refuses.
   """
   module = tasks.load(family)
-  toolset = by_name(TOOLS, tool, kind="tool")
+  _check_tool(family, tool)
   options = dict(options or {})
 
   def task(index: int, split: str) -> Task:
@@ -113,9 +114,11 @@ def make(
   def oracle(task: Task) -> list[Action]:
     return module.oracle(task, tool)
 
-  def environment(shown: Sequence[Message] = ()) -> ToolEnvironment:
+  def environment(shown: Sequence[Message] = ()) -> Environment:
+    if not tool:
+      return module.environment(system=system or None, examples=shown)
     return ToolEnvironment(
-      toolset(call_seconds, max_output_chars),
+      TOOLS[tool](call_seconds, max_output_chars),
       module.check,
       system=system or None,
       examples=shown,
@@ -132,15 +135,25 @@ def make(
   return TaskSource(specs, task, functools.partial(environment, tuple(shown)), oracle)
 
 
+def _check_tool(family: str, tool: str) -> None:
+  if tool and family in tasks.CONVERSATIONS:
+    raise ValueError(f"{family} is a conversation and takes no tool, not even {tool!r}; set the tool to ''")
+  if not tool and family not in tasks.CONVERSATIONS:
+    raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(tasks.CONVERSATIONS)}")
+  if tool:
+    by_name(TOOLS, tool, kind="tool")
+
+
 def _solved(environment: Environment, task: Task, actions: Sequence[Action]) -> list[Message]:
-  """An oracle's episode as messages: the question, then turns and what the tool gave."""
+  """An oracle's episode as messages: the question, then turns and what the tool gave, or the reply."""
   messages = environment.reset(task, 0)[-1:]
   for action in actions:
     observation = environment.step(action)
     messages.append(Message("assistant", action=action))
     if not observation.done:
-      messages.append(Message("tool", observation.text, name=observation.name))
+      role = "tool" if observation.results else "user"
+      messages.append(Message(role, observation.text, name=observation.name))
   environment.close()
-  if observation.parts != {"correct": 1.0}:
+  if not observation.done or observation.parts["correct"] != 1.0:
     raise ValueError(f"example {task.id} was not solved by its oracle: {observation}")
   return messages

@@ -5,6 +5,12 @@ A family is a module with three functions:
   generate(index, *, split, difficulty=1, seed=0, ...) -> Task    pure; train and held-out disjoint by construction
   check(task, answer) -> bool                                     never raises, whatever the answer
   oracle(task, tool) -> list[Action]                              tool calls that solve it, then the answer
+
+The families in `CONVERSATIONS` have no tool and nothing to check at the end: the environment answers every turn. In
+place of `check` they bring it along:
+
+  environment(*, system=None, examples=()) -> Environment         a fresh one, for one trajectory
+  oracle(task, tool) -> list[Action]                              utterances of a demonstration; the tool is ""
 """
 
 from __future__ import annotations
@@ -14,7 +20,9 @@ from types import ModuleType
 
 from agentrl.envs.named import by_name
 
-FAMILIES = {name: f"{__name__}.{name}" for name in ("arithmetic", "countdown", "key_lookup", "word_problems")}
+_WITH_TOOLS = ("arithmetic", "countdown", "key_lookup", "word_problems")
+CONVERSATIONS = ("guess_city", "twenty_questions")
+FAMILIES = {name: f"{__name__}.{name}" for name in (*_WITH_TOOLS, *CONVERSATIONS)}
 
 
 def load(family: str) -> ModuleType:
