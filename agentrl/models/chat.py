@@ -51,7 +51,9 @@ TEMPLATES = {"chatml": CHATML, "plain": PLAIN}
 class Syntax(Protocol):
   """How a turn is written."""
 
-  inline: bool  # tool output goes on in the same assistant message
+  @property
+  def inline(self) -> tuple[TurnKind, ...]:
+    """Kinds of turn whose answer, a tool's output or a reply, goes on in the same assistant message."""
 
   def stops(self) -> tuple[str, ...]:
     """Texts that end a turn."""
@@ -89,7 +91,7 @@ class TagSyntax:
   observation_close: str
   answer_open: str = ""
   answer_close: str = ""
-  inline = True
+  inline = (TurnKind.TOOL_CALL,)
 
   def __post_init__(self):
     if not (self.open and self.close):
@@ -151,7 +153,7 @@ def _malformed(text: str, what: str, opening: str, closing: str, *, missing_clos
 class JsonSyntax:
   """Calls as JSON objects between <tool_call> tags, several a turn, in the manner of Hermes and Qwen."""
 
-  inline = False
+  inline = ()
 
   def stops(self) -> tuple[str, ...]:
     return ()
@@ -248,6 +250,43 @@ def _json_call(text: str) -> tuple[ToolCall, str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class DialogueSyntax:
+  """No tools: a turn is an utterance, whole, and the environment's reply follows.
+
+  Attributes:
+    stop: ends a turn and a reply, such as a newline; empty: the end-of-turn token does.
+  """
+
+  stop: str
+
+  @property
+  def inline(self) -> tuple[TurnKind, ...]:
+    return (TurnKind.ANSWER,) if self.stop else ()
+
+  def stops(self) -> tuple[str, ...]:
+    return (self.stop,) if self.stop else ()
+
+  def parse(self, text: str) -> Action:
+    said = text.partition(self.stop)[0] if self.stop else text
+    return _answer_or_void(said, said)
+
+  def write(self, action: Action) -> tuple[list[str], str]:
+    if action.kind is not TurnKind.ANSWER:
+      raise ValueError(f"a dialogue has no tools, so it cannot write {list(action.calls)}")
+    return [str(action.answer)], self.stop
+
+  def tools(self, tools: Sequence[Any]) -> list[str]:
+    if tools:
+      raise ValueError(
+        f"a dialogue has no tools, but there are {[tool.name for tool in tools]}; use tags or chatml_json"
+      )
+    return []
+
+  def results(self, texts: Sequence[str]) -> list[str]:
+    return [part for text in texts for part in (text, Markup(self.stop))]
+
+
+@dataclasses.dataclass(frozen=True)
 class ChatFormat:
   """One way to talk to a policy; see the module's docstring."""
 
@@ -269,6 +308,22 @@ class ChatFormat:
   def tags(cls, tokenizer: Tokenizer, syntax: TagSyntax, template: Template = PLAIN) -> ChatFormat:
     """A single tool called by tags."""
     return cls(tokenizer, template, syntax)
+
+  @classmethod
+  def dialogue(cls, tokenizer: Tokenizer, stop: str, template: Template = PLAIN) -> ChatFormat:
+    """Utterances and replies, without tools.
+
+    Args:
+      tokenizer: of the policy.
+      stop: ends a turn, see `DialogueSyntax`.
+      template: around messages; with one that marks roles `stop` must be empty.
+    """
+    if stop and template.before:
+      raise ValueError(
+        f"chat.stop={stop!r} is for the template 'plain'; one that marks roles ends turns with {template.end_of_turn}: "
+        "set chat.stop to ''"
+      )
+    return cls(tokenizer, template, DialogueSyntax(stop))
 
   # -- to tokens -----------------------------------------------------------------------------------------------------
 
@@ -304,7 +359,7 @@ class ChatFormat:
     elif message.action is not None:
       written, stop = self._write(message.action)
       content = [*written, Markup(stop)]
-      goes_on = message.action.kind is TurnKind.TOOL_CALL and self.syntax.inline
+      goes_on = message.action.kind in self.syntax.inline
     head = [] if open_turn else [self._before(role)]
     return [*head, *content] + ([] if goes_on else [Markup(self.template.after)]), goes_on
 
