@@ -277,9 +277,8 @@ class DialogueSyntax:
 
   def tools(self, tools: Sequence[Any]) -> list[str]:
     if tools:
-      raise ValueError(
-        f"a dialogue has no tools, but there are {[tool.name for tool in tools]}; use tags or chatml_json"
-      )
+      names = [tool.name for tool in tools]
+      raise ValueError(f"chat.style='dialogue' takes no tools, but there are {names}; use 'tags' or 'chatml_json'")
     return []
 
   def results(self, texts: Sequence[str]) -> list[str]:

@@ -139,12 +139,19 @@ def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource
   """The chat format that the config names."""
   if settings.style == "chatml_json":
     return chat.ChatFormat.chatml_json(tokenizer)
-  if settings.style != "tags":
-    raise ValueError(_unknown("chat.style", settings.style, ("tags", "chatml_json")))
+  if settings.style not in ("tags", "dialogue"):
+    raise ValueError(_unknown("chat.style", settings.style, ("tags", "chatml_json", "dialogue")))
   if settings.template not in chat.TEMPLATES:
     raise ValueError(_unknown("chat.template", settings.template, chat.TEMPLATES))
+  if settings.style == "dialogue":
+    dialogue = chat.ChatFormat.dialogue(tokenizer, settings.stop, chat.TEMPLATES[settings.template])
+    dialogue.syntax.tools(tasks.tools)  # a tool is an error here, not in the first prompt
+    return dialogue
   if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
-    raise ValueError("chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json'")
+    raise ValueError(
+      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json', or 'dialogue' "
+      "where there is no tool"
+    )
   tags = {name: settings[name] for name in _TAGS}
   return chat.ChatFormat.tags(tokenizer, chat.tag_syntax(tasks.tools[0], tags), chat.TEMPLATES[settings.template])
 

@@ -17,13 +17,18 @@ def authored_traces(
   """Plays the family's oracle on tasks of the train split.
 
   Args:
-    tasks: has `task(index, split)`, `environment()` and `oracle(task)`.
+    tasks: has `task(index, split)`, `environment()`, `oracle(task)` and `tools`.
     direct_share: share of the traces that give the oracle's answer at once, without its tool calls. A policy that
       has seen both can do either, and has to find out which one pays.
 
   Returns:
     Trajectories without reward, and the tasks by index.
+
+  Raises:
+    ValueError: a share where there are no tools to leave out.
   """
+  if direct_share and not tasks.tools:
+    raise ValueError(f"cold_start.direct_share={direct_share} leaves tool calls out, and there is no tool; set it to 0")
   chosen = {index: tasks.task(index, "train") for index in indices}
   traces = []
   for index, task in chosen.items():

@@ -39,15 +39,17 @@ def base_config() -> ConfigDict:
       "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 256, "rope_base": 10_000.0,
     },
     "chat": {
-      "style": "tags",  # "tags": <open>code</close> inline; "chatml_json": JSON calls in ChatML
-      "template": "plain",  # "plain" or "chatml"; read by "tags"
+      # "tags": <open>code</close> inline; "chatml_json": JSON calls in ChatML; "dialogue": utterances, without tools
+      "style": "tags",
+      "template": "plain",  # "plain" or "chatml"; read by "tags" and "dialogue"
+      "stop": "\n",  # ends an utterance and its reply; empty: the end-of-turn token; read by "dialogue"
       "open": "<calc>", "close": "</calc>",  # of a tool call; read by "tags"
       "observation_open": "=", "observation_close": "\n",  # around a tool's output; read by "tags"
       "answer_open": "", "answer_close": "",  # around an answer; empty: the whole last turn; read by "tags"
     },
     "task": {
       "family": "arithmetic",  # module under envs/tasks/
-      "tool": "calculator",
+      "tool": "calculator",  # key of envs.TOOLS; "": none, for the families in envs.tasks.CONVERSATIONS
       "difficulty": 1,
       "options": {},  # keyword arguments of the family's generate
       "system": "",  # system message
