@@ -32,6 +32,7 @@ EXTRAS = {
   "dev": [
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "mctx>=0.0.6",  # what tree search is compared with
     "pre-commit>=4.0",
     "pytest>=8.0",
     "pytest-xdist>=3.6",

@@ -12,8 +12,6 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 
@@ -65,7 +63,7 @@ class Job:
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-  """What the host knows of a slot: the deepest prefix in it, its job, what is still to be fed, when it was last used."""
+  """A slot: the deepest prefix in it, its job, what is still to be fed to it, and the tick of its last use."""
 
   holds: Link | None = None
   job: Job | None = None

@@ -151,7 +151,7 @@ class Planner:
     """Asks for the prompt; everything else follows from that."""
     self._ask(self._open, 1, self._opened)
 
-  # -- simulations -----------------------------------------------------------------------------------------------------
+  # -- simulations ---------------------------------------------------------------------------------------------------
 
   def _pump(self) -> None:
     """Lets results take effect in their order, and begins what then may begin."""
@@ -216,7 +216,7 @@ class Planner:
     simulation.value, simulation.failed = value, value is None
     self._pump()
 
-  # -- growing a leaf ----------------------------------------------------------------------------------------------------
+  # -- growing a leaf ------------------------------------------------------------------------------------------------
 
   def _grow(self, simulation: _Simulation) -> None:
     """Samples the leaf's next steps, and what its value needs."""
@@ -244,7 +244,10 @@ class Planner:
       )
 
     start = len(node.step.turn)
-    turn_end = lambda tokens: _behind(self._chat.find_stop([*node.step.turn, *tokens], start), start)
+
+    def turn_end(tokens: Sequence[int]) -> int | None:
+      return _behind(self._chat.find_stop([*node.step.turn, *tokens], start), start)
+
     self._sample(node, ROLLOUT, turn_end, turned, step_tokens=self.request.max_tokens)
 
   def _sample(self, node: Node, k: int, find_end, on_done, *, step_tokens: int | None = None) -> None:
@@ -267,10 +270,10 @@ class Planner:
     over = over or at_limit or at_depth or self._end.ends_turn(turn, start)
     return Step(job.tokens, job.logp, job.entropy, link, turn, over)
 
-  # -- the environment ---------------------------------------------------------------------------------------------------
+  # -- the environment -----------------------------------------------------------------------------------------------
 
   def _ask_environment(self, node: Node, go_on, leave, *, cut: bool = True) -> None:
-    """Acts the path to `node` in a fresh environment; then `go_on()`, or `leave(reward or None)` where it ends there."""
+    """Acts the path to `node` anew; then `go_on()`, or, where it ends there, `leave(reward)`; None: it failed."""
     steps = [n.step for n in node.path()]
     cut = cut and len(steps) >= self._config.depth
 

@@ -211,7 +211,7 @@ def _between(leaf: Node, root: Node) -> Iterator[Node]:
     node = node.parent
 
 
-# ---- best first -------------------------------------------------------------------------------------------------------
+# ---- best first -----------------------------------------------------------------------------------------------------
 
 
 def best_first(root: Node, priority: Callable[[Node], float]) -> Node | None:

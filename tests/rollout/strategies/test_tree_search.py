@@ -1,25 +1,21 @@
 """Search over the engine's slots: the same trees whatever the slots and the timing, and what each failure costs."""
 
 import dataclasses
-import random
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.models import heads, transformer
+from agentrl.models import heads
 from agentrl.rollout.driver import Driver
-from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import RequestQueue
 from agentrl.rollout.search.planner import SearchConfig
-from agentrl.rollout.search.record import branches, describe, unique_tokens
+from agentrl.rollout.search.record import describe
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.tree_search import TreeSearch
 from agentrl.rollout.workers import WorkerPool
-from agentrl.types import StopReason
 from tests.rollout.conftest import ENGINE, Counting, one_device
 
 SLOTS = dataclasses.replace(ENGINE, slots=12, positions=96)
