@@ -10,6 +10,20 @@
 | GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
 | CISPO (https://arxiv.org/abs/2506.13585) | grpo | cispo | token_mean | |
 | Lite PPO (https://arxiv.org/abs/2508.08221) | batch_std | ppo | token_mean | |
+| ARPO (https://arxiv.org/abs/2507.19849) | grpo | ppo | token_mean | rollout.strategy: branching |
+
+**Samples that branch from each other** share tokens, and each such token is computed once. `shared_tokens` says what it
+counts. "once": like any other token, with the mean advantage of the d samples that hold it; ARPO's "hard" credit
+without its repetitions. "per_branch": d times, which at ratio 1 is exactly the gradient of rows that repeat it, be it
+with their own advantages (ARPO's "soft" credit, all that its code has) or with the mean in every copy ("hard"): the sum
+of the advantages is d times their mean, so the two differ in nothing but clipping, here by the sign of the sum.
+
+Siblings are no independent draws, which biases every group baseline:
+- They often share their fate, so the spread within a group shrinks and `grpo` divides by less. A trunk with many
+  branches weighs more in the group's mean than one without. `dr_grpo` and `batch_std` do not divide by the group's.
+- A token that d of M samples hold is part of the baseline d times: its expected gradient is (1 - d/M) of the unbiased
+  one, where a token of one sample has 1 - 1/M. `leave_one_out` puts M/(M - 1) before both, which is unbiased for
+  samples without branches alone. A token that all M share gets exactly nothing: no sample says how else it might go.
 """
 
 from __future__ import annotations
@@ -44,6 +58,7 @@ def default_config() -> ConfigDict:
     "kl_coef": 0.0,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,  # weight of the entropy bonus
+    "shared_tokens": "once",  # what a token that several branches share counts: "once" or "per_branch"; see above
     "importance_cap": 0.0,  # C of the truncated weight min(pi_old / pi_sampler, C); 0: none
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch
@@ -55,6 +70,8 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   score = gradients.make_scorer(policy.model)
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
   estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
+  weigh = by_name(_ROW_WEIGHTS, cfg.reduction, kind="reduction")
+  per_branch = by_name({"once": False, "per_branch": True}, cfg.shared_tokens, kind="way of counting shared_tokens")
   several_steps = cfg.epochs > 1 or cfg.minibatches > 1
 
   def init(key, params):
@@ -67,8 +84,13 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     del state
     kept = without_failures(trajectories)
     credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
-    columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, credit, strict=True)]}
-    batch = pack(kept, columns, policy.pack)
+    lengths = np.asarray([np.sum(t.action_mask) for t in kept], np.float32)
+    weighed = credit * weigh(lengths) if per_branch else credit
+    columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, weighed, strict=True)]}
+    batch = pack(kept, columns, policy.pack, mean_of_branches=not per_branch)
+    if per_branch:
+      own = np.append(weigh(batch.sequence_length), np.float32(1))  # what the reduction is going to put before them
+      batch = batch._replace(advantages=batch.advantages / own[batch.action_sequence])
     return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
 
   def update(state: LearnerState, key, batch):
@@ -80,6 +102,14 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
 
   return Algorithm(init, prepare, update)
+
+
+# What a reduction puts before the loss of a token, up to a constant, from the lengths f32 [N] of its rows.
+_ROW_WEIGHTS = {
+  "token_mean": lambda lengths: np.full(lengths.shape, 1 / np.sum(lengths), np.float32),
+  "sequence_mean": lambda lengths: 1 / np.maximum(lengths, 1),
+  "sequence_sum_norm": np.ones_like,
+}
 
 
 def _resolve(cfg):

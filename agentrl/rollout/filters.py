@@ -1,16 +1,36 @@
-"""Which trajectories and groups reach the update; what a filter drops leaves loss and baseline alike."""
+"""Which trajectories and groups reach the update; what a filter drops leaves loss and baseline alike.
+
+Branches of a trajectory that is dropped stay, and what they share is still laid out and trained once: see `keep`.
+"""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 from agentrl.types import StopReason, Trajectory, TurnKind
 
 
+def keep(trajectories: Sequence[Trajectory], wanted: Callable[[Trajectory], bool]) -> list[Trajectory]:
+  """The wanted ones, in order; a branch whose parent goes takes its place, and its siblings then branch from it.
+
+  Of several branches the one that left last is the heir: it holds all that the others share with the parent.
+  """
+  tree = {t.uid: t for t in trajectories}
+  for gone in [t.uid for t in trajectories if not wanted(t)]:
+    parent = tree.pop(gone)
+    orphans = sorted((t for t in tree.values() if t.parent == gone), key=lambda t: (-t.fork_at, t.uid))
+    for t in orphans[1:]:
+      tree[t.uid] = dataclasses.replace(t, parent=orphans[0].uid)
+    for heir in orphans[:1]:
+      tree[heir.uid] = dataclasses.replace(heir, parent=parent.parent, fork_at=min(heir.fork_at, parent.fork_at))
+  return [tree[t.uid] for t in trajectories if t.uid in tree]
+
+
 def without_failures(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """Drops trajectories whose environment failed: they leave loss and baseline."""
-  return [t for t in trajectories if not t.failed]
+  return keep(trajectories, lambda t: not t.failed)
 
 
 def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
@@ -19,12 +39,12 @@ def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   Unlike the paper (SimpleTIR, Xue et al., 2025, https://arxiv.org/abs/2509.02479), which filters them from the loss,
   they leave the baseline too: filters run before the advantages.
   """
-  return [t for t in trajectories if all(turn.kind is not TurnKind.VOID for turn in t.turns)]
+  return keep(trajectories, lambda t: all(turn.kind is not TurnKind.VOID for turn in t.turns))
 
 
 def without_overlong(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """Drops trajectories that ran into the length limit (DAPO's overlong filtering, https://arxiv.org/abs/2503.14476)."""
-  return [t for t in trajectories if t.stop is not StopReason.LENGTH_LIMIT]
+  return keep(trajectories, lambda t: t.stop is not StopReason.LENGTH_LIMIT)
 
 
 def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
@@ -32,7 +52,7 @@ def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   rewards = collections.defaultdict(set)
   for t in trajectories:
     rewards[t.group_id].add(t.reward)
-  return [t for t in trajectories if len(rewards[t.group_id]) > 1]
+  return keep(trajectories, lambda t: len(rewards[t.group_id]) > 1)
 
 
 FILTERS = {

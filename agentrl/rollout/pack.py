@@ -50,9 +50,9 @@ class _Row:
 
 @dataclasses.dataclass
 class _Tree:
-  """A root prefix shared by `roots`, each with its descendants."""
+  """A prefix shared by `roots`, each with its descendants."""
 
-  prefix: int  # tokens of the first root that all of them share
+  prefix: int  # tokens of the first root that all of them share; its actions, if any, are listed elsewhere
   roots: list[int]
 
 
@@ -78,8 +78,8 @@ class _Forest:
     """First token of trajectory n that no parent in the batch holds."""
     return 0 if n in self.roots else self.trajectories[n].fork_at
 
-  def mean_over_leaves(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Each token's mean over the trajectories that hold it, f32 `[T_n]`; exact from where a trajectory is its own.
+  def over_leaves(self, values: Sequence[np.ndarray], *, mean: bool) -> list[np.ndarray]:
+    """Each token's mean, or sum, over the trajectories that hold it, f32 `[T_n]`; valid where a trajectory owns it.
 
     Args:
       values: per-token arrays `[T_n]`, one per trajectory.
@@ -92,7 +92,8 @@ class _Forest:
           shared = self.trajectories[child].fork_at
           totals[n][:shared] += totals[child][:shared]
           holders[n][:shared] += holders[child][:shared]
-    return [(total / count).astype(np.float32) for total, count in zip(totals, holders, strict=True)]
+    pairs = zip(totals, holders, strict=True)
+    return [(total / count if mean else total).astype(np.float32) for total, count in pairs]
 
   def descendants(self, n: int) -> Iterator[int]:
     """Trajectory n and everything that branched from it."""
@@ -111,14 +112,24 @@ class _Forest:
     return tokens, actions
 
 
-def pack(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.ndarray]], config: PackConfig) -> Batch:
+def pack(
+  trajectories: Sequence[Trajectory],
+  columns: Mapping[str, Sequence[np.ndarray]],
+  config: PackConfig,
+  *,
+  mean_of_branches: bool = True,
+) -> Batch:
   """Lays trajectories out in rows.
+
+  A tree too large for a row is cut at its forks: the branch that is cut off stands behind another copy of its prefix,
+  whose actions are not listed again.
 
   Args:
     trajectories: with a reward; those whose environment failed must have been filtered out.
     columns: per-token arrays `[T_n]` of each trajectory, by name of a `Batch` field; "advantages" is required. A token
-      that several branches share is laid out once, with the mean of their advantages.
+      that several branches share is listed once, with the mean of their advantages.
     config: sizes.
+    mean_of_branches: False gives such a token the sum of the advantages instead.
 
   Returns:
     A `Batch` of NumPy arrays.
@@ -134,6 +145,7 @@ def pack(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.n
   if len(temperatures) > 1:
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
   forest = _Forest(trajectories)
+  columns = {**columns, "advantages": forest.over_leaves(columns["advantages"], mean=mean_of_branches)}
   rows: list[_Row] = []
   for tree in _trees(forest, config):
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
@@ -158,19 +170,29 @@ def _split(forest: _Forest, roots: list[int], config: PackConfig) -> Iterator[_T
   prefix = forest.trajectories[roots[0]].prompt_length
   tree = _Tree(prefix, [])
   for n in roots:
+    yield from _cut(forest, n, prefix, config)
     grown = _Tree(prefix, [*tree.roots, n])
     if tree.roots and not _fits((0, 0), _room(forest, grown), config):
       yield tree
       grown = _Tree(prefix, [n])
     tree = grown
-    if len(tree.roots) == 1 and not _fits((0, 0), _room(forest, tree), config):
-      tokens, actions = _room(forest, tree)
-      raise ValueError(
-        f"trajectory {forest.trajectories[n].uid} (task {forest.trajectories[n].task_id}) with its branches has "
-        f"{tokens} tokens, {actions} of them actions; a row holds pack.row_tokens={config.row_tokens} and "
-        f"pack.row_actions={config.row_actions}"
-      )
   yield tree
+
+
+def _cut(forest: _Forest, n: int, prefix: int, config: PackConfig) -> Iterator[_Tree]:
+  """Takes the largest branches off trajectory n until the rest fits into a row; gives them as trees of their own."""
+  t, children = forest.trajectories[n], forest.children[n]
+  while not _fits((0, 0), _room(forest, _Tree(prefix, [n])), config):
+    if not children:
+      raise ValueError(
+        f"trajectory {t.uid} (task {t.task_id}) has {len(t.tokens)} tokens, {np.sum(t.action_mask[prefix:])} of them "
+        f"actions; a row holds pack.row_tokens={config.row_tokens} and pack.row_actions={config.row_actions}"
+      )
+    largest = max(children, key=lambda child: forest.size(child, 0))
+    children.remove(largest)
+    fork_at = forest.trajectories[largest].fork_at
+    yield from _cut(forest, largest, fork_at, config)
+    yield _Tree(fork_at, [largest])
 
 
 def _room(forest: _Forest, tree: _Tree) -> tuple[int, int]:
@@ -198,7 +220,7 @@ def _row_with_room(rows: list[_Row], forest: _Forest, tree: _Tree, config: PackC
 def _lay_out(forest: _Forest, tree: _Tree, row: _Row) -> None:
   """Appends a tree to a row, depth first."""
   start = len(row.tokens)
-  _append(forest, tree.roots[0], 0, tree.prefix, None, row)
+  _append(forest, tree.roots[0], 0, tree.prefix, None, row, actions=False)
   parent = len(row.tokens) - 1 if tree.prefix else None
   for root in tree.roots:
     _lay_out_path(forest, root, tree.prefix, parent, forest.children[root], row)
@@ -220,14 +242,14 @@ def _lay_out_path(forest, n, start, parent, children, row):
   row.subtree_end[first : first + end - start] = [len(row.tokens)] * (end - start)
 
 
-def _append(forest, n, start, end, parent, row):
+def _append(forest, n, start, end, parent, row, *, actions=True):
   """Appends tokens [start, end) of trajectory n; `parent` is the row index of the token before them."""
   t = forest.trajectories[n]
   first = len(row.tokens)
   row.tokens.extend(t.tokens[start:end].tolist())
   row.positions.extend(range(start, end))
   row.subtree_end.extend([0] * (end - start))
-  for offset in (np.flatnonzero(t.action_mask[start:end]) + start).tolist():
+  for offset in (np.flatnonzero(t.action_mask[start:end]) + start).tolist() if actions else ():
     index = first + offset - start
     row.actions.append((index, parent if offset == start else index - 1, n, offset))
 
@@ -243,7 +265,6 @@ def _to_arrays(rows, forest, columns, config) -> Batch:
   mask = np.zeros((*lead, config.row_actions), bool)
   per_action = {name: np.zeros((*lead, config.row_actions), np.float32) for name in ("sampler_logp", *columns)}
   sources = {"sampler_logp": [t.sampler_logp for t in forest.trajectories], **columns}
-  sources["advantages"] = forest.mean_over_leaves(columns["advantages"])
   for r, row in enumerate(rows):
     size, count = len(row.tokens), len(row.actions)
     tokens[r, :size], positions[r, :size], subtree_end[r, :size] = row.tokens, row.positions, row.subtree_end

@@ -107,7 +107,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   state = parts.place(stage.algorithm.init(key, params))
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
   restored = checkpoints.restore_latest(state)
-  step, host = (0, {"next_group": stage.first_group}) if restored is None else (restored.step, dict(restored.host))
+  step, host = (0, {"next_group": stage.first_group, "tool_calls": 0}) if restored is None else (restored.step, dict(restored.host))
   state = state if restored is None else restored.state
   if step < stage.steps or stage.name == "train":
     folder.truncate_metrics(stage.first + step)
@@ -204,8 +204,11 @@ def _rollout_source(config, parts: Assembly):
       tasks |= got.tasks
     check_failures(config.rollout.max_failed_share, everything, failures)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
+    metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / len(everything)
-    return Source(kept, everything, tasks, metrics, {"next_group": first})
+    calls = host["tool_calls"] + summary.calls_made(everything)
+    metrics["rollout/tool_calls_total"] = calls
+    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls})
 
   return source
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.episode import entropy_window
+from agentrl.rollout.strategies.branching import entropy_change
 from agentrl.types import StopReason, ToolFailure, Trajectory, TurnKind
 
 
@@ -52,6 +55,48 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics |= {f"rollout/stop_{stop.value}": _mean(t.stop is stop for t in trajectories) for stop in StopReason}
   names = sorted({name for t in valid for name in t.reward_parts})
   return metrics | {f"reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
+
+
+def calls_made(trajectories: Sequence[Trajectory]) -> int:
+  """Tool calls, each counted once whatever branches from it, those of failed environments included."""
+  return sum(len(turn.results) for t in trajectories for turn in t.turns if turn.start >= t.fork_at)
+
+
+def tool_metrics(trajectories: Sequence[Trajectory], *, window: int) -> dict[str, float]:
+  """Tool calls in all, branches, and what a tool result does to the entropy of the tokens behind it.
+
+  `rollout/tool_calls_made` counts the step's calls once each, `rollout/tool_calls_replayed` those that branches made
+  again to get to their fork. `rollout/entropy_start` and `rollout/entropy_after_tool` are nats per token,
+  `rollout/entropy_change` is what branching rules look at, see `rollout/strategies/branching.py`; the last two are left
+  out where no tool answered.
+
+  Args:
+    window: tokens, from the start of a trajectory and behind each tool result.
+  """
+  roots = [t for t in trajectories if t.parent is None]
+  branches = [t for t in trajectories if t.parent is not None]
+  starts = [_window(t, t.prompt_length, window) for t in roots]
+  pairs = [(_window(t, t.prompt_length, window), _window(t, p, window)) for t in trajectories for p in _after_tools(t)]
+  metrics = {
+    "rollout/branches": len(branches) / len({t.group_id for t in trajectories}),
+    "rollout/tool_calls_made": float(calls_made(trajectories)),
+    "rollout/tool_calls_replayed": float(sum(len(u.results) for t in branches for u in t.turns if u.start < t.fork_at)),
+  }
+  if any(starts):
+    metrics["rollout/entropy_start"] = _mean(itertools.chain(*starts))
+  if pairs:
+    metrics["rollout/entropy_after_tool"] = _mean(itertools.chain(*(after for _, after in pairs)))
+    metrics["rollout/entropy_change"] = _mean(entropy_change(before, after) for before, after in pairs)
+  return metrics
+
+
+def _after_tools(t: Trajectory) -> list[int]:
+  """Where the policy went on after each tool result that no parent has read."""
+  return [b.start for a, b in itertools.pairwise(t.turns) if a.kind is TurnKind.TOOL_CALL and b.start >= t.fork_at]
+
+
+def _window(t: Trajectory, start: int, size: int) -> list[float]:
+  return entropy_window(t.action_mask, t.entropy, start, size)
 
 
 def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict[str, float]:

@@ -194,11 +194,11 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
   collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
   parts = SimpleNamespace(collector=collector, driver_params=lambda p: p, keys={"rollout": jax.random.key(0)})
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
-  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7})
+  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7, "tool_calls": 0})
   assert collector.asked == asked
   assert sorted({t.group_id for t in source.kept}) == kept
   drawn = sum(map(len, asked))
-  assert len(source.trajectories) == 2 * drawn and source.host == {"next_group": 7 + drawn}
+  assert len(source.trajectories) == 2 * drawn and source.host == {"next_group": 7 + drawn, "tool_calls": 0}
   assert source.metrics["rollout/kept_share"] == len(kept) / drawn
 
 
