@@ -55,8 +55,22 @@ def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   return keep(trajectories, lambda t: len(rewards[t.group_id]) > 1)
 
 
+def best_of_group(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  """Keeps the trajectory of highest reward in each group, of equals the first: best-of-N distillation.
+
+  Trajectories without a reward are dropped.
+  """
+  best: dict[int, Trajectory] = {}
+  for t in trajectories:
+    if t.reward is not None and (t.group_id not in best or t.reward > best[t.group_id].reward):
+      best[t.group_id] = t
+  kept = {t.uid for t in best.values()}
+  return keep(trajectories, lambda t: t.uid in kept)
+
+
 FILTERS = {
   "void_turns": without_void_turns,
   "overlong": without_overlong,
   "flat_groups": without_flat_groups,
+  "best_of_group": best_of_group,
 }

@@ -32,6 +32,8 @@ ALGORITHMS = {
   # Four steps to a batch: with a KL weight of 0.01 one seed of three settled on a wrong answer to one of the prompts.
   "ppo_kl": ("ppo", {"kl_coef": 0.05, "epochs": 2, "minibatches": 2}),
   "sft": ("sft", {"min_reward": 0.5}),
+  "tree_distill": ("tree_distill", {"kl_coef": 0.01}),
+  "tree_distill_sampler": ("tree_distill", {"policy_loss": "ppo", "old_logp": "sampler", "kl_coef": 0.0}),
 }
 IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards: name yours here if it does
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)

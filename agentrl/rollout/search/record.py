@@ -13,7 +13,9 @@ from agentrl.rollout.search.planner import Planner, step_uid
 from agentrl.rollout.search.tree import Node
 from agentrl.types import StopReason, Trajectory
 
-VISIT_SHARE = "visit_share"  # reward part of a branch that stands for a sibling of the visited path
+# Reward parts of a branch that stands for a visited sibling of a step of the path: its share of the visits, and the
+# share of the path's own step, and the tokens of that.
+VISIT_SHARE, PATH_SHARE, PATH_STEP = "visit_share", "path_share", "path_step_tokens"
 
 
 def describe(planner: Planner, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -62,17 +64,19 @@ def branches(planner: Planner) -> list[Trajectory]:
   """The visited siblings of the chosen path as branches of its trajectory, one step each.
 
   Their reward is Q(s, a), and the part "visit_share" is N(s, a) / sum_b N(s, b): the target that the search gives for
-  the step. What is left to 1 at a fork is the share of the path's own step. Their uids are those of the steps.
+  the step. Their uids are those of the steps. There are none where the environment failed.
   """
+  if planner.trajectory.failed:
+    return []
   found = []
   for node in planner.chosen:
-    for sibling, share in tree.visit_shares(node.parent):
-      if sibling is not node:
-        found.append(_branch(planner, sibling, share))
+    shares = dict(tree.visit_shares(node.parent))
+    own = {PATH_SHARE: shares[node], PATH_STEP: float(len(node.step.tokens))}
+    found += [_branch(planner, n, {VISIT_SHARE: share, **own}) for n, share in shares.items() if n is not node]
   return found
 
 
-def _branch(planner: Planner, node: Node, share: float) -> Trajectory:
+def _branch(planner: Planner, node: Node, parts: dict[str, float]) -> Trajectory:
   path, step = planner.trajectory, node.step
   start = node.parent.step.link.end
   count = len(step.tokens)
@@ -87,7 +91,7 @@ def _branch(planner: Planner, node: Node, share: float) -> Trajectory:
     turns=tuple(turn for turn in path.turns if turn.end <= start),
     uid=step_uid(path.uid, [n.index for n in node.path()]),
     stop=StopReason.LENGTH_LIMIT,
-    reward_parts={VISIT_SHARE: share},
+    reward_parts=parts,
     reward=node.q,
     parent=path.uid,
     fork_at=start,
