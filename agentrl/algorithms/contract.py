@@ -9,37 +9,48 @@ import jax
 
 from agentrl.models.transformer import ModelConfig
 from agentrl.rollout.pack import PackConfig
+from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.types import Batch, Trajectory
 
 Metrics = Mapping[str, jax.Array]
 
 
 class Policy(NamedTuple):
-  """What an algorithm needs to know of the policy and of the shape of its batches."""
+  """What an algorithm needs to know of the policy and of the shape of its batches.
+
+  Attributes:
+    sampler: for algorithms that ask the policy for more while they learn; None where there is nothing to sample with.
+    place_batch: puts a packed batch that an algorithm makes during its update on the devices.
+  """
 
   model: ModelConfig
   pack: PackConfig
+  sampler: UtteranceSampler | None = None
+  place_batch: Callable[[Batch], Batch] = lambda batch: batch
 
 
 class LearnerState(NamedTuple):
   """Everything that training changes; one pytree, checkpointed as it is.
 
-  `params` has the entries "policy" and, with a critic, "value". `reference` is the frozen policy, or None.
+  `params` has the entries "policy" and, with a critic, "value" or "critic". `reference` is the frozen policy, or None.
+  `memory` is what an algorithm keeps beside its weights: a replay buffer, target networks.
   """
 
   params: Any
   opt_state: Any
   reference: Any
   updates: jax.Array  # int32 []
+  memory: Any = None
 
 
 class Algorithm(NamedTuple):
   """See contract 3 of the design.
 
   `prepare` assigns credit and packs; what it learns about the trajectories comes back as metrics. It raises ValueError
-  where no trajectory is left to train on.
+  where no trajectory is left to train on. Most algorithms pack a `Batch`; one that learns from something else, such as
+  turns for a replay buffer, returns that, and `update` alone reads it.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
-  prepare: Callable[[LearnerState, Sequence[Trajectory]], tuple[Batch, Metrics]]
-  update: Callable[[LearnerState, jax.Array, Batch], tuple[LearnerState, Metrics]]
+  prepare: Callable[[LearnerState, Sequence[Trajectory]], tuple[Any, Metrics]]
+  update: Callable[[LearnerState, jax.Array, Any], tuple[LearnerState, Metrics]]

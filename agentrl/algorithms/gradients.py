@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -188,11 +188,16 @@ def _add(a, b):
   )
 
 
+def minibatch_steps(cfg: ConfigDict) -> int:
+  """Optimiser steps per batch of an algorithm that goes over its batch in epochs and minibatches."""
+  return cfg.epochs * cfg.minibatches
+
+
 def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs: int, minibatches: int):
   """Optimiser steps over contiguous ranges of micro-batches.
 
   Returns:
-    The state, and the mean of the steps' metrics; of those whose name ends in "_max" the maximum.
+    The state, and the steps' `mean_metrics`.
   """
   used = int(batch.micro_batches)
   parts = min(minibatches, used)
@@ -202,7 +207,12 @@ def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs
     for first, last in itertools.pairwise(edges):
       state, metrics = step(state, batch, jnp.int32(first), jnp.int32(last))
       history.append(metrics)
-  return state, {name: _summary(name, [metrics[name] for metrics in history]) for name in history[0]}
+  return state, mean_metrics(history)
+
+
+def mean_metrics(history: Sequence[Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
+  """The mean of several steps' metrics; of those whose name ends in "_max" the maximum."""
+  return {name: _summary(name, [metrics[name] for metrics in history]) for name in history[0]}
 
 
 def _summary(name, values):

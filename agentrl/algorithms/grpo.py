@@ -65,6 +65,9 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+optimizer_steps = gradients.minibatch_steps
+
+
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
   score = gradients.make_scorer(policy.model)

@@ -48,6 +48,9 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+optimizer_steps = gradients.minibatch_steps
+
+
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
   if cfg.kl_in not in ("reward", "loss"):

@@ -31,6 +31,9 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+optimizer_steps = gradients.minibatch_steps
+
+
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
   step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)

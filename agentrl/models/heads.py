@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from agentrl.models.transformer import ModelConfig, Params, Weight, init_from_specs, zeros
+from agentrl.models.transformer import ModelConfig, Params, Weight, init_from_specs, normal, zeros
 
 
 def value_head_specs(config: ModelConfig) -> Params:
@@ -34,3 +34,60 @@ def apply_value_head(params: Params, hidden: jax.Array) -> jax.Array:
   """
   chex.assert_shape(hidden, (..., params["weight"].shape[0]))
   return hidden.astype(jnp.float32) @ params["weight"] + params["bias"]
+
+
+# ---- critics of whole utterances ------------------------------------------------------------------------------------
+
+TWINS = 2
+
+
+def utterance_critic_specs(config: ModelConfig, hidden: int) -> Params:
+  """The pytree of `Weight` of twin Q and twin V heads, each a perceptron with one hidden layer.
+
+  Zhou et al., 2024 (https://arxiv.org/abs/2402.19446), section 3: two of each, and the smaller estimate counts.
+
+  Args:
+    hidden: H, width of the hidden layer.
+  """
+
+  def perceptron(inputs):
+    return {
+      "in": Weight((TWINS, inputs, hidden), ("norm",) * 3, normal(inputs**-0.5)),
+      "in_bias": Weight((TWINS, hidden), ("norm",) * 2, zeros),
+      "out": Weight((TWINS, hidden), ("norm",) * 2, normal(hidden**-0.5)),
+      "out_bias": Weight((TWINS,), ("norm",), zeros),
+    }
+
+  return {"q": perceptron(2 * config.width), "v": perceptron(config.width)}
+
+
+def init_utterance_critic(key: jax.Array, config: ModelConfig, hidden: int) -> Params:
+  """Params of the twin heads, always fp32; the twins differ from the start."""
+  return init_from_specs(key, utterance_critic_specs(config, hidden), jnp.float32)
+
+
+def apply_q(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
+  """Q_1(s, a) and Q_2(s, a).
+
+  Args:
+    params: from `init_utterance_critic`.
+    state, action: `[..., D]`, hidden states at the last token of the state and of the utterance.
+
+  Returns:
+    f32 `[2, ...]`.
+  """
+  return _perceptrons(params["q"], jnp.concatenate([state, action], axis=-1))
+
+
+def apply_v(params: Params, state: jax.Array) -> jax.Array:
+  """V_1(s) and V_2(s), f32 `[2, ...]`, of hidden states `[..., D]`."""
+  return _perceptrons(params["v"], state)
+
+
+def _perceptrons(params: Params, x: jax.Array) -> jax.Array:
+  flat = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+
+  def one(w):
+    return jax.nn.gelu(flat @ w["in"] + w["in_bias"][None]) @ w["out"] + w["out_bias"]
+
+  return jax.vmap(one)(params).reshape(TWINS, *x.shape[:-1])

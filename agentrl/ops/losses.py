@@ -209,6 +209,24 @@ def squared_value_loss(values: jax.Array, returns: jax.Array, mask: jax.Array) -
   return jnp.square(jnp.where(mask, values - jax.lax.stop_gradient(returns), 0.0)) / 2
 
 
+def expectile_loss(difference: jax.Array, *, expectile: float) -> jax.Array:
+  """`2 |tau - 1(u < 0)| u^2`: the squared error where tau is 0.5; above it, falling short costs more than exceeding.
+
+  Newey and Powell, 1987 (https://doi.org/10.2307/1911031); as a critic's loss, Kostrikov et al., 2021
+  (https://arxiv.org/abs/2110.06169), eq. 5.
+
+  Args:
+    difference: f32 of any shape, u = target - value.
+    expectile: tau, in (0, 1).
+
+  Returns:
+    f32 of the same shape.
+  """
+  if not 0.0 < expectile < 1.0:
+    raise ValueError(f"expectile={expectile} must lie between 0 and 1")
+  return 2.0 * jnp.where(difference < 0, 1.0 - expectile, expectile) * jnp.square(difference)
+
+
 def clipped_value_loss(
   values: jax.Array, old_values: jax.Array, returns: jax.Array, mask: jax.Array, *, clip: float
 ) -> jax.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.pack import PackConfig
 from agentrl.rollout.strategies.branching import BranchingConfig
+from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import sharding
 from agentrl.training.collect import Collector
 from agentrl.training.config import flatten, resolve
@@ -56,7 +58,7 @@ class Assembly:
 
   def driver_params(self, params: Any) -> Any:
     """What the driver needs of a learner's params: the policy, whole on every device."""
-    return {"policy": jax.device_put(params["policy"], NamedSharding(self.mesh, PartitionSpec()))}
+    return _whole(params["policy"], self.mesh)
 
 
 def assemble(config: ConfigDict) -> Assembly:
@@ -77,15 +79,17 @@ def assemble(config: ConfigDict) -> Assembly:
     sequences=config.rollout.groups * config.rollout.group_size,
     share_prefixes=config.pack.share_prefixes,
   )
+  collector = _collector(config, model, chat_format, tasks, mesh)
+  policy = Policy(model, batch, _sampler(config, collector, mesh), functools.partial(sharding.place_batch, mesh=mesh))
   return Assembly(
     model=model,
     params=params,
     tokenizer=tokenizer,
     chat=chat_format,
     tasks=tasks,
-    collector=_collector(config, model, chat_format, tasks, mesh),
-    algorithm=_algorithm(config, config.algorithm, config.algo, Policy(model, batch), config.optimizer),
-    cold_start=_cold_start(config, Policy(model, batch)),
+    collector=collector,
+    algorithm=_algorithm(config, config.algorithm, config.algo, policy, config.optimizer),
+    cold_start=_cold_start(config, policy),
     mesh=mesh,
     keys=keys,
   )
@@ -179,8 +183,8 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
   module = _named("algorithm", algorithms.load, name)
   settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
-  per_batch = settings.epochs * settings.minibatches
-  return module.make(policy, make_optimizer(optimizer, config.train.steps * per_batch), settings)
+  steps = config.train.steps * module.optimizer_steps(settings)
+  return module.make(policy, make_optimizer(optimizer, steps), settings)
 
 
 def _cold_start(config, policy: Policy) -> Algorithm:
@@ -231,6 +235,24 @@ def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) 
     return make(*args, **settings)
   except ValueError as error:
     raise ValueError(f"{section}: {error}") from error
+
+
+def _sampler(config, collector: Collector, mesh: Mesh) -> UtteranceSampler:
+  """Single turns for algorithms that ask for them, sampled as the rollouts are."""
+  return UtteranceSampler(
+    driver=collector.driver,
+    engine=collector.engine,
+    chat=collector.chat,
+    temperature=config.rollout.temperature,
+    max_tokens=config.rollout.max_tokens,
+    turn_tokens=config.rollout.turn_tokens,
+    place=functools.partial(_whole, mesh=mesh),
+  )
+
+
+def _whole(policy: Any, mesh: Mesh) -> Any:
+  """A policy as the driver takes it, whole on every device."""
+  return {"policy": jax.device_put(policy, NamedSharding(mesh, PartitionSpec()))}
 
 
 def _unknown(key: str, value: str, known) -> str:

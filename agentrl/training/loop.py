@@ -24,7 +24,7 @@ from agentrl.training.cold_start import authored_traces
 from agentrl.training.evaluation import check_failures, evaluate
 from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
-from agentrl.types import Task, Trajectory
+from agentrl.types import Batch, Task, Trajectory
 
 
 class Source(NamedTuple):
@@ -107,7 +107,11 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   state = parts.place(stage.algorithm.init(key, params))
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
   restored = checkpoints.restore_latest(state)
-  step, host = (0, {"next_group": stage.first_group, "tool_calls": 0}) if restored is None else (restored.step, dict(restored.host))
+  step, host = (
+    (0, {"next_group": stage.first_group, "tool_calls": 0})
+    if restored is None
+    else (restored.step, dict(restored.host))
+  )
   state = state if restored is None else restored.state
   if step < stage.steps or stage.name == "train":
     folder.truncate_metrics(stage.first + step)
@@ -146,14 +150,16 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   metrics = dict(source.metrics)
   if source.kept:
     batch, credit = stage.algorithm.prepare(state, source.kept)
-    batch = sharding.place_batch(batch, parts.mesh)
+    if isinstance(batch, Batch):
+      batch = sharding.place_batch(batch, parts.mesh)
     updating = time.monotonic()
     state, update = stage.algorithm.update(state, key, batch)
     update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
     seconds = time.monotonic() - updating
-    tokens = layout_tokens(batch)
-    metrics |= {**update, "update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
-    metrics["time/update_s"] = seconds
+    metrics |= {**update, "time/update_s": seconds}
+    if isinstance(batch, Batch):
+      tokens = layout_tokens(batch)
+      metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
   metrics |= {"update/trajectories": len(source.kept), "time/step_s": time.monotonic() - started}
   return state, {**host, **source.host}, metrics
 

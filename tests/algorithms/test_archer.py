@@ -1,0 +1,204 @@
+"""ArCHer on two-turn dialogues whose values are known exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from agentrl.algorithms import archer
+from agentrl.algorithms.contract import Policy
+from agentrl.models import heads, transformer
+from agentrl.rollout.pack import PackConfig
+from agentrl.training import config as config_lib
+from agentrl.types import StopReason, Trajectory, Turn, TurnKind
+
+MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
+PACK = PackConfig(row_tokens=16, row_actions=8, rows=4, sequences=24)
+PROMPTS, SAMPLES, OBSERVATION, DISCOUNT = 4, 6, 8, 0.9
+SMALL = {
+  "discount": DISCOUNT,
+  "replay_capacity": 600,
+  "critic": {"hidden": 32, "learning_rate": 1e-2, "updates": 20, "batch": 32, "states": 64},
+  "actor": {"updates": 4, "batch": 24, "warmup": 5},
+}
+
+
+@jax.jit
+def log_probabilities(params, tokens):
+  """f32 [N, V] of the token after each row of equal length."""
+  positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32)[None], tokens.shape)
+  hidden = transformer.forward(params, tokens, positions, jnp.full_like(tokens, tokens.shape[1]), config=MODEL)
+  return jax.nn.log_softmax(hidden[:, -1] @ transformer.unembedding(params, MODEL))
+
+
+def speak(params, states, rng):
+  """One token after each state, and its log-probability; states of one length."""
+  logp = np.asarray(log_probabilities(params, jnp.asarray(states)))
+  token = np.argmax(logp + rng.gumbel(size=logp.shape), axis=-1).astype(np.int32)
+  return token, np.take_along_axis(logp, token[:, None], axis=1)[:, 0]
+
+
+def dialogue(uid, tokens, spans, logp, rewards):
+  """A trajectory whose sampled tokens are at `spans`; each turn has its reward, the whole none of its own."""
+  mask, turn = np.zeros(len(tokens), bool), np.full(len(tokens), -1, np.int32)
+  for number, start in enumerate(spans):
+    mask[start], turn[start:] = True, number
+  spread = np.zeros(len(tokens), np.float32)
+  spread[mask] = logp
+  turns = tuple(
+    Turn(TurnKind.ANSWER, start, start + 1, "", reward=float(r)) for start, r in zip(spans, rewards, strict=True)
+  )
+  return Trajectory(
+    np.asarray(tokens, np.int32), mask, spread, np.zeros(len(tokens), np.float32), turn,
+    np.where(mask, 0, -1).astype(np.int32), turns, "t", uid, uid, StopReason.ANSWERED, {}, 0.0,
+  )  # fmt: skip
+
+
+def sampler(params, key, states):
+  """Stands in for the engine: one token from each state, of length 1 or 3."""
+  rng, out = np.random.default_rng(np.asarray(jax.random.key_data(key))), [None] * len(states)
+  for length in {len(s) for s in states}:
+    index = [n for n, s in enumerate(states) if len(s) == length]
+    token, logp = speak(params, np.stack([states[n] for n in index]), rng)
+    for n, one, lp in zip(index, token, logp, strict=True):
+      out[n] = dialogue(n, [*states[n], one], [length], [lp], [0.0])
+  return out
+
+
+def play(params, rng, samples=SAMPLES):
+  """[prompt, turn, observation, turn]; half a point for each turn that repeats the prompt."""
+  prompts = np.repeat(np.arange(PROMPTS), samples).astype(np.int32)
+  first, first_logp = speak(params, prompts[:, None], rng)
+  rows = np.stack([prompts, first, np.full_like(first, OBSERVATION)], axis=1)
+  second, second_logp = speak(params, rows, rng)
+  rows = np.concatenate([rows, second[:, None]], axis=1)
+  return [
+    dialogue(n, row, [1, 3], lp, [0.5 * (row[1] == row[0]), 0.5 * (row[3] == row[0])])
+    for n, (row, lp) in enumerate(zip(rows, np.stack([first_logp, second_logp], axis=1), strict=True))
+  ]
+
+
+def make(**overrides):
+  cfg = config_lib.resolve(archer.default_config(), SMALL, where="test")
+  return archer.make(
+    Policy(MODEL, PACK, sampler), optax.adam(1e-2, eps=1e-3), config_lib.resolve(cfg, overrides, where="test")
+  )
+
+
+@pytest.fixture(scope="module")
+def params():
+  return transformer.init_params(jax.random.key(0), MODEL)
+
+
+def train(algorithm, params, updates, seed=0, samples=SAMPLES):
+  """Returns the state, the returns of every round, and the last metrics."""
+  rng = np.random.default_rng(seed)
+  state, returns = algorithm.init(jax.random.key(seed), jax.tree.map(jnp.copy, params)), []
+  for n in range(updates):
+    played = play(state.params["policy"], rng, samples)
+    returns.append(np.mean([sum(turn.reward for turn in t.turns) for t in played]))
+    batch, _ = algorithm.prepare(state, played)
+    state, metrics = algorithm.update(state, jax.random.key(1000 * seed + n), batch)
+  return state, returns, {name: float(value) for name, value in metrics.items()}
+
+
+def exact_values(params):
+  """V of the first state and Q of every (prompt, first token), for a policy that does not move."""
+  prompts = np.arange(PROMPTS, dtype=np.int32)
+  first = np.exp(np.asarray(log_probabilities(params, jnp.asarray(prompts[:, None]))))
+  pairs = np.stack(np.meshgrid(prompts, np.arange(9), indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
+  after = np.concatenate([pairs, np.full((len(pairs), 1), OBSERVATION, np.int32)], axis=1)
+  second = np.exp(np.asarray(log_probabilities(params, jnp.asarray(after)))).reshape(PROMPTS, 9, 9)
+  hit = second[prompts[:, None], np.arange(9)[None], prompts[:, None]]
+  q = 0.5 * (prompts[:, None] == np.arange(9)[None]) + DISCOUNT * 0.5 * hit
+  return np.sum(first * q, axis=1), q, first
+
+
+@pytest.mark.parametrize(("encoder", "tolerance"), [("own", 0.04), ("policy", 0.12)])  # a trunk of random features
+def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, tolerance):
+  critic = {"encoder": encoder, "updates": 100, "states": 2000, "learning_rate": 3e-3}
+  algorithm = make(replay_capacity=4000, critic=critic, actor={"warmup": 1000})
+  state, _, metrics = train(algorithm, params, 6, samples=80)
+  jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
+  v, q, first = exact_values(params)
+  prompts = np.arange(PROMPTS, dtype=np.int32)
+  critic = state.params["critic"]
+  trunk = critic.get("encoder", params)
+
+  def states(tokens):
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32)[None], tokens.shape)
+    return transformer.forward(
+      trunk, jnp.asarray(tokens), positions, jnp.full_like(tokens, tokens.shape[1]), config=MODEL
+    )
+
+  start = states(prompts[:, None])[:, -1]
+  assert np.abs(heads.apply_v(critic["heads"], start) - v[None]).mean() < tolerance
+  pairs = np.stack(np.meshgrid(prompts, np.arange(9), indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
+  hidden = states(pairs)
+  got = np.asarray(heads.apply_q(critic["heads"], hidden[:, 0], hidden[:, 1])).reshape(2, PROMPTS, 9)
+  # What is hardly ever said is hardly ever learned: weighed by how often it is.
+  assert (first * np.abs(got - q)).sum(axis=2).mean() < tolerance
+  assert np.std(v) > 0.05  # else a constant would do
+  assert abs(metrics["critic/q_bias"]) < 0.1 and abs(metrics["critic/v_bias"]) < 0.1
+
+
+@pytest.mark.parametrize(
+  "overrides",
+  [{}, {"critic": {"encoder": "policy"}}, {"actor": {"token_baseline": True}}, {"critic": {"expectile": 0.7}}],
+  ids=["plain", "trunk", "token_baseline", "expectile"],
+)
+def test_learns_to_repeat_the_prompt(params, overrides):
+  _, returns, metrics = train(make(**overrides), params, 40)
+  assert np.mean(returns[:5]) < 0.4
+  assert np.mean(returns[-5:]) > 0.85, returns
+  assert all(np.isfinite(value) for value in metrics.values())
+  assert metrics["sampler/logp_diff_max"] < 0.5  # at most what the steps of one micro-batch may move
+
+
+def test_the_policy_waits_for_its_critic(params):
+  algorithm = make(actor={"warmup": 2})
+  state, _, metrics = train(algorithm, params, 2)
+  jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
+  assert "actor/advantage" not in metrics
+  state, _, metrics = train(algorithm, params, 3)
+  assert not np.array_equal(state.params["policy"]["embed"], params["embed"]) and "actor/advantage" in metrics
+
+
+def test_a_state_carries_all_that_an_update_needs(params):
+  """What a checkpoint keeps is enough: the same update from a copy that went through the host."""
+  algorithm = make()
+  state, _, _ = train(algorithm, params, 6)
+  copy = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), state)
+  batch, _ = algorithm.prepare(state, play(params, np.random.default_rng(9)))
+  one, _ = algorithm.update(state, jax.random.key(5), batch)
+  two, _ = algorithm.update(copy, jax.random.key(5), batch)
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_the_target_follows_its_critic(params):
+  algorithm = make(critic={"target_rate": 1.0, "updates": 1}, actor={"warmup": 10})
+  state, _, _ = train(algorithm, params, 1)
+  jax.tree.map(np.testing.assert_array_equal, state.memory.target, state.params["critic"])
+  frozen, _, _ = train(make(critic={"target_rate": 0.0, "updates": 1}, actor={"warmup": 10}), params, 1)
+  with pytest.raises(AssertionError):
+    jax.tree.map(np.testing.assert_array_equal, frozen.memory.target, frozen.params["critic"])
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=32"),
+    ({"critic": {"encoder": "roberta"}}, "critic.encoder='roberta'"),
+    ({"critic": {"states": 0}}, "critic.states=0 must be at least 1"),
+  ],
+)
+def test_wrong_settings_are_named(overrides, message):
+  with pytest.raises(ValueError, match=message):
+    make(**overrides)
+
+
+def test_a_policy_without_sampler_is_refused():
+  with pytest.raises(ValueError, match="sampler"):
+    archer.make(Policy(MODEL, PACK), optax.sgd(1.0), ConfigDict(archer.default_config()))
