@@ -51,6 +51,28 @@ def test_examples_show_every_lookup():
   assert messages[4] == Message("tool", "no such key", name="lookup")
 
 
+def test_a_conversation_brings_its_own_environment():
+  source = envs.make("twenty_questions", "", options={"table": "sixteen"}, system="Be brief.")
+  task, environment = source.task(0, "train"), source.environment()
+  assert environment is not source.environment()
+  assert environment.reset(task, 0) == [Message("system", "Be brief."), Message("user", "What is it?")]
+  assert list(source.tools) == list(environment.tools) == []
+  seen = [environment.step(action) for action in source.oracle(task)]
+  assert seen[-1].parts == {"correct": 1.0, "return": -float(len(seen) - 1)}
+
+
+def test_example_games_show_every_reply():
+  source = envs.make("twenty_questions", "", options={"table": "sixteen"}, examples=1)
+  opening = source.environment().reset(source.task(0, "train"), 0)
+  example = source.task(2**31 - 1, "train")
+  turns = source.oracle(example)
+  assert [m.role for m in opening] == ["user", *["assistant", "user"] * len(turns)]
+  assert [m.action for m in opening if m.role == "assistant"] == turns
+  assert {m.content for m in opening[2:-2:2]} <= {"Yes.", "No."}
+  with pytest.raises(ValueError, match="was not solved by its oracle"):
+    envs.make("twenty_questions", "", options={"table": "sixteen", "turns": 1, "demonstrator": "careless"}, examples=1)
+
+
 def test_limits_reach_the_environment():
   source = envs.make("arithmetic", "calculator", max_output_chars=3)
   environment = source.environment()
@@ -81,6 +103,8 @@ def test_limits_reach_the_python_guest():
   [
     (("aritmetic", "calculator"), ValueError, "no task family is called 'aritmetic': did you mean 'arithmetic'"),
     (("arithmetic", "calc"), ValueError, "no tool is called 'calc': did you mean 'calculator'"),
+    (("arithmetic", ""), ValueError, "arithmetic tasks need a tool: none, calculator, .*'' is for guess_city, twenty"),
+    (("twenty_questions", "none"), ValueError, "twenty_questions is a conversation and takes no tool, not even 'none'"),
     (("arithmetic", "lookup"), ValueError, "arithmetic tasks cannot be solved with the tool 'lookup'"),
     (("key_lookup", "calculator"), ValueError, "key_lookup with 0 hops cannot be solved with the tool 'calculator'"),
   ],

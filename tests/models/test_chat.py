@@ -4,7 +4,7 @@ import types
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
@@ -54,6 +54,8 @@ TAGGED = ChatFormat.tags(TOKENIZER, PYTHON, CHATML)
 WITH_ANSWER = ChatFormat.tags(TOKENIZER, ANSWERED, CHATML)
 JSON = ChatFormat.chatml_json(TOKENIZER)
 FORMATS = {"tags": TAGGED, "answer tags": WITH_ANSWER, "json": JSON}
+SPOKEN, SPOKEN_CHATML = ChatFormat.dialogue(TOKENIZER, "\n"), ChatFormat.dialogue(TOKENIZER, "", CHATML)
+DIALOGUES = {"dialogue": SPOKEN, "dialogue in ChatML": SPOKEN_CHATML}
 CALCULATOR = types.SimpleNamespace(
   name="python", description="Runs code.", schema={"type": "object"}, text_parameter="code"
 )
@@ -61,7 +63,7 @@ CALCULATOR = types.SimpleNamespace(
 TEXTS = st.lists(st.one_of(st.text(max_size=8), st.sampled_from(MARKUP + TAGS))).map("".join)
 # Ids at random, among them tags spelled byte by byte, and pieces that make a tag together.
 TOKEN = {text: 256 + i for i, text in enumerate(MERGED)}
-SPELLED = [list(text.encode()) for text in TAGS] + [
+SPELLED = [list(text.encode()) for text in (*TAGS, "\n")] + [
   [TOKEN["x</pyt"], TOKEN["hon"], TOKEN[">>"]],
   [TOKEN["</"], *b"pytho", TOKEN["n></pyth"], TOKEN["on>"]],
   [TOKEN["</"], ord("a"), TOKEN["nswer>a"]],
@@ -69,7 +71,7 @@ SPELLED = [list(text.encode()) for text in TAGS] + [
 IDS = st.lists(
   st.one_of(st.integers(0, TOKENIZER.vocab_size + 3).map(lambda i: [i]), st.sampled_from(SPELLED)), max_size=12
 ).map(lambda runs: [i for run in runs for i in run])
-ALL_FORMATS = st.sampled_from(sorted(FORMATS)).map(FORMATS.get)
+ALL_FORMATS = st.sampled_from(sorted([*FORMATS, *DIALOGUES])).map({**FORMATS, **DIALOGUES}.get)
 
 
 def ids_of(*parts):
@@ -189,6 +191,7 @@ def test_authored_json_calls_are_read_back(calls):
 
 @given(ALL_FORMATS, st.text().map(str.strip).filter(lambda text: text and "<" not in text))
 def test_authored_answers_are_read_back(chat, answer):
+  assume(chat is not SPOKEN or "\n" not in answer)
   ids = chat.render(answer_of(answer))
   assert meaning(chat.parse(ids)) == (TurnKind.ANSWER, (), answer)
   assert chat.find_stop(ids) == len(ids)
@@ -358,6 +361,66 @@ def test_the_plain_template_fits_a_tiny_model():
   assert chat.parse(turn).calls == (ToolCall("calculator", {"expression": "47*36"}),)
   ids += turn + chat.observation(Observation("1692"), ended_by_token=False)
   assert tokenizer.decode(ids) == "47*36?\n<47*36>=1692\n"
+
+
+# ---- dialogues --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ("chat", "text"),
+  [
+    (SPOKEN, "Guess.\nIs it big?\nYes.\nIs it a cat?\n"),
+    (
+      SPOKEN_CHATML,
+      "<|im_start|>user\nGuess.<|im_end|>\n<|im_start|>assistant\nIs it big?<|im_end|>\n"
+      "<|im_start|>user\nYes.<|im_end|>\n<|im_start|>assistant\nIs it a cat?<|im_end|>",
+    ),
+    (
+      ChatFormat.dialogue(Tokenizer.byte_level(), ""),
+      "Guess.\nIs it big?<|im_end|>\nYes.\nIs it a cat?<|im_end|>",
+    ),
+  ],
+)
+def test_a_dialogue_reads_as_expected(chat, text):
+  ids = chat.prompt([Message("user", "Guess.")])
+  ids += chat.render(answer_of("Is it big?"))
+  ids += chat.observation(Observation("Yes."), ended_by_token=ids[-1] in chat.stop_tokens())
+  ids += chat.render(answer_of("Is it a cat?"))
+  assert chat.tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("chat", [SPOKEN, SPOKEN_CHATML])
+def test_an_example_game_reads_like_the_transcript_that_it_shows(chat):
+  """The opening, a turn, its reply and the last turn: as messages of a prompt, and as a rollout lays them out."""
+  first, last, opening = answer_of("Is it big?"), answer_of("Is it a cat?"), Message("user", "Guess.")
+  shown = [opening, Message("assistant", action=first), Message("user", "Yes."), Message("assistant", action=last)]
+  lived = chat.prompt([opening]) + chat.render(first)
+  lived += chat.observation(Observation("Yes."), lived[-1] in chat.stop_tokens()) + chat.render(last)
+  told, own = chat.prompt([*shown, opening]), chat.prompt([opening])
+  assert chat.tokenizer.decode(told[: len(lived)]) == chat.tokenizer.decode(lived)
+  assert told[-len(own) :] == own
+  assert chat.tokenizer.decode(told[len(lived) : len(told) - len(own)]) in ("", "\n")
+
+
+def test_a_dialogue_in_plain_text_stops_at_its_stop_or_at_the_end_of_turn_token():
+  table = SPOKEN.pause_table()
+  assert {TOKENIZER.token_bytes(i) for i in np.flatnonzero(table)} == {b"\n", b"</python>\n", b"<|im_end|>"}
+  assert SPOKEN.parse(ids_of("big?\n")) == Action(TurnKind.ANSWER, "big?", answer="big?")
+  assert SPOKEN.parse(ids_of("big?", END)) == Action(TurnKind.ANSWER, "big?", answer="big?")
+  assert SPOKEN.parse(ids_of(" \n")).kind is TurnKind.VOID
+  assert SPOKEN.parse(ids_of("big?")) == Action(TurnKind.VOID, "big?")  # cut off by a limit
+  assert TOKENIZER.decode(SPOKEN.observation(Observation("Yes."), ended_by_token=True)) == "\nYes.\n"
+  with pytest.raises(ValueError, match="cannot write"):
+    SPOKEN.render(answer_of("Is it\nbig?"))
+
+
+def test_dialogues_have_no_tools():
+  with pytest.raises(ValueError, match=r"chat.style='dialogue' takes no tools, but there are \['python'\]"):
+    SPOKEN.prompt([Message("user", "")], [CALCULATOR])
+  with pytest.raises(ValueError, match="a dialogue has no tools"):
+    SPOKEN.render(call_of("1"))
+  with pytest.raises(ValueError, match=r"chat.stop='\\n' is for the template 'plain'.*set chat.stop to ''"):
+    ChatFormat.dialogue(TOKENIZER, "\n", CHATML)
 
 
 # ---- wrong input ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from agentrl import envs
 from agentrl.training import assembly
 from agentrl.training import config as config_lib
 from agentrl.training.defaults import base_config
@@ -76,6 +77,24 @@ def test_tags_need_a_tool_of_one_text(tiny_config, tiny_assembly):
   parts = tiny_assembly()
   with pytest.raises(ValueError, match="chatml_json"):
     assembly.make_chat(tiny_config.chat, parts.tokenizer, parts.tasks.__class__((), *[None] * 3))
+
+
+def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
+  parts = tiny_assembly()
+
+  def make_chat(tasks, **settings):
+    chat = config_lib.resolve(tiny_config, {"chat": {"style": "dialogue", **settings}}, where="test").chat
+    return assembly.make_chat(chat, parts.tokenizer, tasks)
+
+  conversation = envs.make("twenty_questions", "", options={"table": "sixteen"})
+  assert make_chat(conversation, stop="|").syntax.stops() == ("|",)
+  assert make_chat(conversation, stop="", template="chatml").template.before == "<|im_start|>{role}\n"
+  with pytest.raises(ValueError, match=r"chat.style='dialogue' takes no tools, but there are \['calculate'\]"):
+    make_chat(parts.tasks)
+  with pytest.raises(ValueError, match=r"set chat\.stop to ''"):
+    make_chat(conversation, template="chatml")
+  with pytest.raises(ValueError, match="'dialogue' where there is no tool"):
+    make_chat(conversation, style="tags")
 
 
 def test_weights_that_are_not_numbers_are_named():

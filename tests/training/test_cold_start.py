@@ -2,8 +2,13 @@
 
 import pytest
 
+from agentrl import envs
+from agentrl.models.chat import CHATML, ChatFormat
+from agentrl.models.tokenizer import Tokenizer
+from agentrl.rewards.combine import assign
+from agentrl.rollout.episode import Episode, Request
 from agentrl.training.cold_start import authored_traces
-from agentrl.types import TurnKind
+from agentrl.types import StopReason, TurnKind
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +49,63 @@ def test_which_answer_at_once_depends_on_seed_and_index_alone(parts):
 
   assert choice(range(40), 0) == {**choice(range(20), 0), **choice(range(20, 40), 0)}
   assert choice(range(40), 0) != choice(range(40), 1)
+
+
+# ---- conversations ----------------------------------------------------------------------------------------------
+
+TOKENIZER = Tokenizer.byte_level()
+GAMES = {demonstrator: {"table": "sixteen", "demonstrator": demonstrator} for demonstrator in ("bisect", "random")}
+SPOKEN = {"plain": ChatFormat.dialogue(TOKENIZER, "\n"), "chatml": ChatFormat.dialogue(TOKENIZER, "", CHATML)}
+
+
+@pytest.mark.parametrize("chat", SPOKEN.values(), ids=SPOKEN)
+@pytest.mark.parametrize("options", GAMES.values(), ids=GAMES)
+def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
+  source = envs.make("twenty_questions", "", options=options)
+  got, tasks = authored_traces(source, chat, range(20), direct_share=0.0, seed=0)
+  for trace in got:
+    asked = [action.answer for action in source.oracle(tasks[trace.group_id])]
+    assert [turn.answer for turn in trace.turns] == asked
+    assert [turn.reward for turn in trace.turns] == [-1.0] * (len(asked) - 1) + [0.0]
+    assert trace.stop is StopReason.ANSWERED
+    weighed = assign(trace, tasks[trace.group_id], {"return": 0.5, "correct": 2.0})
+    assert weighed.reward == 2.0 - 0.5 * (len(asked) - 1)
+
+
+def test_a_game_in_plain_text_reads_as_it_was_played():
+  source = envs.make("twenty_questions", "", options=GAMES["bisect"])
+  (trace,), tasks = authored_traces(source, SPOKEN["plain"], [3], direct_share=0.0, seed=0)
+  asked = [action.answer for action in source.oracle(tasks[3])]
+  replies = [turn.observation for turn in trace.turns]
+  lines = ["What is it?", *(line for pair in zip(asked, replies, strict=True) for line in pair)]
+  assert TOKENIZER.decode(trace.tokens) == "\n".join(lines)
+  assert set(replies[:-1]) <= {"Yes.", "No."} and replies[-1] == ""
+  sampled = bytes(trace.tokens[trace.action_mask].tolist()).decode()
+  assert sampled == "".join(f"{text}\n" for text in asked)
+
+
+@pytest.mark.parametrize(("limits", "stop"), [({"max_turns": 3}, "TURN_LIMIT"), ({"max_tokens": 60}, "LENGTH_LIMIT")])
+def test_a_game_that_the_rollout_cuts_off_is_a_lost_one(limits, stop):
+  """Whether between turns or in the midst of one: an unfinished game returns what a lost one does."""
+  source = envs.make("twenty_questions", "", options=GAMES["bisect"])
+  task, chat = source.task(0, "train"), SPOKEN["plain"]
+  request = Request(task, 0, 0, 0, 1.0, **{"max_tokens": 500, "max_turns": 20, "turn_tokens": 16, **limits})
+  game = Episode(request, source.environment, chat, policy_version=0)
+  game.begin(game.open())
+  while not game.finished:
+    while game.length < request.max_tokens and not game.write(list(b"x"), [0.0], [0.0]):
+      pass
+    if game.length < request.max_tokens:
+      game.observe(game.action(), game.act(game.action()))
+    else:
+      game.run_out()
+  trajectory = assign(game.trajectory(), task, {"return": 1.0, "correct": 1.0})
+  assert trajectory.stop is StopReason[stop]
+  assert trajectory.reward_parts == {"correct": 0.0, "return": -20.0}
+  assert trajectory.reward == -20.0
+
+
+def test_direct_answers_make_no_sense_without_tools():
+  source = envs.make("twenty_questions", "", options=GAMES["bisect"])
+  with pytest.raises(ValueError, match=r"cold_start.direct_share=0.5 leaves tool calls out, and there is no tool"):
+    authored_traces(source, SPOKEN["plain"], range(2), direct_share=0.5, seed=0)
