@@ -6,8 +6,8 @@ Tambde, 2026, "Tree search distillation for language models using PPO" (the code
   loss = policy_loss(r_t, A_t) + value_coef (V(s_t) - R)^2 / 2 + kl_coef k3(pi || ref)
 
 with `cispo` as policy loss: `-sg(min(r_t, 5)) A_t log pi`. Tokens are averaged over each trajectory, and these over the
-batch. The trajectories are visited paths of `rollout/strategies/tree_search.py`. Best-of-N distillation is the same with
-independent samples and the filter "best_of_group".
+batch. The trajectories are visited paths of `rollout/strategies/tree_search.py`. Best-of-N distillation is the same,
+with independent samples and the filter "best_of_group".
 
 Off-policy. The search chose these tokens among several that the policy had sampled, and nothing here corrects for that
 choice: that is the point of distillation, and its price is that A_t is no unbiased advantage. The ratio r_t corrects

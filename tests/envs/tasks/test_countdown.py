@@ -50,3 +50,44 @@ def test_difficulty_is_the_count_of_numbers_and_solutions_hold(difficulty):
     assert countdown.check(task, task.data["solution"])
     assert not countdown.check(task, str(task.data["target"]))
     assert task.answer is None
+
+
+STEPWISE = Task("c", "countdown", "", data={"numbers": [3, 7, 7, 24], "target": 45, "solution": "", "stepwise": True})
+
+
+@pytest.mark.parametrize(
+  ("answer", "right"),
+  [
+    ("3*7=21\n21+24=45", True),
+    (" 3 * 7 = 21 \n24+21=45\n", True),
+    ("24/3=8\n7*7=49\n49-8=41", False),  # holds, and is not the target
+    ("3*7=21\n3*7=21\n21+24=45", False),  # one 3 alone
+    ("3*7=22\n22+24=46", False),  # does not hold
+    ("21+24=45", False),  # 21 was never made
+    ("3*7=21\n21+24", False),
+    ("24-0=24", False),
+    ("7/3=2\n", False),  # not whole
+    ("3*7=21 21+24=45", False),
+    ("", False),
+    ("45", False),
+    ("7-7=0\n3/0=0", False),
+    ("9" * 40 + "+1=1", False),
+  ],
+)
+def test_stepwise_answers(answer, right):
+  assert countdown.check(STEPWISE, answer) is right
+
+
+@pytest.mark.parametrize("difficulty", [1, 2, 4])
+def test_stepwise_oracles_hold(difficulty):
+  for index in range(100):
+    task = countdown.generate(index, split="train", difficulty=difficulty, stepwise=True, largest=13)
+    (answer,) = countdown.oracle(task, "none")
+    assert countdown.check(task, answer.answer)
+    assert answer.answer.count("\n") == difficulty  # an operation less than there are numbers
+    assert max(task.data["numbers"]) <= 13 and str(task.data["target"]) in task.question
+
+
+def test_numbers_too_small_are_refused():
+  with pytest.raises(ValueError, match="at least 10"):
+    countdown.generate(0, split="train", largest=3)
