@@ -16,17 +16,21 @@ from ml_collections import ConfigDict
 
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
-from agentrl.models import chat, transformer
+from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.weights import gguf, hf
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.pack import PackConfig
+from agentrl.rollout.search.planner import SearchConfig
+from agentrl.rollout.search.steps import StepEnd
+from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.branching import BranchingConfig
+from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import sharding
-from agentrl.training.collect import Collector
+from agentrl.training.collect import Collector, Searcher
 from agentrl.training.config import flatten, resolve
 
 
@@ -57,8 +61,11 @@ class Assembly:
     return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
 
   def driver_params(self, params: Any) -> Any:
-    """What the driver needs of a learner's params: the policy, whole on every device."""
-    return _whole(params["policy"], self.mesh)
+    """What drivers need of a learner's params: the policy and, where a search reads it, the value head; whole."""
+    if not searches_by_value(self.collector.searcher) or "value" not in params:
+      return _whole(params["policy"], self.mesh)
+    head = jax.device_put(params["value"], NamedSharding(self.mesh, PartitionSpec()))
+    return {**_whole(params["policy"], self.mesh), "value": head}
 
 
 def assemble(config: ConfigDict) -> Assembly:
@@ -76,11 +83,14 @@ def assemble(config: ConfigDict) -> Assembly:
     row_tokens=config.pack.row_tokens,
     row_actions=config.pack.row_actions,
     rows=config.pack.rows,
-    sequences=config.rollout.groups * config.rollout.group_size,
+    sequences=config.rollout.groups * config.rollout.group_size * _per_sample(config),
     share_prefixes=config.pack.share_prefixes,
   )
   collector = _collector(config, model, chat_format, tasks, mesh)
   policy = Policy(model, batch, _sampler(config, collector, mesh), functools.partial(sharding.place_batch, mesh=mesh))
+  algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
+  if searches_by_value(collector.searcher):
+    _require_value(config, algorithm, keys["init"], params)
   return Assembly(
     model=model,
     params=params,
@@ -88,7 +98,7 @@ def assemble(config: ConfigDict) -> Assembly:
     chat=chat_format,
     tasks=tasks,
     collector=collector,
-    algorithm=_algorithm(config, config.algorithm, config.algo, policy, config.optimizer),
+    algorithm=algorithm,
     cold_start=_cold_start(config, policy),
     mesh=mesh,
     keys=keys,
@@ -215,18 +225,69 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     turn_tokens=config.rollout.turn_tokens,
     environment_seconds=config.rollout.environment_seconds,
     branching=_branching(config, engine),
+    searcher=_searcher(config, model, engine, chat_format, mesh),
   )
+
+
+_STRATEGIES = ("independent", "branching", "tree_search")
 
 
 def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
   """How the samples of a prompt branch; None where they are independent."""
-  if config.rollout.strategy not in ("independent", "branching"):
-    raise ValueError(_unknown("rollout.strategy", config.rollout.strategy, ("independent", "branching")))
+  if config.rollout.strategy not in _STRATEGIES:
+    raise ValueError(_unknown("rollout.strategy", config.rollout.strategy, _STRATEGIES))
   settings = BranchingConfig(**config.rollout.branching)
-  if config.rollout.strategy == "independent":
+  if config.rollout.strategy != "branching":
     return None
   settings.check(config.rollout.group_size, engine)
   return settings
+
+
+def _searcher(config, model, engine: EngineConfig, chat_format: chat.ChatFormat, mesh) -> Searcher | None:
+  """What a search of every sample needs; None where the config asks for none. Wrong settings are errors either way."""
+  settings = config.search.to_dict()
+  targets = settings.pop("targets")
+  if targets not in ("path", "visits"):
+    raise ValueError(_unknown("search.targets", targets, ("path", "visits")))
+  names = {"c_puct": "c", "unvisited_parent": "unvisited_parent", "virtual_value": "virtual_value"}
+  search = SearchConfig(puct=Puct(**{field: settings.pop(key) for key, field in names.items()}), **settings)
+  if config.rollout.strategy != "tree_search":
+    return None
+  check_search(search, engine, chat_format)
+  driver = Driver(
+    model,
+    engine,
+    StepEnd(chat_format, search.step_end).pause_table(model.vocab_size),
+    mesh=mesh,
+    compiled=config.rollout.compiled,
+    value_of=_value_of if search.evaluate == "value" else None,
+  )
+  return Searcher(search, driver, siblings=targets == "visits")
+
+
+def _value_of(params: Any, hidden: jax.Array) -> jax.Array:
+  return heads.apply_value_head(params["value"], hidden)
+
+
+def searches_by_value(searcher: Searcher | None) -> bool:
+  """Whether rollouts search, and read the value head."""
+  return searcher is not None and searcher.config.evaluate == "value"
+
+
+def _require_value(config, algorithm: Algorithm, key: jax.Array, params: Any) -> None:
+  """Raises ValueError where a search needs a value head and the algorithm trains none."""
+  if "value" not in jax.eval_shape(algorithm.init, key, params).params:
+    raise ValueError(
+      f"search.evaluate='value' needs a value head, and algorithm={config.algorithm!r} trains none: choose "
+      "algorithm='tree_distill', or search.evaluate='rollout'"
+    )
+
+
+def _per_sample(config) -> int:
+  """The most trajectories that one sample gives: its own, and of a search the siblings of every step."""
+  if config.rollout.strategy != "tree_search" or config.search.targets != "visits":
+    return 1
+  return 1 + config.search.depth * (config.search.width - 1)
 
 
 def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) -> Any:

@@ -17,21 +17,42 @@ from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
+from agentrl.rollout.search.planner import Planner, SearchConfig
+from agentrl.rollout.search.record import branches
 from agentrl.rollout.strategies import Strategy
 from agentrl.rollout.strategies.branching import Branching, BranchingConfig
 from agentrl.rollout.strategies.independent import Independent
+from agentrl.rollout.strategies.tree_search import TreeSearch
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import EnvironmentFailed, Task, Trajectory
 
 
 @dataclasses.dataclass(frozen=True)
 class Collected:
-  """What one collection gave. `failures` are the environments' errors; their trajectories have reward None."""
+  """What one collection gave. `failures` are the environments' errors; their trajectories have reward None.
+
+  `trees` are the finished searches in the order of their uid, where there were any.
+  """
 
   trajectories: list[Trajectory]
   tasks: Mapping[int, Task]  # by group_id
   stats: RolloutStats
   failures: list[EnvironmentFailed]
+  trees: list[Planner] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Searcher:
+  """What it takes to search.
+
+  Attributes:
+    config: see its class. driver: with a value head, and pauses where a step may end.
+    siblings: give the visited siblings of a path as branches of it.
+  """
+
+  config: SearchConfig
+  driver: Driver
+  siblings: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +65,7 @@ class Collector:
     reward: weight of each named part; reward_options: keyword arguments of the parts.
     max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
     branching: how the samples of a group branch; None: they are independent.
+    searcher: makes every sample the visited path of a search; None: there is none.
   """
 
   driver: Driver
@@ -58,6 +80,7 @@ class Collector:
   turn_tokens: int
   environment_seconds: float
   branching: BranchingConfig | None = None
+  searcher: Searcher | None = None
 
   def collect(
     self,
@@ -77,22 +100,40 @@ class Collector:
     Args:
       params: what the driver's tick takes. base_key: with a trajectory's uid it determines what is sampled.
       version: update count of the params, recorded with every token.
-      independent: no branches, whatever `branching` says: an evaluation's samples are independent.
+      independent: no branches and no search, whatever the collector has: an evaluation's samples are independent.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
     tasks = {group: self.tasks.task(group, split) for group in groups}
     requests = [self._group(task, group, samples, temperature) for group, task in tasks.items()]
     with contextlib.closing(WorkerPool(self.workers)) as pool:
       shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
+      if self.searcher is not None and not independent:
+        return self._search(params, base_key, RequestQueue(itertools.chain(*requests)), tasks, shared)
       if self.branching is None or independent:
         make = functools.partial(self._independent, RequestQueue(itertools.chain(*requests)), **shared)
       else:
         make = functools.partial(self._branching, RequestQueue(requests), base_key, samples, **shared)
       strategies = [make() for _ in range(self.driver.devices)]
-      stats = self.driver.run(params, base_key, strategies)
+      stats = self.driver.run({"policy": params["policy"]}, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
-    rewarded = [assign(t, tasks[t.group_id], self.reward, **self.reward_options) for t in sampled]
+    rewarded = [self._graded(tasks, t) for t in sampled]
     return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures])
+
+  def _graded(self, tasks: Mapping[int, Task], trajectory: Trajectory) -> Trajectory:
+    return assign(trajectory, tasks[trajectory.group_id], self.reward, **self.reward_options)
+
+  def _search(self, params, base_key, requests: Iterable[Request], tasks: Mapping[int, Task], shared) -> Collected:
+    """One tree per request; terminal nodes are graded as they are reached."""
+    searcher, grade = self.searcher, functools.partial(self._graded, tasks)
+    strategies = [
+      TreeSearch(requests, searcher.config, grade=grade, **self._surroundings(), **shared)
+      for _ in range(searcher.driver.devices)
+    ]
+    stats = searcher.driver.run(params, base_key, strategies)
+    trees = sorted((p for s in strategies for p in s.finished), key=lambda p: p.request.uid)
+    found = [[p.trajectory, *(branches(p) if searcher.siblings else ())] for p in trees]
+    failures = [failure for s in strategies for failure in s.failures]
+    return Collected(list(itertools.chain(*found)), tasks, stats, failures, trees)
 
   def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens)

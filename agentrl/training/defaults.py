@@ -69,7 +69,9 @@ def base_config() -> ConfigDict:
       "environment_seconds": 60.0,  # deadline of one environment call; then the environment has failed
       "rounds": 1,  # how often groups that the filters emptied are resampled (dynamic sampling); 1: never
       "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
-      "strategy": "independent",  # of the samples of a prompt; "branching": some branch from others, after tool results
+      # Of the samples of a prompt: "independent"; "branching": some branch from others, after tool results;
+      # "tree_search": each is the visited path of a search, see `search`.
+      "strategy": "independent",
       "branching": {  # read by "branching" (the window by the metrics of any), see rollout/strategies/branching.py
         "initial": 4,  # samples that start at the prompt; the rest of `group_size` are branches
         "branches": 1,  # started at once where the rule says so
@@ -79,6 +81,22 @@ def base_config() -> ConfigDict:
         "probability": 0.5,  # read by "code" and "random"
         "weight": 0.2,  # read by "code"
       },
+    },
+    "search": {  # read by rollout.strategy "tree_search", see rollout/search/planner.py; evaluations do not search
+      "simulations": 32,  # visits of the root of a search
+      "width": 4,  # steps sampled where a leaf is expanded
+      "depth": 8,  # steps of a path
+      "step_tokens": 32,  # sampled tokens of a step
+      "step_end": "\n",  # text that ends a step inside a turn; "": a step is a whole turn
+      "parallel": 4,  # simulations of a tree in flight
+      "c_puct": 0.5,  # weight of the prior
+      "unvisited_parent": False,  # Q of a step without visits: its parent's; else 0
+      "virtual_value": 0.0,  # of a visit in flight
+      "prior": "sum",  # of the log-probs of a step: "sum", "mean" or "uniform" (none)
+      "prior_temperature": 1.0,
+      "evaluate": "value",  # "value": the critic's value head; "rollout": the reward of a sample to the end
+      "commit": "path",  # "path": one search gives the path; "step": a search before every step, on what is known
+      "targets": "path",  # "path": visited paths alone; "visits": their visited siblings too, as branches
     },
     "engine": {
       "slots": 32, "decode_rows": 0, "decode_tokens": 8,
