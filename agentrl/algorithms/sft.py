@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
@@ -27,7 +28,8 @@ def default_config() -> ConfigDict:
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch
-    "min_reward": 0.0,  # clone only trajectories whose reward is at least this; authored ones without reward all count
+    "min_reward": config_dict.placeholder(float),  # clone only what has at least this reward; what has none, as authored, counts
+    "top_share": 1.0,  # and of those only this share with the highest rewards: filtered behaviour cloning
   })  # fmt: skip
 
 
@@ -36,6 +38,8 @@ optimizer_steps = gradients.minibatch_steps
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
+  if not 0.0 < cfg.top_share <= 1.0:
+    raise ValueError(f"algo.top_share={cfg.top_share} must be above 0 and at most 1")
   step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)
 
   def init(key, params):
@@ -45,7 +49,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 
   def prepare(state, trajectories: Sequence[Trajectory]):
     del state
-    kept = [t for t in without_failures(trajectories) if t.reward is None or t.reward >= cfg.min_reward]
+    kept = _best(without_failures(trajectories), cfg.min_reward, cfg.top_share)
     ones = [np.ones(len(t.tokens), np.float32) for t in kept]
     return pack(kept, {"advantages": ones}, policy.pack), {"sft/kept": np.float32(len(kept) / len(trajectories))}
 
@@ -54,6 +58,18 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
 
   return Algorithm(init, prepare, update)
+
+
+def _best(trajectories: Sequence[Trajectory], least: float | None, share: float) -> list[Trajectory]:
+  """Those worth cloning, in the order given; of equal rewards the earlier ones."""
+  good = [t for t in trajectories if least is None or t.reward is None or t.reward >= least]
+  if share == 1.0:
+    return good
+  without = [t.uid for t in good if t.reward is None]
+  if without:
+    raise ValueError(f"algo.top_share={share} compares rewards; trajectory {without[0]} has none")
+  best = sorted(range(len(good)), key=lambda n: -good[n].reward)[: math.ceil(share * len(good))]
+  return [good[n] for n in sorted(best)]
 
 
 def _loss(policy, reduction, params, reference, micro) -> LossOutput:

@@ -54,6 +54,20 @@ def test_only_what_earned_the_least_reward_is_cloned(prepare, trajectories, leas
   np.testing.assert_allclose(metrics["sft/kept"], len(kept) / 6, rtol=1e-6)
 
 
+# The best by reward, of equal ones the first: of six 1, 2, 3 and all.
+@pytest.mark.parametrize(("share", "kept"), [(0.1, [3]), (0.3, [3, 2]), (0.5, [3, 2, 4]), (1.0, [3, 3, 5, 2, 4, 4])])
+def test_the_best_share_is_cloned(prepare, trajectories, share, kept):
+  assert tokens_of(prepare(trajectories, top_share=share)[0]) == kept
+
+
+def test_a_share_needs_rewards_and_lies_between_0_and_1(prepare, trajectories):
+  authored = dataclasses.replace(trajectories[1], reward=None, reward_parts=None)
+  with pytest.raises(ValueError, match=f"trajectory {authored.uid} has none"):
+    prepare([trajectories[0], authored], top_share=0.5)
+  with pytest.raises(ValueError, match="top_share=0"):
+    prepare(trajectories, top_share=0.0)
+
+
 def test_authored_trajectories_count_and_failed_ones_do_not(prepare, trajectories):
   authored = dataclasses.replace(trajectories[1], reward=None, reward_parts=None)
   failed = dataclasses.replace(trajectories[2], reward=None, stop=StopReason.ENVIRONMENT_FAILED)
