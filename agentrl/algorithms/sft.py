@@ -28,7 +28,7 @@ def default_config() -> ConfigDict:
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch
-    "min_reward": config_dict.placeholder(float),  # clone only what has at least this reward; what has none, as authored, counts
+    "min_reward": config_dict.placeholder(float),  # least reward of what is cloned; authored traces have none
     "top_share": 1.0,  # and of those only this share with the highest rewards: filtered behaviour cloning
   })  # fmt: skip
 
