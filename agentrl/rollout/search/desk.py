@@ -72,10 +72,14 @@ class _Seat:
 
 
 class Desk:
-  """Gives slots to jobs. Results do not depend on which slot, when, or what was evicted."""
+  """Gives slots to jobs. Results do not depend on which slot, when, or what was evicted.
 
-  def __init__(self, engine: EngineConfig):
-    self._engine = engine
+  Args:
+    engine: sizes. reuse: False feeds every job its whole prefix, for comparison.
+  """
+
+  def __init__(self, engine: EngineConfig, *, reuse: bool = True):
+    self._engine, self._reuse = engine, reuse
     self._seats = [_Seat() for _ in range(engine.slots)]
     self._queue: collections.deque[Job] = collections.deque()
     self._links: dict[tuple[Link | None, tuple[int, ...]], Link] = {}
@@ -147,7 +151,8 @@ class Desk:
       job = self._queue.popleft()
       source, shared = self._longest(job.prefix)
       missing = [link for link in job.prefix.chain() if link.end > shared]
-      target = None if coming.intersection(missing) else self._target(source, shared, sources)
+      late = self._reuse and coming.intersection(missing)
+      target = None if late else self._target(source, shared, sources)
       if target is None:
         waiting.append(job)
         continue
@@ -157,7 +162,7 @@ class Desk:
 
   def _longest(self, prefix: Link) -> tuple[int | None, int]:
     """(slot, tokens) that holds most of a prefix; (None, 0) where none holds its prompt."""
-    for link in prefix.chain():
+    for link in prefix.chain() if self._reuse else ():
       if slots := self._where.get(link):
         # One that holds no more than this and is idle can go on as it is; else any, always the same.
         return min(slots, key=lambda b: (self._seats[b].job is not None, self._seats[b].holds is not link, b)), link.end

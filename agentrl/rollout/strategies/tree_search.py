@@ -50,6 +50,7 @@ class TreeSearch:
     environment_seconds: deadline of one environment call; a path of n steps that is acted anew has n + 1 times that.
     grade: gives a finished trajectory its reward.
     on_finish: called with every result.
+    reuse: see `Desk`.
 
   Attributes:
     finished: planners whose trees are complete, as they came.
@@ -71,6 +72,7 @@ class TreeSearch:
     grade: Callable[[Trajectory], Trajectory],
     policy_version: int = 0,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
+    reuse: bool = True,
   ):
     check_search(search, engine, chat)
     self._requests = iter(requests)
@@ -78,7 +80,7 @@ class TreeSearch:
     self._make_environment, self._grade = make_environment, grade
     self._pool, self._environment_seconds = pool, environment_seconds
     self._version, self._on_finish = policy_version, on_finish
-    self._desk = Desk(engine)
+    self._desk = Desk(engine, reuse=reuse)
     self._calls: list[_Call] = []
     self._live = 0
     self.finished: list[Planner] = []
