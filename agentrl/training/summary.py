@@ -39,6 +39,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics = {
     "train/reward": _mean(t.reward for t in valid),
     "train/success": _mean(succeeded(t) for t in valid),
+    "rollout/trajectories": float(len(trajectories)),
     "rollout/tool_calls": len(results) / len(valid),
     "rollout/turns": len(turns) / len(valid),
     "rollout/void_turns": _mean(turn.kind is TurnKind.VOID for turn in turns),
@@ -125,6 +126,8 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     "eval/length": _mean(len(t.tokens) for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),
   }
+  names = sorted({name for t in valid for name in t.reward_parts} - {"correct"})  # that one is the success
+  metrics |= {f"eval/reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
   ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
   enough = {k: [outcomes for outcomes in by_task.values() if len(outcomes) >= k] for k in ks}
   return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in tasks) for k, tasks in enough.items() if tasks}
