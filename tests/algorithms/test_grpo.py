@@ -11,6 +11,7 @@ import pytest
 from agentrl.algorithms import gradients, grpo
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
+from agentrl.rollout.pack import pack
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason
 
@@ -80,6 +81,117 @@ def test_every_action_token_has_the_advantage_of_its_trajectory(name, trajectori
   np.testing.assert_allclose(batch.advantages, listed(batch, columns), atol=1e-5)
   np.testing.assert_allclose(metrics["advantage/mean_abs"], np.mean(np.abs(CREDIT[name])), rtol=1e-5)
   np.testing.assert_allclose(metrics["advantage/nonzero"], 5 / 6, rtol=1e-6)
+
+
+# ---- samples that branch from each other ------------------------------------------------------------------------
+
+# Trajectory n becomes a branch of another one behind its fourth token: trees {0, 1, 2} with a grandchild, and {3, 4}.
+BRANCHES = {1: 0, 2: 1, 4: 3}
+FORK = {1: 4, 2: 5, 4: 4}
+
+
+@pytest.fixture(scope="module")
+def tree(trajectories):
+  """The recorded trajectories, with branches that repeat the beginning of another one."""
+  out = [dataclasses.replace(t, sampler_logp=np.zeros(len(t.tokens), np.float32)) for t in trajectories]
+  for n, parent in BRANCHES.items():
+    at = FORK[n]
+    own = {
+      name: np.append(getattr(out[parent], name)[:at], getattr(out[n], name)[at:]) for name in ("tokens", "action_mask")
+    }
+    out[n] = dataclasses.replace(out[n], **own, parent=parent, fork_at=at)
+  return out
+
+
+@pytest.fixture(scope="module")
+def gradient_of(policy, params):
+  """`gradient_of(trajectories, credit, **settings)`: the policy's gradient for given per-token credits, [leaves]."""
+
+  def compute(algorithm_settings, batch):
+    loss = lambda p: (
+      grpo._loss(
+        policy, grpo._resolve(algorithm_settings), {"policy": p}, None, gradients.micro_batch(batch, jnp.int32(0))
+      ).loss
+    )
+    return jnp.concatenate([g.ravel() for g in jax.tree.leaves(jax.grad(loss)(params))])
+
+  return compute
+
+
+def apart(tree):
+  """The same trajectories without their links, each in a row of its own."""
+  return [dataclasses.replace(t, parent=None, fork_at=0) for t in tree]
+
+
+def holders(tree, n, t):
+  """Trajectories that hold token t of trajectory n: they have the same tokens up to there by the tree's links."""
+
+  def owner(m):
+    while m in BRANCHES and t < FORK[m]:
+      m = BRANCHES[m]
+    return m
+
+  return [m for m in range(len(tree)) if t < len(tree[m].tokens) and owner(m) == owner(n)]
+
+
+CONSTANT = {"reduction": "sequence_sum_norm", "reduction_constant": 4.0}
+
+
+@pytest.mark.parametrize(
+  ("reduction", "credit"),
+  [
+    ({"reduction": "token_mean"}, "soft"),
+    ({"reduction": "token_mean"}, "hard"),
+    ({"reduction": "sequence_mean"}, "soft"),  # hard would differ: its copies are weighed by the lengths of their rows
+    (CONSTANT, "soft"),
+    (CONSTANT, "hard"),
+  ],
+)
+def test_per_branch_is_the_gradient_of_rows_that_repeat_what_they_share(tree, policy, gradient_of, reduction, credit):
+  """Soft: each row has its own advantage. Hard: a repeated token has the mean over its copies, in each of them."""
+  config = settings(shared_tokens="per_branch", **reduction)
+  together, _ = grpo.make(policy, optax.sgd(1.0), config).prepare(None, tree)
+  own = np.asarray(grpo._advantages(grpo.advantages.grpo, tree))
+  columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(tree, own, strict=True)]
+  if credit == "hard":
+    columns = [
+      np.asarray([np.mean(own[holders(tree, n, t)]) for t in range(len(c))], np.float32) for n, c in enumerate(columns)
+    ]
+  wide = dataclasses.replace(policy.pack, row_tokens=64, row_actions=40, rows=1, share_prefixes=False)
+  naive = pack(apart(tree), {"advantages": columns}, wide)
+  assert int(naive.action_mask.sum()) > int(together.action_mask.sum())
+  np.testing.assert_allclose(gradient_of(config, together), gradient_of(config, naive), atol=2e-5)
+
+
+def test_once_is_the_gradient_of_rows_whose_repeated_tokens_share_one_count(tree, policy, gradient_of):
+  """d copies of a token count 1/d each, and have the mean of their advantages."""
+  config = settings(**CONSTANT)
+  together, _ = grpo.make(policy, optax.sgd(1.0), config).prepare(None, tree)
+  own = np.asarray(grpo._advantages(grpo.advantages.grpo, tree))
+  columns = []
+  for n, t in enumerate(tree):
+    copies = [holders(tree, n, position) for position in range(len(t.tokens))]
+    columns.append(np.asarray([np.mean(own[c]) / len(c) for c in copies], np.float32))
+  wide = dataclasses.replace(policy.pack, row_tokens=64, row_actions=40, rows=1, share_prefixes=False)
+  naive = gradient_of(config, pack(apart(tree), {"advantages": columns}, wide))
+  np.testing.assert_allclose(gradient_of(config, together), naive, atol=2e-5)
+  per_branch, _ = grpo.make(policy, optax.sgd(1.0), settings(**{**config, "shared_tokens": "per_branch"})).prepare(
+    None, tree
+  )
+  assert np.max(np.abs(gradient_of(config, per_branch) - naive)) > 1e-2
+
+
+def test_without_branches_both_ways_of_counting_are_one(trajectories, policy):
+  once, per_branch = (
+    grpo.make(policy, optax.sgd(1.0), settings(shared_tokens=how)).prepare(None, trajectories)[0]
+    for how in ("once", "per_branch")
+  )
+  np.testing.assert_allclose(once.advantages, per_branch.advantages, rtol=1e-6)
+
+
+def test_an_unknown_way_of_counting_names_the_nearest(policy):
+  with pytest.raises(ValueError, match=r"'per_brunch'.*did you mean 'per_branch'"):
+    grpo.make(policy, optax.sgd(1.0), settings(shared_tokens="per_brunch"))
 
 
 def test_nothing_left_to_train_on_is_an_error(trajectories, policy):

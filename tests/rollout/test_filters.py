@@ -1,4 +1,6 @@
-"""What each filter drops."""
+"""What each filter drops, and what becomes of the branches of what it drops."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -45,3 +47,61 @@ def test_every_filter_takes_nothing_and_keeps_order(name):
   assert filters.FILTERS[name]([]) == []
   good = [trajectory(5, reward=1.0), trajectory(3, reward=0.0)]
   assert filters.FILTERS[name](good) == good
+
+
+def branch(uid, parent, fork_at, **changes):
+  return dataclasses.replace(trajectory(uid, **changes), parent=parent, fork_at=fork_at)
+
+
+def links(kept):
+  return {t.uid: (t.parent, t.fork_at) for t in kept}
+
+
+LOST = {"stop": StopReason.LENGTH_LIMIT}
+
+
+@pytest.mark.parametrize(
+  ("sampled", "kept"),
+  [
+    # The branch that left last holds what both share with the parent.
+    ([trajectory(0, **LOST), branch(1, 0, 3), branch(2, 0, 5)], {1: (2, 3), 2: (None, 0)}),
+    ([trajectory(0, **LOST), branch(1, 0, 5), branch(2, 0, 5)], {1: (None, 0), 2: (1, 5)}),
+    # In the middle of a chain the heir leaves where the lost one left.
+    ([trajectory(0), branch(1, 0, 3, **LOST), branch(2, 1, 6), branch(3, 1, 8)], {0: (None, 0), 2: (3, 6), 3: (0, 3)}),
+    # Two generations lost, whichever comes first; a lost leaf changes nothing.
+    ([trajectory(0, **LOST), branch(1, 0, 3, **LOST), branch(2, 1, 6)], {2: (None, 0)}),
+    ([branch(1, 4, 3, **LOST), branch(2, 1, 6), trajectory(4, **LOST)], {2: (None, 0)}),
+    ([trajectory(0), branch(1, 0, 3, **LOST), branch(2, 0, 3)], {0: (None, 0), 2: (0, 3)}),
+  ],
+)
+def test_branches_of_a_lost_parent_share_on(sampled, kept):
+  assert links(filters.without_overlong(sampled)) == kept
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_two_share_stays_shared_whatever_is_dropped(seed):
+  """Random trees: the length of the prefix that any two of the kept have in common is the same before and after."""
+  rng = np.random.default_rng(seed)
+  tree = [trajectory(0)]
+  for uid in range(1, 9):
+    parent = tree[rng.integers(len(tree))]
+    lost = LOST if rng.random() < 0.5 else {}
+    tree.append(branch(uid, parent.uid, parent.fork_at + int(rng.integers(1, 4)), **lost))
+  tree[0] = dataclasses.replace(tree[0], stop=StopReason.LENGTH_LIMIT)
+  kept = filters.without_overlong([tree[n] for n in rng.permutation(len(tree))])
+  for a in kept:
+    for b in kept:
+      assert shared(kept, a.uid, b.uid) == shared(tree, a.uid, b.uid)
+
+
+def shared(tree, a, b):
+  """Tokens that two trajectories have in common by the links of a tree; infinite for one and the same."""
+  by_uid, reach, best = {t.uid: t for t in tree}, {}, 0
+  length = float("inf")
+  while a is not None:
+    reach[a], length, a = length, min(length, by_uid[a].fork_at), by_uid[a].parent
+  length = float("inf")
+  while b is not None:
+    best = max(best, min(reach.get(b, 0), length))
+    length, b = min(length, by_uid[b].fork_at), by_uid[b].parent
+  return best

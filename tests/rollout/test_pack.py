@@ -114,6 +114,37 @@ def test_tokens_that_branches_share_get_the_mean_of_their_advantages():
   assert by_owner == {0: [1.0, 1.0, -0.5, -0.5, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
 
 
+def test_the_sum_instead_of_the_mean():
+  trunk = dataclasses.replace(trajectory(0, [4, 5], 6), action_mask=np.arange(8) >= 2)
+  branches = [branch(trunk, 1, 4, 3), branch(trunk, 2, 6, 1)]
+  credit = [np.full(len(t.tokens), a, np.float32) for t, a in zip([trunk, *branches], [1.0, 4.0, -2.0], strict=True)]
+  batch = pack([trunk, *branches], {"advantages": credit}, CONFIG, mean_of_branches=False)
+  by_owner = {n: batch.advantages[batch.action_mask & (batch.action_sequence == n)].tolist() for n in range(3)}
+  assert by_owner == {0: [3.0, 3.0, -1.0, -1.0, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
+
+
+@pytest.mark.parametrize("row_tokens", [22, 28, 36])
+def test_a_tree_larger_than_a_row_is_cut_at_its_forks(row_tokens):
+  """Every action stands once, behind its own past and with the credit that it has in one piece."""
+  trajectories = forest()
+  whole = pack(trajectories, columns(trajectories), CONFIG)
+  cut = pack(trajectories, columns(trajectories), dataclasses.replace(CONFIG, row_tokens=row_tokens))
+  assert layout_tokens(cut) > layout_tokens(whole)
+  assert listed(cut) == listed(whole)
+  np.testing.assert_array_equal(cut.sequence_length, whole.sequence_length)
+
+
+def listed(batch):
+  """{(trajectory, depth): (advantage, tokens up to it)} of all listed actions, each of which must stand once."""
+  found = {}
+  for m, b, a in np.argwhere(batch.action_mask):
+    path = path_of(batch.tokens[m, b], batch.subtree_end[m, b], batch.action_index[m, b, a])
+    key = (int(batch.action_sequence[m, b, a]), len(path) - 1)
+    assert key not in found and batch.action_parent[m, b, a] == path[-2]
+    found[key] = (float(batch.advantages[m, b, a]), batch.tokens[m, b][path].tolist())
+  return found
+
+
 def test_a_shared_prompt_is_laid_out_once():
   group = [trajectory(i, range(3, 19), 4) for i in range(8)]
   config = PackConfig(row_tokens=48, row_actions=32, rows=1, sequences=8)

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from agentrl.types import TurnKind
+from agentrl.models.chat import ChatFormat
+from agentrl.rollout.strategies.branching import BranchingConfig
+from agentrl.types import Action, Observation, TurnKind
 
 
 def collect(parts, groups=(3, 5), **changes):
@@ -63,3 +65,36 @@ def test_rewards_are_weighed_parts(parts):
   got = collect(dataclasses.replace(parts, collector=paying))
   finished = [t for t in got.trajectories if t.reward_parts.get("correct")]
   assert finished and all(t.reward == 0.25 * t.reward_parts["correct"] for t in finished)
+
+
+def test_groups_branch_where_the_collector_says_so_and_not_in_an_evaluation(parts):
+  class Talks:
+    """Takes any turn for a tool call, the third one for an answer."""
+
+    def __init__(self, inner):
+      self.tools, self.reset, self.close, self._turns = inner.tools, inner.reset, inner.close, 0
+
+    def step(self, action):
+      self._turns += 1
+      return Observation(str(self._turns), done=self._turns == 3, parts={"correct": 1.0})
+
+  tasks = dataclasses.replace(parts.tasks, environment=lambda: Talks(parts.tasks.environment()))
+  always = BranchingConfig(initial=1, rule="random", probability=1.0, window=1)
+  chat = Calls(parts.tokenizer, parts.chat.template, parts.chat.syntax)
+  settings = {"tasks": tasks, "chat": chat, "max_tokens": 40, "turn_tokens": 3}
+  plain = dataclasses.replace(parts.collector, **settings)
+  branching = dataclasses.replace(plain, branching=always)
+  samples = {"samples": 3}
+  got = collect(dataclasses.replace(parts, collector=branching), **samples)
+  assert [(t.uid, t.parent) for t in got.trajectories] == [(9, None), (10, 9), (11, 9), (15, None), (16, 15), (17, 15)]
+  alone = collect(dataclasses.replace(parts, collector=branching), independent=True, **samples)
+  wanted = collect(dataclasses.replace(parts, collector=plain), **samples)
+  assert [t.tokens.tolist() for t in alone.trajectories] == [t.tokens.tolist() for t in wanted.trajectories]
+  assert {t.parent for t in alone.trajectories} == {None}
+
+
+class Calls(ChatFormat):
+  """A format in which every turn is a tool call, however it ends."""
+
+  def parse(self, ids):
+    return Action(TurnKind.TOOL_CALL, self.tokenizer.decode(ids))

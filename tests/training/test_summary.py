@@ -118,3 +118,35 @@ def test_a_step_of_failures_alone_counts_them():
 
 def test_costs_of_rounds_add_up():
   assert summary.total([STATS, STATS]) == RolloutStats(80, 20, 6, 2, 10, 4.0)
+
+
+def test_tool_calls_and_entropies_by_hand():
+  """A trunk of two calls and an answer, and a branch behind the second call's result; three tokens to a turn."""
+  result = ToolResult(ToolCall("lookup", {"key": "a"}), "1", True)
+  kinds = (TurnKind.TOOL_CALL, TurnKind.TOOL_CALL, TurnKind.ANSWER)
+  turns = [Turn(k, 2 + 4 * n, 5 + 4 * n, "", results=(result,) * (n < 2)) for n, k in enumerate(kinds)]
+  sampled = np.asarray([False] * 2 + [True, True, True, False] * 2 + [True] * 3)
+  entropy = np.where(sampled, np.arange(13), 0).astype(np.float32)
+  trunk = dataclasses.replace(
+    trajectory(0, 1), tokens=np.zeros(13, np.int32), action_mask=sampled, entropy=entropy, turns=turns,
+    turn=np.asarray([-1] * 2 + [0] * 4 + [1] * 4 + [2] * 3), uid=5,
+  )  # fmt: skip
+  own = np.where(np.arange(13) >= 10, 1.0, entropy).astype(np.float32)
+  branch = dataclasses.replace(trunk, uid=6, parent=5, fork_at=10, entropy=own)
+  metrics = summary.tool_metrics([trunk, branch, trajectory(1, 0)], window=2)
+  wanted = {
+    "rollout/branches": 0.5,
+    "rollout/tool_calls_made": 2.0,  # the branch's own two turns are its parent's
+    "rollout/tool_calls_replayed": 2.0,
+    "rollout/entropy_start": (2 + 3 + 0) / 3,  # the trajectory of the other group has one token of entropy 0
+    "rollout/entropy_after_tool": (6 + 7 + 10 + 11 + 1 + 1) / 6,
+    "rollout/entropy_change": (8 + 16 - 3) / 3,  # (6 + 7) - (2 + 3), (10 + 11) - 5, (1 + 1) - 5
+  }
+  assert metrics == pytest.approx(wanted)
+  assert summary.calls_made([trunk, branch]) == 2
+
+
+def test_without_tool_results_there_is_nothing_behind_them():
+  metrics = summary.tool_metrics([trajectory(0, 1)], window=2)
+  assert metrics["rollout/branches"] == metrics["rollout/tool_calls_made"] == 0
+  assert "rollout/entropy_change" not in metrics and "rollout/entropy_after_tool" not in metrics
