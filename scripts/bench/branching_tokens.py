@@ -1,0 +1,80 @@
+"""Tokens that groups with branches cost, against the unique tokens in them: in sampling and in the update.
+
+  python scripts/bench/branching_tokens.py --config configs/branching_entropy.py [--run runs/branching_entropy]
+    [--groups 12] [--config.KEY=VALUE ...]
+
+One line per rule, and one for independent samples. The policy is that of the run's last checkpoint; without a run it is
+the config's own, which may never call its tool, and then never branches. A token is unique by all that stands before
+it in its group. Sampling computes what it prefills and one token per decoding step of a slot; the update computes what
+its rows hold, and is shown for one row that holds everything and for rows as configured, where a prefix that two rows
+need is computed twice.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from token_count import unique_tokens
+
+from agentrl.rollout.pack import PackConfig, layout_tokens, pack
+from agentrl.rollout.strategies.branching import RULES, BranchingConfig
+from agentrl.training import config as config_lib
+from agentrl.training import summary
+from agentrl.training.assembly import assemble
+from agentrl.training.evaluation import restore_policy
+
+
+def update_tokens(trajectories, pack_sizes):
+  """Tokens that the update computes in one large row, and in rows of the configured size."""
+  zeros = {"advantages": [np.zeros(len(t.tokens), np.float32) for t in trajectories]}
+  row = max(pack_sizes.row_tokens, sum(len(t.tokens) for t in trajectories))
+  whole = PackConfig(row, row, 1, len(trajectories))
+  rows = PackConfig(pack_sizes.row_tokens, pack_sizes.row_actions, pack_sizes.rows, len(trajectories))
+  return tuple(layout_tokens(pack(trajectories, zeros, sizes)) for sizes in (whole, rows))
+
+
+def measure(config, parts, params, branching, groups):
+  """One line of the table, from one collection."""
+  collector = dataclasses.replace(parts.collector, branching=branching)
+  got = collector.collect(
+    parts.driver_params({"policy": params}), parts.keys["rollout"], range(groups), split="train",
+    samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
+  )  # fmt: skip
+  every, unique = sum(len(t.tokens) for t in got.trajectories), unique_tokens(got.trajectories)
+  computed = (got.stats.prefilled + got.stats.sampled, *update_tokens(got.trajectories, config.pack))
+  calls = summary.tool_metrics(got.trajectories, window=config.rollout.branching.window)
+  shares = [f"{count / unique:.3f}" for count in (every, *computed)]
+  return [f"{calls['rollout/branches']:.1f}", str(unique), *shares, f"{calls['rollout/tool_calls_made']:.0f}"]
+
+
+def main(argv):
+  overrides, rest = config_lib.split_argv(argv)
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--config", required=True)
+  parser.add_argument("--run", type=pathlib.Path)
+  parser.add_argument("--groups", type=int, default=12)
+  arguments = parser.parse_args(rest)
+  config = config_lib.load(arguments.config, overrides)
+  parts = assemble(config)
+  params = restore_policy(config, parts, arguments.run, None)[0] if arguments.run else parts.params
+  settings = BranchingConfig(**config.rollout.branching)
+  table = Table(
+    "samples", "branches per group", "unique tokens", "one by one / unique", "sampling / unique",
+    "update / unique", "update, rows as configured / unique", "tool calls",
+  )  # fmt: skip
+  table.add_row("independent", *measure(config, parts, params, None, arguments.groups))
+  for rule in RULES:
+    chosen = dataclasses.replace(settings, rule=rule)
+    chosen.check(config.rollout.group_size, parts.collector.engine)
+    table.add_row(rule, *measure(config, parts, params, chosen, arguments.groups))
+  policy = arguments.run or "before training"
+  Console().print(f"{arguments.config}: {arguments.groups} groups of {config.rollout.group_size}, {policy}")
+  Console().print(table)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
