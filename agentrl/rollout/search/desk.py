@@ -1,9 +1,9 @@
 """Which slot holds which prefix: sampling jobs in, sampled tokens out, and as little as possible computed twice.
 
 A prefix is a chain of links (prompt, step, observation, step ...). A slot that sampled a step goes on holding it until
-another job needs the slot: the key-value cache is the slots, and the least recently used idle slot is evicted. A job
-forks the slot that holds most of its prefix and is fed the rest; jobs that lack the same link wait until one of them
-has been fed it.
+another job needs the slot: the key-value cache is the slots. Evicted are idle slots, first those whose prefix is over
+or stands in another slot too, then the least recently used. A job forks the slot that holds most of its prefix and is
+fed the rest; jobs that lack the same link wait until one of them has been fed it.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Desk:
     self._queue: collections.deque[Job] = collections.deque()
     self._links: dict[tuple[Link | None, tuple[int, ...]], Link] = {}
     self._where: dict[Link, set[int]] = collections.defaultdict(set)  # slots that hold a prefix, and maybe more
+    self._closed: set[Link] = set()
     self._ticks = 0
 
   @property
@@ -99,6 +100,10 @@ class Desk:
     if key not in self._links:
       self._links[key] = Link(*key, end=len(key[1]) + (0 if parent is None else parent.end))
     return self._links[key]
+
+  def close(self, link: Link) -> None:
+    """Says that nobody will continue a prefix: slots that hold it are the first to go."""
+    self._closed.add(link)
 
   def submit(self, job: Job) -> None:
     """Queues a job."""
@@ -169,13 +174,16 @@ class Desk:
     return None, 0
 
   def _target(self, source: int | None, shared: int, sources: set[int]) -> int | None:
-    """An idle slot: the source itself where nothing in it is lost, else the least recently used; None: none is idle."""
+    """An idle slot: the source itself where nothing in it is lost, else the one that is missed least; None: none."""
     idle = [b for b, seat in enumerate(self._seats) if seat.job is None and b not in sources]
     if source in idle and self._seats[source].holds.end == shared:
       return source
-    return min(
-      idle, key=lambda b: (self._seats[b].holds is not None, b == source, self._seats[b].used, b), default=None
-    )
+    return min(idle, key=lambda b: (self._is_needed(b), b == source, self._seats[b].used, b), default=None)
+
+  def _is_needed(self, b: int) -> bool:
+    """Slot b is the only one that holds its prefix, and somebody may ask for that."""
+    holds = self._seats[b].holds
+    return holds is not None and holds not in self._closed and len(self._where[holds]) == 1
 
   def _sit(self, commands: Commands, job: Job, target: int, source: int | None, shared: int, sources: set[int]) -> None:
     """Takes the first `shared` tokens of the prefix from `source`; the rest is to be fed."""

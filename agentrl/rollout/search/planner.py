@@ -163,12 +163,19 @@ class Planner:
       self._commit()
 
   def _fill(self) -> None:
-    root = self._root
-    while len(self._flight) < self._config.parallel and root.visits + root.pending <= self._config.simulations:
-      leaf = self._config.puct.select(root)
-      if root.barred or (leaf.pending and not leaf.expanded):
+    while len(self._flight) < self._config.parallel and self._wants_more():
+      leaf = self._config.puct.select(self._root)
+      if leaf.pending and not leaf.expanded:
         return
       self._simulate(leaf)
+
+  def _wants_more(self) -> bool:
+    """The search from this root is not over; a root whose visited ways have all failed needs another one."""
+    root = self._root
+    if root.barred:
+      return False
+    nowhere = not self._flight and tree.most_visited(root) is None
+    return nowhere or root.visits + root.pending <= self._config.simulations
 
   def _simulate(self, leaf: Node) -> None:
     tree.start(leaf, self._root)
@@ -192,18 +199,30 @@ class Planner:
       score = tree.PRIORS[self._config.prior]
       shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
       tree.expand(leaf, simulation.value, steps, shares)
+      if leaf.terminal:
+        self._desk.close(leaf.step.link)
     tree.backup(leaf, self._root, simulation.value)
 
   def _commit(self) -> None:
     """The search from this root is over: its path, or one step, is taken, and the next one begins below."""
-    below = tree.visited_path(self._root)
-    if self._root.barred or not below:
-      self._finish(self._failed_trajectory())
+    if self._root.barred:
+      self._go_back()
       return
+    below = tree.visited_path(self._root)
     self.chosen += below[:1] if self._config.commit == "step" else below
     self._root = self.chosen[-1]
     if self._root.terminal:
       self._finish(self._root.step.trajectory)
+    else:
+      self._pump()
+
+  def _go_back(self) -> None:
+    """Every way on has failed: the search goes on above, where there is another, or the tree fails."""
+    while self._root.barred and self.chosen:
+      self.chosen.pop()
+      self._root = self.chosen[-1] if self.chosen else self.prompt_node
+    if self._root.barred:
+      self._finish(self._failed_trajectory())
     else:
       self._pump()
 
