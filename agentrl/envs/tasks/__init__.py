@@ -11,6 +11,9 @@ place of `check` they bring it along:
 
   environment(*, system=None, examples=()) -> Environment         a fresh one, for one trajectory
   oracle(task, tool) -> list[Action]                              utterances of a demonstration; the tool is ""
+
+A game over a closed table asks for the same items in both splits, in other orders, unless its option `held_out_items`
+keeps an eighth of them for the held-out split.
 """
 
 from __future__ import annotations

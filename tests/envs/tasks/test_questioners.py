@@ -135,6 +135,14 @@ def test_bisecting_guesses_where_no_question_splits():
   assert sorted(seen) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_bisecting_guesses_among_three():
+  """Guesses in turn return (0 - 1 - 2) / 3; to split three would return (-1 - 1 - 2) / 3 at best."""
+  table = table_of(["ynn", "nyn"])
+  returns = [played(make(index, table), table)[-1].parts["return"] for index in range(3)]
+  assert sorted(returns) == [-2.0, -1.0, 0.0]
+  assert questioners.optimal_return(table) == -1.0
+
+
 def test_a_tool_is_refused():
   with pytest.raises(ValueError, match="test tasks cannot be solved with the tool 'calculator'"):
     questioners.oracle(SIXTEEN, make(), "calculator")
