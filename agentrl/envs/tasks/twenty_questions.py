@@ -42,7 +42,7 @@ def load_table(name: str) -> Table:
 
 def _things() -> Table:
   questions = [
-    Question(text, frozenset(item for item, true in THINGS.items() if key in true.split()), others)
+    Question(text, frozenset(item for item, true in THINGS.items() if key in true.split()), tuple(others))
     for key, (text, *others) in QUESTIONS.items()
   ]
   opening = "I am thinking of an animal or an object. Ask yes/no questions to find out what it is."
