@@ -150,6 +150,10 @@ class Desk:
   def _place(self, commands: Commands) -> None:
     """Seats queued jobs in their order; one whose prefix another is being fed waits for it."""
     coming = {link for seat in self._seats if seat.job and seat.feed for link in seat.job.prefix.chain()}
+    idle = sorted(
+      (b for b, seat in enumerate(self._seats) if seat.job is None),
+      key=lambda b: (self._is_needed(b), self._seats[b].used, b),
+    )
     sources: set[int] = set()
     waiting: list[Job] = []
     while self._queue:
@@ -157,10 +161,11 @@ class Desk:
       source, shared = self._longest(job.prefix)
       missing = [link for link in job.prefix.chain() if link.end > shared]
       late = self._reuse and coming.intersection(missing)
-      target = None if late else self._target(source, shared, sources)
+      target = None if late else self._target(source, shared, idle, sources)
       if target is None:
         waiting.append(job)
         continue
+      idle.remove(target)
       coming.update(missing)
       self._sit(commands, job, target, source, shared, sources)
     self._queue.extend(waiting)
@@ -173,12 +178,16 @@ class Desk:
         return min(slots, key=lambda b: (self._seats[b].job is not None, self._seats[b].holds is not link, b)), link.end
     return None, 0
 
-  def _target(self, source: int | None, shared: int, sources: set[int]) -> int | None:
-    """An idle slot: the source itself where nothing in it is lost, else the one that is missed least; None: none."""
-    idle = [b for b, seat in enumerate(self._seats) if seat.job is None and b not in sources]
-    if source in idle and self._seats[source].holds.end == shared:
+  def _target(self, source: int | None, shared: int, idle: list[int], sources: set[int]) -> int | None:
+    """An idle slot: the source itself where nothing in it is lost, else the one that is missed least; None: none.
+
+    Args:
+      idle: slots without a job, those that are missed least first. sources: slots that others fork in this tick.
+    """
+    if source in idle and source not in sources and self._seats[source].holds.end == shared:
       return source
-    return min(idle, key=lambda b: (self._is_needed(b), b == source, self._seats[b].used, b), default=None)
+    own = source if source in idle and source not in sources else None  # rewound, where there is no other
+    return next((b for b in idle if b not in sources and b != source), own)
 
   def _is_needed(self, b: int) -> bool:
     """Slot b is the only one that holds its prefix, and somebody may ask for that."""
