@@ -4,10 +4,10 @@
     [--groups 12] [--config.KEY=VALUE ...]
 
 One line per rule, and one for independent samples. The policy is that of the run's last checkpoint; without a run it is
-the config's own, which may never call its tool, and then never branches. A token is unique by all that stands before
-it in its group. Sampling computes what it prefills and one token per decoding step of a slot; the update computes what
-its rows hold, and is shown for one row that holds everything and for rows as configured, where a prefix that two rows
-need is computed twice.
+the config's own, which may never call its tool, and then never branches. Unique are a group's prompt, and of each
+sample what no other gave it: two samples that happen to write the same are two. Sampling computes what it prefills and
+one token per decoding step of a slot; the update computes what its rows hold, in one row that holds everything
+("whole") and in rows as configured, where a prefix that two rows need is computed twice.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import sys
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from token_count import unique_tokens
 
 from agentrl.rollout.pack import PackConfig, layout_tokens, pack
 from agentrl.rollout.strategies.branching import RULES, BranchingConfig
@@ -26,6 +25,13 @@ from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import assemble
 from agentrl.training.evaluation import restore_policy
+
+
+def unique_tokens(trajectories):
+  """Prompts once per group, and what each trajectory sampled or was told on its own."""
+  prompts = {t.group_id: t.prompt_length for t in trajectories}
+  own = (len(t.tokens) - (t.prompt_length if t.parent is None else t.fork_at) for t in trajectories)
+  return sum(prompts.values()) + sum(own)
 
 
 def update_tokens(trajectories, pack_sizes):
@@ -63,8 +69,7 @@ def main(argv):
   params = restore_policy(config, parts, arguments.run, None)[0] if arguments.run else parts.params
   settings = BranchingConfig(**config.rollout.branching)
   table = Table(
-    "samples", "branches per group", "unique tokens", "one by one / unique", "sampling / unique",
-    "update / unique", "update, rows as configured / unique", "tool calls",
+    "samples", "branches", "unique", "one by one", "sampling", "update, whole", "update, rows", "tool calls",
   )  # fmt: skip
   table.add_row("independent", *measure(config, parts, params, None, arguments.groups))
   for rule in RULES:
@@ -73,6 +78,7 @@ def main(argv):
     table.add_row(rule, *measure(config, parts, params, chosen, arguments.groups))
   policy = arguments.run or "before training"
   Console().print(f"{arguments.config}: {arguments.groups} groups of {config.rollout.group_size}, {policy}")
+  Console().print("branches: per group; columns behind unique: tokens computed, over unique ones")
   Console().print(table)
 
 
