@@ -1,6 +1,7 @@
 """Each setting of grpo does what its comment says, against arithmetic on naive log-probs."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +180,27 @@ def test_once_is_the_gradient_of_rows_whose_repeated_tokens_share_one_count(tree
     None, tree
   )
   assert np.max(np.abs(gradient_of(config, per_branch) - naive)) > 1e-2
+
+
+@pytest.mark.parametrize(("name", "scale"), [("dr_grpo", 1.0), ("leave_one_out", 3 / 2)])
+@pytest.mark.parametrize("shared_by", [1, 2, 3])
+def test_a_group_baseline_shrinks_the_gradient_of_a_shared_token(name, scale, shared_by):
+  """All outcomes of three samples, `shared_by` of which have their first of two coins in common.
+
+  P(first = 1) = q = 0.3 by a logit: d log pi / d logit = first - q. P(second = 1) = 1/2. Reward 2 first + second:
+  J = 2 q + 1/2, and its gradient is 2 q (1 - q).
+  """
+  q, expected = 0.3, 0.0
+  roots = 4 - shared_by  # the shared first coin, and those of the others
+  for coins in itertools.product((0, 1), repeat=roots + 3):
+    first = [coins[0]] * shared_by + list(coins[1:roots])
+    rewards = 2.0 * np.asarray(first) + coins[roots:]
+    probability = np.prod([q if coin else 1 - q for coin in coins[:roots]]) * 0.5**3
+    credit = grpo.advantages.ADVANTAGES[name](
+      jnp.asarray(rewards, jnp.float32), jnp.zeros(3, jnp.int32), jnp.ones(3, bool), num_groups=1
+    )
+    expected += probability * float(jnp.mean(credit[:shared_by])) * (coins[0] - q)
+  np.testing.assert_allclose(expected, scale * (1 - shared_by / 3) * 2 * q * (1 - q), atol=1e-6)
 
 
 def test_without_branches_both_ways_of_counting_are_one(trajectories, policy):
