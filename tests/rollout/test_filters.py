@@ -106,3 +106,9 @@ def shared(tree, a, b):
     best = max(best, min(reach.get(b, 0), length))
     length, b = min(length, by_uid[b].fork_at), by_uid[b].parent
   return best
+
+
+def test_best_of_group_keeps_the_first_of_the_best():
+  sampled = [trajectory(0, 1, reward=0.5), trajectory(1, 1, reward=1.0), trajectory(2, 1, reward=1.0)]
+  sampled += [trajectory(3, 2, reward=-1.0), trajectory(4, 3, reward=None)]
+  assert uids(filters.FILTERS["best_of_group"](sampled)) == [1, 3]

@@ -1,0 +1,121 @@
+"""One tree without a device: the order of simulations, and what an answer that comes late may not change."""
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+
+from agentrl.models.chat import ChatFormat
+from agentrl.models.tokenizer import Tokenizer
+from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.episode import Request
+from agentrl.rollout.search.desk import Desk
+from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
+from agentrl.rollout.search.tree import Puct
+from agentrl.types import Message, Observation, Task
+
+TOKENIZER = Tokenizer.byte_level()
+CHAT = ChatFormat.dialogue(TOKENIZER, "")
+END = TOKENIZER.special("<|im_end|>")
+SEARCH = SearchConfig(simulations=20, width=3, depth=4, step_tokens=4, step_end="\n", parallel=4, puct=Puct(c=1.0))
+
+
+class Answers:
+  """Takes any answer."""
+
+  tools = ()
+
+  def reset(self, task, seed):
+    return [Message("user", task.question)]
+
+  def step(self, action):
+    return Observation("", done=True, parts={"correct": float("c" in action.text)})
+
+  def close(self):
+    pass
+
+
+def written(job):
+  """What a policy that only looks at the uid writes: two letters, and a newline or the end."""
+  rng = random.Random(job.uid)
+  tokens = [ord(rng.choice("abc")), ord(rng.choice("abc")), rng.choice([10, 10, END])]
+  return tokens, [-rng.random() for _ in tokens], rng.uniform(-1, 1)
+
+
+def grow(search=SEARCH, uid=5, order=None, environment=Answers):
+  """Runs a planner; `order` picks which of the open jobs and calls ends next."""
+  open_ = []
+  desk = Desk(EngineConfig(slots=4))
+  desk.submit = lambda job: open_.append(lambda: finish(job))
+  done = []
+  request = Request(Task("t", "test", "why?"), uid, 0, 0, 1.0, max_tokens=60, max_turns=2)
+
+  def finish(job):
+    job.tokens, job.logp, job.value = written(job)
+    job.entropy = [0.0] * len(job.tokens)
+    job.on_done(job)
+
+  planner = Planner(
+    request, search, chat=CHAT, desk=desk, make_environment=environment, on_finish=done.append,
+    ask=lambda function, calls, on_done: open_.append(lambda: on_done(function(), None)),
+    grade=lambda t: dataclasses.replace(t, reward=t.reward_parts.get("correct", -1.0)),
+  )  # fmt: skip
+  planner.begin()
+  while open_:
+    open_.pop(0 if order is None else order.randrange(len(open_)))()
+  assert done == [planner]
+  return planner
+
+
+def shape(node):
+  return (node.visits, round(node.value_sum, 9), node.prior, [shape(child) for child in node.children])
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 5])
+def test_what_ends_first_changes_nothing(parallel):
+  search = dataclasses.replace(SEARCH, parallel=parallel)
+  wanted = grow(search)
+  assert wanted.prompt_node.visits >= 21
+  for seed in range(6):
+    other = grow(search, order=random.Random(seed))
+    assert shape(other.prompt_node) == shape(wanted.prompt_node)
+    np.testing.assert_array_equal(other.trajectory.tokens, wanted.trajectory.tokens)
+
+
+def test_rollouts_end_in_any_order_too():
+  search = dataclasses.replace(SEARCH, evaluate="rollout")
+  wanted = grow(search)
+  assert all(n.value in (-1.0, 0.0, 1.0) for n in wanted.prompt_node.walk() if n.expanded)
+  assert shape(grow(search, order=random.Random(1)).prompt_node) == shape(wanted.prompt_node)
+
+
+def test_one_simulation_after_another_is_plain_search():
+  planner = grow(dataclasses.replace(SEARCH, parallel=1))
+  for node in planner.prompt_node.walk():
+    if node.visits and not node.terminal:
+      assert node.value_sum == pytest.approx(node.value + sum(child.value_sum for child in node.children))
+
+
+def test_more_simulations_find_the_right_answer_more_often():
+  def right(simulations):
+    search = dataclasses.replace(SEARCH, simulations=simulations, evaluate="rollout", prior="uniform")
+    return np.mean([grow(search, uid).trajectory.reward == 1.0 for uid in range(20)])
+
+  assert right(1) + 0.15 < right(40)
+
+
+def test_steps_of_trees_and_paths_have_their_own_seeds():
+  uids = {step_uid(tree, path) for tree in range(20) for path in [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (-1,)]}
+  assert len(uids) == 140 and all(0 <= uid < 2**32 for uid in uids)
+  assert step_uid(3, [1, 2]) == step_uid(3, (1, 2))
+
+
+def test_a_prompt_that_leaves_no_room_is_the_callers_error():
+  with pytest.raises(ValueError, match=r"raise rollout\.max_tokens"):
+
+    class Long(Answers):
+      def reset(self, task, seed):
+        return [Message("user", "x" * 80)]
+
+    grow(environment=Long)

@@ -1,0 +1,54 @@
+"""What is kept of a search: every node once, and siblings as branches."""
+
+import json
+
+import numpy as np
+import pytest
+
+from agentrl.rollout.search.record import PATH_SHARE, PATH_STEP, VISIT_SHARE, branches, describe, unique_tokens
+from tests.rollout.search.test_planner import TOKENIZER, grow
+
+
+@pytest.fixture(scope="module")
+def planner():
+  return grow(uid=11)
+
+
+def test_a_record_is_json_and_has_every_node_once(planner):
+  record = json.loads(json.dumps(describe(planner, TOKENIZER)))
+  nodes = record["nodes"]
+  walked = list(planner.prompt_node.walk())
+  assert [n["visits"] for n in nodes] == [n.visits for n in walked]
+  assert [n["id"] for n in nodes] == list(range(len(nodes)))
+  assert all(n["parent"] < n["id"] for n in nodes[1:]) and nodes[0]["parent"] is None
+  assert nodes[0]["text"].startswith("why?") and record["reward"] == planner.trajectory.reward
+  chosen = "".join(n["text"] for n in nodes if n["chosen"])
+  t = planner.trajectory
+  assert chosen == TOKENIZER.decode(t.tokens[t.action_mask])
+
+
+def test_unique_tokens_are_those_of_all_prefixes(planner):
+  prefixes = set()
+  for node in planner.prompt_node.walk():
+    tokens = [token for link in reversed(list(node.step.link.chain())) for token in link.tokens]
+    prefixes |= {tuple(tokens[: n + 1]) for n in range(len(tokens))}
+  assert unique_tokens(describe(planner, TOKENIZER)) >= len(prefixes)  # siblings may begin alike
+  assert unique_tokens(describe(planner, TOKENIZER)) < 1.6 * len(prefixes)
+
+
+def test_branches_carry_visits_and_values(planner):
+  found = branches(planner)
+  assert found
+  by_fork = {}
+  for branch in found:
+    by_fork.setdefault(branch.fork_at, []).append(branch)
+  for node in planner.chosen:
+    start = node.parent.step.link.end
+    siblings = [child for child in node.parent.children if child.visits and child is not node]
+    assert len(by_fork.get(start, [])) == len(siblings)
+    total = node.visits + sum(child.visits for child in siblings)
+    for branch, child in zip(by_fork.get(start, []), siblings, strict=True):
+      assert branch.reward == child.q and branch.reward_parts[VISIT_SHARE] == child.visits / total
+      assert branch.reward_parts[PATH_SHARE] == node.visits / total
+      assert branch.reward_parts[PATH_STEP] == len(node.step.tokens)
+      np.testing.assert_array_equal(branch.tokens[start:], child.step.tokens)
