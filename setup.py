@@ -14,6 +14,7 @@ CORE = [
   "orbax-checkpoint>=0.11.30",
   "rich>=13.7",
   "safetensors>=0.5",
+  "scipy>=1.13",
   "tokenizers>=0.21",
   "wandb>=0.19",
 ]

@@ -51,7 +51,7 @@ def load(path: pathlib.Path) -> Run:
   for name in ("config.json", "run.json", "metrics.jsonl"):
     if not (path / name).is_file():
       raise FileNotFoundError(f"{path} has no {name}: give the folder of a run that experiments/train.py has started")
-  config = json.loads((path / "config.json").read_text())
+  config = read_config(path)
   lines = read_metrics(path / "metrics.jsonl")
   if not lines:
     raise FileNotFoundError(f"{path / 'metrics.jsonl'} is empty: the run has not finished a step yet")
@@ -65,6 +65,11 @@ def load(path: pathlib.Path) -> Run:
     before=None if first is None else Evaluation(first, _rows(path, first)),
     after=None if first is None or first == steps[-1] else Evaluation(steps[-1], _rows(path, steps[-1])),
   )
+
+
+def read_config(path: pathlib.Path) -> Mapping[str, Any]:
+  """config.json of a run folder."""
+  return json.loads((path / "config.json").read_text())
 
 
 def read_metrics(path: pathlib.Path) -> list[Line]:

@@ -1,0 +1,119 @@
+"""Arms of an experiment against each other: one curve per arm, the mean of its seeds with a 95 % interval."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+
+from agentrl.report import source
+from agentrl.report.style import COLOURS, GREY
+
+
+class Curve(NamedTuple):
+  """A metric against what it cost to get there, `[N]` each; one point per evaluation."""
+
+  cost: np.ndarray
+  value: np.ndarray
+
+
+class Band(NamedTuple):
+  """Mean of several seeds and the bounds of its interval, `[N]` each; both are the mean where there is one seed."""
+
+  cost: np.ndarray
+  mean: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+
+
+def curve(run: pathlib.Path, *, cost: str, value: str) -> Curve:
+  """The curve of a run folder after its cold start.
+
+  Args:
+    run: folder with config.json and metrics.jsonl.
+    cost: metric that is summed over the steps, such as `rollout/trajectories`.
+    value: metric of the evaluations, such as `eval/success`.
+
+  Raises:
+    KeyError: the run has no such metrics; names those of its last line.
+  """
+  lines = source.read_metrics(run / "metrics.jsonl")
+  first = source.cold_start_steps(source.read_config(run))
+  spent, points = 0.0, []
+  for line in lines:
+    if line["step"] > first:
+      spent += line.get(cost) or 0.0
+    if line["step"] >= first and line.get(value) is not None:
+      points.append((spent, line[value]))
+  if not points or not spent:
+    raise KeyError(f"{run}: no {value!r} or no {cost!r} after the cold start; its last line has {sorted(lines[-1])}")
+  return Curve(*np.asarray(points, float).T)
+
+
+def band(curves: Sequence[Curve]) -> Band:
+  """Mean over seeds, where all of them have got to; Student's 95 % interval."""
+  last = min(c.cost[-1] for c in curves)
+  grid = np.unique(np.concatenate([c.cost for c in curves]))
+  grid = grid[grid <= last]
+  values = np.stack([np.interp(grid, c.cost, c.value) for c in curves])
+  mean, count = values.mean(axis=0), len(curves)
+  half = 0.0 if count == 1 else stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(count)
+  return Band(grid, mean, mean - half, mean + half)
+
+
+def cost_to_reach(one: Curve, threshold: float) -> float:
+  """What had been spent at the first evaluation from which on the value was at least the threshold; inf if never."""
+  below = np.flatnonzero(one.value < threshold)
+  first = below[-1] + 1 if len(below) else 0
+  return float(one.cost[first]) if first < len(one.cost) else float("inf")
+
+
+def draw_arms(
+  axes: Axes,
+  arms: Mapping[str, Sequence[Curve]],
+  *,
+  log_cost: bool = False,
+  references: Mapping[str, float] | None = None,
+) -> None:
+  """Draws every arm, and horizontal lines of reference.
+
+  Args:
+    arms: label to the curves of its seeds.
+    log_cost: a logarithmic axis of cost; what cost nothing stands at its left edge.
+    references: label to value.
+  """
+  bands = {label: band(curves) for label, curves in arms.items()}
+  least = min(float(b.cost[b.cost > 0][0]) for b in bands.values()) / 2
+  for colour, (label, b) in zip(COLOURS * len(bands), bands.items(), strict=False):
+    cost = np.maximum(b.cost, least) if log_cost else b.cost
+    axes.plot(cost, b.mean, color=colour, linewidth=1.6, label=label)
+    axes.fill_between(cost, b.low, b.high, color=colour, alpha=0.15, linewidth=0)
+  for label, value in (references or {}).items():
+    axes.axhline(value, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.annotate(
+      label, (0.995, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=GREY
+    )
+  if log_cost:
+    axes.set_xscale("log")
+  axes.spines[["top", "right"]].set_visible(False)
+  axes.grid(axis="y", color="#e8e8e4", linewidth=0.6)
+  axes.set_axisbelow(True)
+  axes.legend(fontsize=8, frameon=False)
+
+
+def save_arms(
+  path: pathlib.Path, arms: Mapping[str, Sequence[Curve]], *, cost_label: str, value_label: str, **options
+) -> None:
+  """Writes the figure of `draw_arms` as a PNG."""
+  figure = Figure(figsize=(5.6, 3.6))
+  FigureCanvasAgg(figure)
+  axes = figure.subplots()
+  draw_arms(axes, arms, **options)
+  axes.set_xlabel(cost_label)
+  axes.set_ylabel(value_label)
+  figure.tight_layout()
+  figure.savefig(path, dpi=170, facecolor="white")
