@@ -1,0 +1,111 @@
+"""Search in a run: what the config's names become, what a collection gives, and what is refused before it samples."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from agentrl.rollout.search.record import VISIT_SHARE
+from agentrl.training import assembly, summary
+from agentrl.training import config as config_lib
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "tree_countdown.py"
+SETTINGS = {
+  "model": {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 48},
+  "rollout": {"group_size": 2, "workers": 2},
+  "engine": {"slots": 6, "decode_tokens": 4},
+  "mesh": {"data": 1},
+  "search": {"step_tokens": 5, "targets": "visits", "prior": "uniform", "c_puct": 2.0},
+}
+
+
+def settings(**changes):
+  base = config_lib.resolve(config_lib.load(CONFIG, smoke=True), SETTINGS, where="test")
+  if "algorithm" in changes:
+    base = base.copy_and_resolve_references()
+    base.unlock()
+    base.algo = {}
+    base.algorithm = changes.pop("algorithm")
+    base.lock()
+  return config_lib.resolve(base, changes, where="test")
+
+
+@pytest.fixture(scope="module")
+def parts():
+  return assembly.assemble(settings())
+
+
+@pytest.fixture(scope="module")
+def learner(parts):
+  return parts.algorithm.init(jax.random.key(0), parts.params).params
+
+
+@pytest.fixture(scope="module")
+def collected(parts, learner):
+  return parts.collector.collect(
+    parts.driver_params(learner), parts.keys["rollout"], [0, 1], split="train", samples=2, temperature=1.0, version=3
+  )
+
+
+def test_names_of_the_config_reach_the_search(parts):
+  search = parts.collector.searcher.config
+  assert (search.puct.c, search.simulations, search.width, search.depth, search.step_end) == (2.0, 6, 3, 4, "\n")
+  assert parts.collector.searcher.siblings
+
+
+def test_every_sample_is_a_tree_with_a_reward(collected):
+  paths = [t for t in collected.trajectories if t.parent is None]
+  assert [t.uid for t in paths] == [0, 1, 2, 3] == [p.request.uid for p in collected.trees]
+  assert all(t.reward in (0.0, 1.0) and "correct" in t.reward_parts for t in paths)
+  assert all(np.all(t.policy_version[t.action_mask] == 3) for t in paths)
+
+
+def test_siblings_come_along_and_count_in_no_metric(collected):
+  branches = [t for t in collected.trajectories if t.parent is not None]
+  assert branches and all(VISIT_SHARE in t.reward_parts for t in branches)
+  paths = [t for t in collected.trajectories if t.parent is None]
+  both = summary.rollout_metrics(collected.trajectories, collected.stats)
+  assert both == summary.rollout_metrics(paths, collected.stats)
+
+
+def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected):
+  algorithm = assembly.assemble(settings(algo={"target": "visits", "reduction": "token_mean"})).algorithm
+  batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), parts.params), collected.trajectories)
+  assert int(np.sum(batch.sequence_length > 0)) == len(collected.trajectories)
+
+
+def test_evaluations_do_not_search(parts, learner):
+  got = parts.collector.collect(
+    parts.driver_params(learner), parts.keys["evaluation"], [0], split="held_out", samples=2, temperature=1.0,
+    version=0, independent=True,
+  )  # fmt: skip
+  assert len(got.trajectories) == 2 and got.trees == []
+
+
+def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny_assembly):
+  assert set(parts.driver_params(learner)) == {"policy", "value"}
+  assert set(parts.driver_params({"policy": learner["policy"]})) == {"policy"}
+  assert set(tiny_assembly().driver_params(learner)) == {"policy"}
+
+
+def test_an_algorithm_without_a_value_head_is_refused():
+  with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' trains none"):
+    assembly.assemble(settings(algorithm="grpo"))
+  rolled = assembly.assemble(settings(algorithm="grpo", search={"evaluate": "rollout"}))
+  assert not assembly.searches_by_value(rolled.collector.searcher)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"search": {"width": 7}}, r"search.width=7.*engine.slots=6"),
+    ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
+    ({"search": {"targets": "visit"}}, r"search.targets: 'visit' is not one of path, visits; did you mean 'visits'"),
+    ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
+    ({"rollout": {"strategy": "tree"}}, r"rollout.strategy: 'tree' is not one of .*tree_search"),
+  ],
+)
+def test_bad_settings(changes, message):
+  with pytest.raises(ValueError, match=message):
+    assembly.assemble(settings(**changes))
