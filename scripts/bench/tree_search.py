@@ -2,6 +2,11 @@
 
   python scripts/bench/tree_search.py [--trees 16] [--simulations 64] [--warm 150] [--config.KEY=VALUE ...]
 
+Trees worth the name, with four numbers, and slots enough to keep nearly all prefixes:
+
+  python scripts/bench/tree_search.py --config.task.difficulty=2 --config.rollout.max_tokens=96 \\
+    --config.search.width=8 --config.search.depth=6 --config.engine.slots=640
+
 Both ways grow the same trees from the same seed, and the bench says how many are equal in every node and visit. Tokens
 computed are those prefilled and those sampled; unique are the tokens in the trees, each tree's prompt included. The
 policy is that of the config after `--warm` steps of its cold start. Compilation is not counted.
