@@ -8,17 +8,18 @@ Zhou et al., 2024, "ArCHer: Training language model agents via hierarchical mult
   target  <- (1 - tau) target + tau critic, after every critic step
   actor   A = min_i Q_i(s, a') - min_i V_i(s)             L = -A sum_t log pi(a'_t | s, a'_<t),  s from the replay
 
-Every update adds the new turns to the replay, takes `critic.updates` critic steps, and, once `actor.warmup` updates are
-over, `actor.updates` actor steps, each on fresh utterances. One thing differs from the paper's code: it samples a' anew
-for every critic step; here the policy, which does not move meanwhile, answers `critic.states` replayed states once per
-update, and the critic steps draw from those.
+Every update adds new dialogues to the replay, takes `critic.updates` critic steps, and, once `actor.warmup` updates are
+over, `actor.updates` actor steps on fresh utterances. Two things differ from the paper's code, where a critic step
+takes single turns, each behind its own copy of the dialogue so far, and samples a' anew for each. Here it takes whole
+dialogues, whose turns share one row, with every a' a branch of it; and the policy, which does not move meanwhile,
+answers the states of `critic.dialogues` replayed dialogues once per update, from which the steps then draw.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,7 +36,7 @@ from agentrl.ops import losses, reduce
 from agentrl.rollout import replay as replay_lib
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
-from agentrl.rollout.replay import Transitions
+from agentrl.rollout.replay import Dialogues
 from agentrl.types import Trajectory
 
 WIDTH_STEP = 64  # rows are cut to a multiple of this many tokens: few shapes, little padding
@@ -45,15 +46,15 @@ def default_config() -> ConfigDict:
   """The paper's settings for a small policy (table 2), where they do not depend on its size."""
   return ConfigDict({
     "discount": 0.95,  # gamma per utterance
-    "replay_capacity": 10_000,  # utterances
+    "replay_capacity": 2000,  # dialogues
     "critic": {
       "encoder": "own",  # "own": starts as a copy of the policy; "policy": the policy's trunk, without gradient
       "hidden": 128,  # width of the heads' hidden layer
       "learning_rate": 1e-4,
       "max_grad_norm": 1.0,
       "updates": 50,  # critic steps per update
-      "batch": 64,  # utterances per critic step
-      "states": 512,  # replayed states that the policy answers anew per update; with few, V learns their noise by heart
+      "batch": 16,  # dialogues per critic step
+      "dialogues": 64,  # whose states the policy answers anew per update; with few, V learns their noise by heart
       "target_rate": 0.1,  # tau of the Polyak average
       "expectile": 0.5,  # of V's regression; 0.5 is the squared error
     },
@@ -61,6 +62,7 @@ def default_config() -> ConfigDict:
       "updates": 3,  # actor steps per update
       "batch": 64,  # fresh utterances per actor step
       "warmup": 10,  # updates of the critic alone, at first
+      "center": True,  # take the mean over a step's utterances off the advantages; the paper's code does not
       "token_baseline": False,  # a value head on every token takes its part of the advantage away
       "entropy_coef": 0.0,
     },
@@ -81,25 +83,36 @@ class Memory(NamedTuple):
   replay: replay_lib.Replay
 
 
-class Answered(NamedTuple):
-  """P replayed turns, and the utterance with which today's policy answers their states."""
+class Rows(NamedTuple):
+  """Dialogues laid out for a critic: one row each, in which a fresh utterance is a branch at its state.
 
-  drawn: Transitions
-  tokens: jax.Array  # int32 [P, S], state and fresh utterance
-  action_end: jax.Array  # int32 [P], of the fresh utterance
+  The `at_` fields are `[N, U]`: the token whose hidden state stands for the state, the utterance, the next state and
+  the fresh utterance of each turn.
+  """
+
+  tokens: jax.Array  # int32 [N, S]
+  positions: jax.Array  # int32 [N, S]
+  subtree_end: jax.Array  # int32 [N, S]
+  at_state: jax.Array
+  at_action: jax.Array
+  at_next: jax.Array
+  at_fresh: jax.Array
+  taken: jax.Array  # bool [N, U]
+  reward: jax.Array  # f32 [N, U]
+  done: jax.Array  # bool [N, U]
 
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
-  """See `contract.Algorithm`; `prepare` gives `Transitions`."""
+  """See `contract.Algorithm`; `prepare` gives `Dialogues`."""
   _check(policy, cfg)
   critic_optimizer = optax.chain(
     optax.clip_by_global_norm(cfg.critic.max_grad_norm), optax.adam(cfg.critic.learning_rate)
   )
   train_critic = jax.jit(functools.partial(_train_critic, policy, critic_optimizer, cfg), donate_argnums=(0, 1, 2))
-  judge = jax.jit(functools.partial(_judge, policy, cfg.critic.encoder))
+  judge = jax.jit(functools.partial(_judge, policy))
   actor_step = gradients.make_step(functools.partial(_actor_loss, policy, cfg, gradients.reduction(cfg)), optimizer)
   actor_pack = dataclasses.replace(policy.pack, sequences=cfg.actor.batch)
-  positions = policy.pack.row_tokens
+  table = functools.partial(replay_lib.dialogues_of, positions=policy.pack.row_tokens, discount=cfg.discount)
 
   def init(key, params):
     critic_key, baseline_key = jax.random.split(key)
@@ -108,49 +121,53 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     baseline = {"value": heads.init_value_head(baseline_key, policy.model)} if cfg.actor.token_baseline else {}
     trained = {"policy": params, **baseline}
     opt_state = {"actor": optimizer.init(trained), "critic": critic_optimizer.init(critic)}
-    memory = Memory(jax.tree.map(jnp.copy, critic), replay_lib.empty(cfg.replay_capacity, positions))
+    replay = replay_lib.empty(cfg.replay_capacity, policy.pack.row_tokens, policy.max_turns)
+    memory = Memory(jax.tree.map(jnp.copy, critic), replay)
     return LearnerState({**trained, "critic": critic}, opt_state, None, jnp.int32(0), memory)
 
   def prepare(state, trajectories: Sequence[Trajectory]):
     del state
-    kept = without_failures(trajectories)
-    new = replay_lib.turn_transitions(kept, positions=positions, discount=cfg.discount)
-    return new, {"replay/added": np.float32(len(new.reward))}
+    new = table(without_failures(trajectories), turns=policy.max_turns)
+    return new, {"replay/turns": np.float32(new.taken.sum())}
 
-  def answers(params, key, count, replay):
-    """Fresh utterances from `count` replayed states, sorted so that neighbours share what they begin with."""
-    draw_key, sample_key = jax.random.split(key)
-    drawn = jax.tree.map(np.asarray, replay_lib.draw(replay, draw_key, count))
-    order = np.lexsort(drawn.tokens.T[::-1])
-    drawn = jax.tree.map(lambda a: a[order], drawn)
-    states = [row[:end] for row, end in zip(drawn.tokens, drawn.state_end, strict=True)]
-    return drawn, policy.sampler(params, sample_key, states)
+  def train_actor(actor: LearnerState, critic, key, replay):
+    """One step on fresh utterances, each from one state of a replayed dialogue."""
+    draw_key, turn_key, sample_key = jax.random.split(key, 3)
+    drawn = replay_lib.draw(replay, draw_key, cfg.actor.batch)
+    turn = (np.asarray(jax.random.uniform(turn_key, (cfg.actor.batch,))) * drawn.taken.sum(axis=1)).astype(int)
+    states = [row[: ends[u]] for row, ends, u in zip(drawn.tokens, drawn.state_end, turn, strict=True)]
+    fresh = policy.sampler(actor.params["policy"], sample_key, states)
+    q, v = judge(critic, actor.params["policy"], _lay_out(table(_rewarded(fresh), turns=1), None))
+    advantage = np.asarray(q - v)[:, 0]
+    metrics = {"actor/advantage": np.mean(advantage), "actor/advantage_std": np.std(advantage)}
+    if cfg.actor.center:
+      advantage = advantage - np.mean(advantage)
+    columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(fresh, advantage, strict=True)]
+    batch = policy.place_batch(pack(fresh, {"advantages": columns}, actor_pack))
+    actor, found = actor_step(actor, batch, jnp.int32(0), batch.micro_batches)
+    return actor, {**found, **metrics}
 
-  def update(state: LearnerState, key, batch: Transitions):
-    keys = jax.random.split(key, 2 + cfg.actor.updates)
-    critic, opt_state, metrics = state.params["critic"], dict(state.opt_state), {}
-    metrics |= _calibration(judge, state.params, batch, cfg.critic.states)
+  def update(state: LearnerState, key, batch: Dialogues):
+    answer_key, order_key, actor_key = jax.random.split(key, 3)
+    critic, opt_state = state.params["critic"], dict(state.opt_state)
+    metrics = _calibration(judge, state.params, batch, cfg.critic.dialogues)
     replay = replay_lib.add(state.memory.replay, batch)
-    pool = _answered(*answers(state.params["policy"], keys[0], cfg.critic.states, replay))
-    order = jax.random.randint(keys[1], (cfg.critic.updates, cfg.critic.batch), 0, cfg.critic.states)
+    rows = _answered(policy.sampler, state.params["policy"], answer_key, replay, cfg.critic.dialogues)
+    order = jax.random.randint(order_key, (cfg.critic.updates, cfg.critic.batch), 0, cfg.critic.dialogues)
     critic, opt_state["critic"], target, found = train_critic(
-      critic, opt_state["critic"], state.memory.target, state.params["policy"], pool, order
+      critic, opt_state["critic"], state.memory.target, state.params["policy"], rows, order
     )
     metrics |= found
     trained = {name: tree for name, tree in state.params.items() if name != "critic"}
     actor, history = LearnerState(trained, opt_state["actor"], None, jnp.int32(0)), []
     if int(state.updates) >= cfg.actor.warmup:
-      for step_key in keys[2:]:
-        _, fresh = answers(actor.params["policy"], step_key, cfg.actor.batch, replay)
-        _, _, advantage = judge({**actor.params, "critic": critic}, *_rows(fresh))
-        columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(fresh, np.asarray(advantage), strict=True)]
-        packed = policy.place_batch(pack(fresh, {"advantages": columns}, actor_pack))
-        actor, found = actor_step(actor, packed, jnp.int32(0), packed.micro_batches)
-        history.append({**found, "actor/advantage": jnp.mean(advantage), "actor/advantage_std": jnp.std(advantage)})
-    metrics |= gradients.mean_metrics(history) if history else {}
-    metrics["replay/size"] = replay.size.astype(jnp.float32)
+      for step_key in jax.random.split(actor_key, cfg.actor.updates):
+        actor, found = train_actor(actor, critic, step_key, replay)
+        history.append(found)
+      metrics |= gradients.mean_metrics(history)
     opt_state["actor"] = actor.opt_state
     params = {**actor.params, "critic": critic}
+    metrics["replay/size"] = replay.size.astype(jnp.float32)
     return LearnerState(params, opt_state, None, state.updates + 1, Memory(target, replay)), metrics
 
   return Algorithm(init, prepare, update)
@@ -165,7 +182,7 @@ def _check(policy: Policy, cfg: ConfigDict) -> None:
     raise ValueError(
       f"algo.replay_capacity={cfg.replay_capacity} is smaller than a batch, algo.critic.batch={cfg.critic.batch}"
     )
-  for name in ("critic.updates", "critic.batch", "critic.states", "actor.updates", "actor.batch"):
+  for name in ("critic.updates", "critic.batch", "critic.dialogues", "actor.updates", "actor.batch"):
     section, key = name.split(".")
     if cfg[section][key] < 1:
       raise ValueError(f"algo.{name}={cfg[section][key]} must be at least 1")
@@ -174,64 +191,103 @@ def _check(policy: Policy, cfg: ConfigDict) -> None:
 # ---- rows of tokens -------------------------------------------------------------------------------------------------
 
 
-def _rows(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """One-turn trajectories as (tokens `[N, S]`, state_end `[N]`, action_end `[N]`)."""
-  action_end = np.asarray([len(t.tokens) for t in trajectories], np.int32)
-  state_end = np.asarray([t.prompt_length for t in trajectories], np.int32)
-  width = _width(action_end)
-  return np.stack([np.pad(t.tokens, (0, width - len(t.tokens))) for t in trajectories]), state_end, action_end
+def _answered(sampler, policy_params, key, replay, count: int) -> Rows:
+  """Replayed dialogues, with a fresh utterance of today's policy at every state."""
+  draw_key, sample_key = jax.random.split(key)
+  drawn = replay_lib.draw(replay, draw_key, count)
+  states = [
+    row[:end]
+    for row, ends, taken in zip(drawn.tokens, drawn.state_end, drawn.taken, strict=True)
+    for end in ends[taken]
+  ]
+  fresh = sampler(policy_params, sample_key, states)
+  return _lay_out(drawn, [t.tokens[t.prompt_length :] for t in fresh])
 
 
-def _width(ends: np.ndarray) -> int:
-  return -(-int(np.max(ends)) // WIDTH_STEP) * WIDTH_STEP
+def _lay_out(dialogues: Dialogues, fresh: Sequence[np.ndarray] | None) -> Rows:
+  """One row per dialogue, depth first: at each state its fresh utterance, then what was really said.
+
+  Args:
+    fresh: tokens of an utterance for every turn taken, in order; None: no branches, and `at_fresh` is `at_action`.
+  """
+  branches = iter([np.zeros(0, np.int32)] * int(dialogues.taken.sum()) if fresh is None else fresh)
+  laid = [_lay_out_one(dialogues, n, branches) for n in range(len(dialogues.tokens))]
+  width = -(-max(len(row["tokens"]) for row, _ in laid) // WIDTH_STEP) * WIDTH_STEP
+  pad = {name: np.stack([np.pad(row[name], (0, width - len(row[name]))) for row, _ in laid]) for name in laid[0][0]}
+  at = np.stack([at for _, at in laid], axis=1)
+  whole = (dialogues.taken, dialogues.reward, dialogues.done)
+  return Rows(pad["tokens"], pad["positions"], pad["subtree_end"], *at, *whole)
 
 
-def _answered(drawn: Transitions, fresh: Sequence[Trajectory]) -> Answered:
-  tokens, _, action_end = _rows(fresh)
-  width = _width(drawn.next_end)
-  cut = drawn.tokens[:, :width]
-  return Answered(drawn._replace(tokens=np.pad(cut, ((0, 0), (0, width - cut.shape[1])))), tokens, action_end)
+def _lay_out_one(dialogues: Dialogues, n: int, branches: Iterator[np.ndarray]):
+  """Columns of dialogue n's row, and int `[4, U]`: at_state, at_action, at_next, at_fresh."""
+  trunk, turns = dialogues.tokens[n], int(dialogues.taken[n].sum())
+  tokens, positions, ends = [], [], []  # `ends` is 0 for the trunk, which reaches to the end of the row
+  at = np.zeros((4, dialogues.taken.shape[1]), np.int32)
+
+  def append(new, first, end):
+    tokens.extend(new.tolist())
+    positions.extend(range(first, first + len(new)))
+    ends.extend([end] * len(new))
+
+  before = 0
+  for u in range(turns):
+    state, action, following = (int(x[n, u]) for x in (dialogues.state_end, dialogues.action_end, dialogues.next_end))
+    append(trunk[before:state], before, 0)
+    at[0, u] = len(tokens) - 1
+    branch = next(branches)
+    append(branch, state, len(tokens) + len(branch))
+    at[3, u] = len(tokens) - 1
+    append(trunk[state:following], state, 0)
+    at[2, u] = len(tokens) - 1
+    at[1, u] = len(tokens) - 1 - (following - action)
+    at[3, u] = at[3, u] if len(branch) else at[1, u]
+    before = following
+  reach = np.where(np.asarray(ends) == 0, len(tokens), ends)
+  columns = {"tokens": tokens, "positions": positions, "subtree_end": reach}
+  return {name: np.asarray(column, np.int32) for name, column in columns.items()}, at
+
+
+def _rewarded(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  """Fresh utterances have no reward; nothing here reads one."""
+  return [dataclasses.replace(t, reward=0.0) for t in trajectories]
 
 
 # ---- critic ---------------------------------------------------------------------------------------------------------
 
 
-def _encode(policy: Policy, critic, policy_params, tokens, *ends):
-  """Hidden states `[N, D]` at the last token before each of `ends` `[N]`, of one causal pass over `tokens` `[N, S]`."""
+def _encode(policy: Policy, critic, policy_params, rows: Rows, *at):
+  """Hidden states `[N, U, D]` at the tokens `at` `[N, U]`, of one pass over the rows."""
   trunk = critic.get("encoder", jax.lax.stop_gradient(policy_params))
-  positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
-  whole = jnp.full_like(tokens, tokens.shape[1])
-  hidden = transformer.forward(trunk, tokens, positions, whole, config=policy.model)
-  return [jnp.take_along_axis(hidden, (end - 1)[:, None, None], axis=1)[:, 0] for end in ends]
+  hidden = transformer.forward(trunk, rows.tokens, rows.positions, rows.subtree_end, config=policy.model)
+  return [jnp.take_along_axis(hidden, index[..., None], axis=1) for index in at]
 
 
-def _critic_loss(policy: Policy, cfg, critic, target, policy_params, pool: Answered):
-  """Mean over utterances of the twins' four squared errors, and metrics."""
-  drawn = pool.drawn
-  state, action = _encode(policy, critic, policy_params, drawn.tokens, drawn.state_end, drawn.action_end)
+def _critic_loss(policy: Policy, cfg, critic, target, policy_params, rows: Rows):
+  """Mean over turns of the twins' four squared errors, and metrics."""
+  state, action = _encode(policy, critic, policy_params, rows, rows.at_state, rows.at_action)
   q, v = heads.apply_q(critic["heads"], state, action), heads.apply_v(critic["heads"], state)
-  (following,) = _encode(policy, target, policy_params, drawn.tokens, drawn.next_end)
-  continues = cfg.discount * (1.0 - drawn.done.astype(jnp.float32))
-  q_target = drawn.reward[None] + continues[None] * heads.apply_v(target["heads"], following)
-  state, action = _encode(policy, target, policy_params, pool.tokens, drawn.state_end, pool.action_end)
-  v_target = heads.apply_q(target["heads"], state, action)
+  state, fresh, following = _encode(policy, target, policy_params, rows, rows.at_state, rows.at_fresh, rows.at_next)
+  continues = cfg.discount * (1.0 - rows.done.astype(jnp.float32))
+  q_target = rows.reward[None] + continues[None] * heads.apply_v(target["heads"], following)
+  v_target = heads.apply_q(target["heads"], state, fresh)
   q_error, v_error = jax.lax.stop_gradient(q_target) - q, jax.lax.stop_gradient(v_target) - v
-  loss = jnp.sum(
-    jnp.mean(jnp.square(q_error), 1) + jnp.mean(losses.expectile_loss(v_error, expectile=cfg.critic.expectile), 1)
-  )
-  means = {"critic/q": q, "critic/v": v, "critic/q_loss": jnp.square(q_error), "critic/v_loss": jnp.square(v_error)}
-  return loss, {name: jnp.mean(value) for name, value in means.items()} | {
-    "critic/twins_apart": jnp.mean(jnp.abs(q[0] - q[1]))
-  }
+
+  def mean(values):  # over turns, of the sum over twins
+    return jnp.sum(jnp.where(rows.taken[None], values, 0.0)) / jnp.sum(rows.taken, dtype=jnp.float32)
+
+  q_loss, v_loss = mean(jnp.square(q_error)), mean(losses.expectile_loss(v_error, expectile=cfg.critic.expectile))
+  metrics = {"critic/q_loss": q_loss, "critic/v_loss": v_loss, "critic/q": mean(q) / 2, "critic/v": mean(v) / 2}
+  return q_loss + v_loss, {**metrics, "critic/twins_apart": mean(jnp.abs(q[:1] - q[1:]))}
 
 
-def _train_critic(policy, optimizer, cfg, critic, opt_state, target, policy_params, pool: Answered, order):
-  """One critic step per row of `order` `[updates, batch]`, indices into the pool."""
+def _train_critic(policy, optimizer, cfg, critic, opt_state, target, policy_params, rows: Rows, order):
+  """One critic step per line of `order` `[updates, batch]`, indices of rows."""
   gradient = jax.value_and_grad(functools.partial(_critic_loss, policy, cfg), has_aux=True)
 
   def step(carry, chosen):
     critic, opt_state, target = carry
-    batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], pool)
+    batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], rows)
     (_, metrics), grads = gradient(critic, target, policy_params, batch)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats
       updates, opt_state = optimizer.update(grads, opt_state, critic)
@@ -243,22 +299,19 @@ def _train_critic(policy, optimizer, cfg, critic, opt_state, target, policy_para
   return (*carry, jax.tree.map(jnp.mean, history))
 
 
-def _judge(policy: Policy, encoder: str, params, tokens, state_end, action_end):
-  """(min Q, min V, their difference) of utterances, f32 `[N]` each."""
-  critic = params["critic"]
-  state, action = _encode(policy, critic, params["policy"], tokens, state_end, action_end)
-  q = jnp.min(heads.apply_q(critic["heads"], state, action), axis=0)
-  v = jnp.min(heads.apply_v(critic["heads"], state), axis=0)
-  return q, v, q - v
+def _judge(policy: Policy, critic, policy_params, rows: Rows):
+  """(min Q, min V) of what was said, f32 `[N, U]` each."""
+  state, action = _encode(policy, critic, policy_params, rows, rows.at_state, rows.at_action)
+  q, v = heads.apply_q(critic["heads"], state, action), heads.apply_v(critic["heads"], state)
+  return jnp.min(q, axis=0), jnp.min(v, axis=0)
 
 
-def _calibration(judge, params, new: Transitions, count: int) -> dict[str, Any]:
+def _calibration(judge, params, new: Dialogues, count: int) -> dict[str, Any]:
   """What the critics said of turns before they learned from them, against the returns that followed."""
-  index = np.arange(count) % len(new.reward)
+  index = np.arange(count) % len(new.tokens)
   some = jax.tree.map(lambda a: np.asarray(a)[index], new)
-  tokens = some.tokens[:, : _width(some.action_end)]
-  observed = some.observed_return
-  q, v, _ = (np.asarray(x) for x in judge(params, tokens, some.state_end, some.action_end))
+  q, v = (np.asarray(x)[some.taken] for x in judge(params["critic"], params["policy"], _lay_out(some, None)))
+  observed = some.observed_return[some.taken]
   variance = max(float(np.var(observed)), 1e-8)
   return {
     "critic/observed_return": np.mean(observed),

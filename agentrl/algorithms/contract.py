@@ -19,12 +19,14 @@ class Policy(NamedTuple):
   """What an algorithm needs to know of the policy and of the shape of its batches.
 
   Attributes:
+    max_turns: turns of a trajectory at most, for algorithms that learn from turns; 0 where nobody said.
     sampler: for algorithms that ask the policy for more while they learn; None where there is nothing to sample with.
     place_batch: puts a packed batch that an algorithm makes during its update on the devices.
   """
 
   model: ModelConfig
   pack: PackConfig
+  max_turns: int = 0
   sampler: UtteranceSampler | None = None
   place_batch: Callable[[Batch], Batch] = lambda batch: batch
 

@@ -87,7 +87,13 @@ def assemble(config: ConfigDict) -> Assembly:
     share_prefixes=config.pack.share_prefixes,
   )
   collector = _collector(config, model, chat_format, tasks, mesh)
-  policy = Policy(model, batch, _sampler(config, collector, mesh), functools.partial(sharding.place_batch, mesh=mesh))
+  policy = Policy(
+    model=model,
+    pack=batch,
+    max_turns=config.rollout.max_turns,
+    sampler=_sampler(config, collector, mesh),
+    place_batch=functools.partial(sharding.place_batch, mesh=mesh),
+  )
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
   if searches_by_value(collector.searcher):
     _require_value(config, algorithm, keys["init"], params)

@@ -19,8 +19,8 @@ PACK = PackConfig(row_tokens=16, row_actions=8, rows=4, sequences=24)
 PROMPTS, SAMPLES, OBSERVATION, DISCOUNT = 4, 6, 8, 0.9
 SMALL = {
   "discount": DISCOUNT,
-  "replay_capacity": 600,
-  "critic": {"hidden": 32, "learning_rate": 1e-2, "updates": 20, "batch": 32, "states": 64},
+  "replay_capacity": 300,
+  "critic": {"hidden": 32, "learning_rate": 1e-2, "updates": 20, "batch": 16, "dialogues": 32},
   "actor": {"updates": 4, "batch": 24, "warmup": 5},
 }
 
@@ -83,7 +83,7 @@ def play(params, rng, samples=SAMPLES):
 def make(**overrides):
   cfg = config_lib.resolve(archer.default_config(), SMALL, where="test")
   return archer.make(
-    Policy(MODEL, PACK, sampler), optax.adam(1e-2, eps=1e-3), config_lib.resolve(cfg, overrides, where="test")
+    Policy(MODEL, PACK, 2, sampler), optax.adam(1e-2, eps=1e-3), config_lib.resolve(cfg, overrides, where="test")
   )
 
 
@@ -118,8 +118,8 @@ def exact_values(params):
 
 @pytest.mark.parametrize(("encoder", "tolerance"), [("own", 0.04), ("policy", 0.12)])  # a trunk of random features
 def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, tolerance):
-  critic = {"encoder": encoder, "updates": 100, "states": 2000, "learning_rate": 3e-3}
-  algorithm = make(replay_capacity=4000, critic=critic, actor={"warmup": 1000})
+  critic = {"encoder": encoder, "updates": 100, "dialogues": 1000, "learning_rate": 3e-3}
+  algorithm = make(replay_capacity=2000, critic=critic, actor={"warmup": 1000})
   state, _, metrics = train(algorithm, params, 6, samples=80)
   jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
   v, q, first = exact_values(params)
@@ -146,7 +146,12 @@ def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, toleran
 
 @pytest.mark.parametrize(
   "overrides",
-  [{}, {"critic": {"encoder": "policy"}}, {"actor": {"token_baseline": True}}, {"critic": {"expectile": 0.7}}],
+  [
+    {},
+    {"critic": {"encoder": "policy"}},
+    {"actor": {"token_baseline": True}},
+    {"critic": {"expectile": 0.7}},
+  ],
   ids=["plain", "trunk", "token_baseline", "expectile"],
 )
 def test_learns_to_repeat_the_prompt(params, overrides):
@@ -189,9 +194,9 @@ def test_the_target_follows_its_critic(params):
 @pytest.mark.parametrize(
   ("overrides", "message"),
   [
-    ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=32"),
+    ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=16"),
     ({"critic": {"encoder": "roberta"}}, "critic.encoder='roberta'"),
-    ({"critic": {"states": 0}}, "critic.states=0 must be at least 1"),
+    ({"critic": {"dialogues": 0}}, "critic.dialogues=0 must be at least 1"),
   ],
 )
 def test_wrong_settings_are_named(overrides, message):

@@ -1,4 +1,4 @@
-"""Transitions against a walk over the turns by hand; the ring against a list."""
+"""Turns against a walk over the turns by hand; the ring against a list."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.rollout import replay
-from agentrl.rollout.replay import Transitions
+from agentrl.rollout.replay import Dialogues
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 
-POSITIONS = 12
+POSITIONS, TURNS = 12, 4
 
 
 def trajectory(spans, length, rewards, reward=0.0, uid=0):
@@ -31,68 +31,73 @@ def trajectory(spans, length, rewards, reward=0.0, uid=0):
 
 def test_turns_by_hand():
   t = trajectory([(2, 4), (6, 7), (8, 11)], 11, [-1.0, -1.0, 0.5], reward=2.0)
-  got = replay.turn_transitions([t], positions=POSITIONS, discount=0.5)
-  assert got.state_end.tolist() == [2, 6, 8]
-  assert got.action_end.tolist() == [4, 7, 11]
-  assert got.next_end.tolist() == [6, 8, 11]
-  assert got.reward.tolist() == [-1.0, -1.0, 2.5]
-  assert got.done.tolist() == [False, False, True]
-  assert got.observed_return.tolist() == [-1.0 + 0.5 * 0.25, -1.0 + 0.5 * 2.5, 2.5]
-  assert got.tokens[0].tolist() == [100, 101, 102, 103, 104, 105] + [0] * 6
-  assert got.tokens[2].tolist() == list(range(100, 111)) + [0]
+  got = replay.dialogues_of([t], positions=POSITIONS, turns=TURNS, discount=0.5)
+  assert got.state_end.tolist() == [[2, 6, 8, 0]]
+  assert got.action_end.tolist() == [[4, 7, 11, 0]]
+  assert got.next_end.tolist() == [[6, 8, 11, 0]]
+  assert got.taken.tolist() == [[True, True, True, False]]
+  assert got.reward.tolist() == [[-1.0, -1.0, 2.5, 0.0]]
+  assert got.done.tolist() == [[False, False, True, False]]
+  assert got.observed_return.tolist() == [[-1.0 + 0.5 * 0.25, -1.0 + 0.5 * 2.5, 2.5, 0.0]]
+  assert got.tokens.tolist() == [[*range(100, 111), 0]]
 
 
-def test_a_trajectory_without_turns_gives_none():
-  got = replay.turn_transitions([trajectory([], 3, [])], positions=POSITIONS, discount=1.0)
-  assert got.tokens.shape == (0, POSITIONS) and got.reward.shape == (0,)
+def test_a_trajectory_without_turns_is_left_out():
+  got = replay.dialogues_of([trajectory([], 3, [])], positions=POSITIONS, turns=TURNS, discount=1.0)
+  assert got.tokens.shape == (0, POSITIONS) and got.reward.shape == (0, TURNS)
 
 
-def test_a_trajectory_longer_than_a_row_is_refused():
-  t = trajectory([(2, 13)], 13, [1.0], uid=7)
-  with pytest.raises(ValueError, match="trajectory 7 has 13 tokens; a row of the replay holds 12"):
-    replay.turn_transitions([t], positions=POSITIONS, discount=1.0)
+def test_a_trajectory_that_fits_no_row_is_refused():
+  for t in (
+    trajectory([(2, 13)], 13, [1.0], uid=7),
+    trajectory([(n, n + 1) for n in range(1, 11, 2)], 12, [0.0] * 5, uid=7),
+  ):
+    with pytest.raises(
+      ValueError, match=r"trajectory 7 has 1\d tokens in \d turns; a row .* holds 12 tokens and 4 turns"
+    ):
+      replay.dialogues_of([t], positions=POSITIONS, turns=TURNS, discount=1.0)
+
+
+def test_a_limit_ends_a_trajectory_like_the_environment_does():
+  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0], reward=1.0), stop=StopReason.LENGTH_LIMIT)
+  got = replay.dialogues_of([t], positions=POSITIONS, turns=2, discount=1.0)
+  assert got.done.tolist() == [[False, True]] and got.reward.tolist() == [[0.0, 1.0]]
 
 
 def numbered(numbers):
-  count = len(numbers)
-  ints, ends = np.asarray(numbers, np.int32), np.ones(count, np.int32)
-  rows = np.repeat(ints[:, None], POSITIONS, axis=1).reshape(count, POSITIONS)
-  return Transitions(rows, ends, ends, ends, ints.astype(np.float32), ints % 2 == 0, ints.astype(np.float32))
+  """Dialogues that say their number in every column."""
+  number = np.asarray(numbers, np.int32).reshape(-1, 1)
+  ints = np.repeat(number, TURNS, axis=1)
+  bools, floats = ints % 2 == 0, ints.astype(np.float32)
+  return Dialogues(np.repeat(number, POSITIONS, axis=1), ints, ints, ints, bools, floats, bools, floats)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.lists(st.integers(0, 12), max_size=6))
 def test_the_ring_holds_the_latest(capacity, counts):
-  ring, everything = replay.empty(capacity, POSITIONS), []
+  ring, everything = replay.empty(capacity, POSITIONS, TURNS), []
   for count in counts:
     fresh = list(range(len(everything) + 1, len(everything) + 1 + count))
     everything += fresh
     ring = replay.add(ring, numbered(fresh))
   held = everything[-capacity:]
   assert int(ring.size) == len(held) and int(ring.added) == len(everything)
-  rewards = np.asarray(ring.transitions.reward)
+  rewards = np.asarray(ring.dialogues.reward)[:, 0]
   assert sorted(rewards[rewards > 0]) == held
-  np.testing.assert_array_equal(ring.transitions.tokens[:, 0], rewards)
+  np.testing.assert_array_equal(ring.dialogues.tokens[:, 0], rewards)
 
 
 def test_draws_are_uniform_over_what_is_held_and_seeded():
-  ring = replay.add(replay.empty(64, POSITIONS), numbered([3, 5, 8, 9]))
+  ring = replay.add(replay.empty(64, POSITIONS, TURNS), numbered([3, 5, 8, 9]))
   drawn = replay.draw(ring, jax.random.key(0), 4000)
-  values, counts = np.unique(np.asarray(drawn.reward), return_counts=True)
+  values, counts = np.unique(drawn.reward[:, 0], return_counts=True)
   assert values.tolist() == [3, 5, 8, 9]
   assert np.abs(counts / 1000 - 1).max() < 5 * np.sqrt(3 / 4000)  # five standard deviations
-  np.testing.assert_array_equal(drawn.tokens[:, 0], drawn.reward)
+  np.testing.assert_array_equal(drawn.tokens[:, 0], drawn.reward[:, 1])
   again = replay.draw(ring, jax.random.key(0), 4000)
   jax.tree.map(np.testing.assert_array_equal, drawn, again)
 
 
 def test_nothing_is_drawn_from_an_empty_ring():
   with pytest.raises(ValueError, match="empty replay"):
-    replay.draw(replay.empty(4, POSITIONS), jax.random.key(0), 2)
-
-
-def test_a_failed_part_of_a_trajectory_counts_with_its_reward():
-  """A limit ends a trajectory like the environment does: the last turn is done and carries the trajectory's reward."""
-  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0], reward=1.0), stop=StopReason.LENGTH_LIMIT)
-  got = replay.turn_transitions([t], positions=POSITIONS, discount=1.0)
-  assert got.done.tolist() == [False, True] and got.reward.tolist() == [0.0, 1.0]
+    replay.draw(replay.empty(4, POSITIONS, TURNS), jax.random.key(0), 2)

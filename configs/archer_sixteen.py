@@ -1,0 +1,44 @@
+"""ArCHer learns to find one of 16 things by asking: a clone of aimless play, then critics over utterances.
+
+Ten turns, -1 each but for the right guess. The best strategy asks what halves the candidates, and gets -3.5 on average;
+the demonstrations ask at random and guess early, and the clone of them is no longer consistent.
+
+  python experiments/train.py --config configs/archer_sixteen.py --workdir runs/archer_sixteen
+
+Paper: Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: not yet run.
+"""
+
+from agentrl.training.defaults import run_config
+
+
+def get_config(smoke: bool = False):
+  settings = {
+    "model": {"layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 192},
+    "chat": {"style": "dialogue"},
+    "task": {
+      "family": "twenty_questions",
+      "tool": "",
+      "options": {"table": "sixteen", "demonstrator": "random", "guess_share": 0.5, "turns": 10},
+    },
+    "rollout": {"groups": 32, "group_size": 1, "max_tokens": 280, "max_turns": 10, "turn_tokens": 20},
+    "engine": {"slots": 32, "decode_tokens": 20, "feed_tokens": 128, "prefill_tokens": 64, "prefill_rows": 4},
+    "pack": {"row_tokens": 280, "row_actions": 200, "rows": 16},
+    "reward": {"return": 0.0},  # the turns carry it; the part is recorded all the same
+    "cold_start": {"steps": 250, "batch": 32, "learning_rate": 3e-3},
+    "algorithm": "archer",
+    "algo": {
+      "critic": {"learning_rate": 1e-3, "updates": 30, "batch": 16, "dialogues": 48},
+      "actor": {"updates": 2, "batch": 64, "warmup": 10},
+    },
+    "optimizer": {"learning_rate": 5e-4},
+    "train": {"steps": 100, "eval_every": 20, "checkpoint_every": 50},
+    "eval": {"tasks": 64},
+  }
+  if smoke:
+    settings["cold_start"] |= {"steps": 1, "batch": 4}
+    settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
+    settings["eval"] = {"tasks": 2}
+    settings["rollout"] |= {"groups": 2}
+    settings["algo"]["critic"] |= {"updates": 2, "batch": 4, "dialogues": 4}
+    settings["algo"]["actor"] |= {"updates": 1, "batch": 4, "warmup": 1}
+  return run_config(settings, where=__file__)

@@ -1,0 +1,23 @@
+"""Filtered behaviour cloning on ArCHer's game of 16 things: the tenth of the games with the highest returns is cloned.
+
+  python experiments/train.py --config configs/archer_sixteen_filtered_bc.py --workdir runs/archer_sixteen_filtered_bc
+
+Paper: baseline of Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: not yet run.
+"""
+
+import pathlib
+
+from agentrl.training import config
+from agentrl.training.defaults import run_config
+
+
+def get_config(smoke: bool = False):
+  base = config.load(pathlib.Path(__file__).with_name("archer_sixteen.py"), smoke=smoke)
+  settings = {
+    "algorithm": "sft",
+    "algo": {"top_share": 0.1},
+    "reward": {"return": 1.0},
+    "rollout": {"groups": base.rollout.groups if smoke else 64},
+    "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
+  }
+  return run_config(settings, where=__file__, base=base)

@@ -1,0 +1,22 @@
+"""Token-level PPO on ArCHer's game of 16 things: the turns' rewards on their last tokens, a critic on every token.
+
+  python experiments/train.py --config configs/archer_sixteen_ppo.py --workdir runs/archer_sixteen_ppo
+
+Paper: Schulman et al., 2017 (https://arxiv.org/abs/1707.06347). Result: not yet run.
+"""
+
+import pathlib
+
+from agentrl.training import config
+from agentrl.training.defaults import run_config
+
+
+def get_config(smoke: bool = False):
+  base = config.load(pathlib.Path(__file__).with_name("archer_sixteen.py"), smoke=smoke)
+  settings = {
+    "algorithm": "ppo",
+    "algo": {"minibatches": 4, "epochs": 2},
+    "rollout": {"groups": base.rollout.groups if smoke else 64},
+    "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
+  }
+  return run_config(settings, where=__file__, base=base)
