@@ -27,11 +27,11 @@ def get_config(smoke: bool = False):
     "cold_start": {"steps": 250, "batch": 32, "learning_rate": 3e-3},
     "algorithm": "archer",
     "algo": {
-      "critic": {"learning_rate": 1e-3, "updates": 30, "batch": 16, "dialogues": 48},
+      "critic": {"learning_rate": 1e-3, "updates": 20, "batch": 8, "dialogues": 32},
       "actor": {"updates": 2, "batch": 64, "warmup": 10},
     },
     "optimizer": {"learning_rate": 5e-4},
-    "train": {"steps": 100, "eval_every": 20, "checkpoint_every": 50},
+    "train": {"steps": 120, "eval_every": 10, "checkpoint_every": 30},
     "eval": {"tasks": 64},
   }
   if smoke:
