@@ -1,7 +1,7 @@
 """Past dialogues, turn by turn, to learn from more than once: a ring buffer that lives in arrays.
 
-A turn is a transition: its state is what stands before it, the next state what stands before the turn after it. All turns
-of a dialogue share one row of tokens, so that a critic which reads the row has read every state and every utterance.
+A turn is a transition: its state is what stands before it, the next state what stands before the turn after it. All the
+turns of a dialogue share one row of tokens, so that a critic which reads the row has read every state and utterance.
 The buffer is a pytree of fixed shapes; a run checkpoints it with everything else that it learns.
 """
 
@@ -21,7 +21,7 @@ PADDING = 32  # new dialogues come in multiples of this many, so that adding the
 
 
 class Dialogues(NamedTuple):
-  """N dialogues of up to U turns. Turn u's state is `tokens[:state_end]`, its utterance what follows to `action_end`."""
+  """N dialogues of up to U turns. Turn u's state is `tokens[:state_end]`, its utterance from there to `action_end`."""
 
   tokens: jax.Array  # int32 [N, S], 0 after the last turn
   state_end: jax.Array  # int32 [N, U]
