@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 Piece = str | int
 
@@ -92,11 +92,33 @@ class Tokenizer:
   @classmethod
   def byte_level(cls, special_tokens: Sequence[str] = DEFAULT_SPECIAL) -> Tokenizer:
     """For tiny models: ids 0 to 255 are the bytes, special tokens follow in the given order."""
-    inner = tokenizers.Tokenizer(models.BPE({char: byte for byte, char in enumerate(_BYTE_TO_CHAR)}, []))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = decoders.ByteLevel()
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
-    return cls(inner)
+    return cls(_of_merges([], special_tokens, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)))
+
+  @classmethod
+  def trained(cls, texts: Iterable[str], vocabulary: int, special_tokens: Sequence[str] = DEFAULT_SPECIAL) -> Tokenizer:
+    """For small models of few words: ids 0 to 255 are the bytes, then what byte-pair encoding merges in `texts`.
+
+    Merges stay inside words (with the space before them), numbers and runs of punctuation, as in GPT-2 (Radford et
+    al., 2019). The same texts give the same tokenizer.
+
+    Args:
+      vocabulary: ids at most, special tokens not counted; fewer where the texts hold no more pairs that occur twice.
+
+    Raises:
+      TokenizerError: a vocabulary of less than the 256 bytes.
+    """
+    if vocabulary < 256:
+      raise TokenizerError(f"a vocabulary of {vocabulary} tokens has no room for the 256 bytes; ask for more")
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner = _of_merges([], (), split)
+    learner.train_from_iterator(
+      texts,
+      trainers.BpeTrainer(
+        vocab_size=vocabulary, min_frequency=2, initial_alphabet=_BYTE_TO_CHAR, special_tokens=[], show_progress=False
+      ),
+    )
+    merges = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
+    return cls(_of_merges(merges, special_tokens, split))
 
   def encode(self, text: str) -> list[int]:
     """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token."""
@@ -148,6 +170,16 @@ class Tokenizer:
   def save(self, path: str | Path) -> None:
     """Writes a `tokenizer.json` that `from_file` and other libraries read."""
     self._inner.save(str(path))
+
+
+def _of_merges(merges, special_tokens: Sequence[str], split) -> tokenizers.Tokenizer:
+  """Byte-level BPE whose ids are the bytes, the merges in their order, the special tokens."""
+  spelled = [*_BYTE_TO_CHAR, *(left + right for left, right in merges)]
+  inner = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(spelled)}, merges))
+  inner.pre_tokenizer = split
+  inner.decoder = decoders.ByteLevel()
+  inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
+  return inner
 
 
 # ---- bytes and characters -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.models import chat, heads, transformer
-from agentrl.models.tokenizer import Tokenizer
+from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
@@ -29,7 +29,7 @@ from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
-from agentrl.training import sharding
+from agentrl.training import cold_start, sharding
 from agentrl.training.collect import Collector, Searcher
 from agentrl.training.config import flatten, resolve
 
@@ -76,8 +76,8 @@ def assemble(config: ConfigDict) -> Assembly:
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check_rows(config.pack.rows, mesh)
-  model, params, tokenizer = load_policy(config, keys["init"])
   tasks = _named("task", envs.make, **config.task)
+  model, params, tokenizer = load_policy(config, tasks, keys["init"])
   chat_format = make_chat(config.chat, tokenizer, tasks)
   batch = PackConfig(
     row_tokens=config.pack.row_tokens,
@@ -131,7 +131,9 @@ def check_sizes(config: ConfigDict) -> None:
     )
 
 
-def load_policy(config: ConfigDict, key: jax.Array) -> tuple[transformer.ModelConfig, Any, Tokenizer]:
+def load_policy(
+  config: ConfigDict, tasks: envs.TaskSource, key: jax.Array
+) -> tuple[transformer.ModelConfig, Any, Tokenizer]:
   """The model, its params and its tokenizer, from random numbers, a folder or the packaged small model."""
   settings = config.model
   if settings.source == "hf":
@@ -146,13 +148,29 @@ def load_policy(config: ConfigDict, key: jax.Array) -> tuple[transformer.ModelCo
     params = jax.tree.map(lambda a: a.astype(settings.dtype), params)
     tokenizer = Tokenizer.from_gguf(path)
   elif settings.source == "random":
-    tokenizer = Tokenizer.byte_level()
+    tokenizer = _trained_tokenizer(config, tasks) if settings.vocabulary else Tokenizer.byte_level()
     sizes = {k: settings[k] for k in ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")}
     model = transformer.ModelConfig(vocab_size=tokenizer.vocab_size, **sizes)
     params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
   else:
     raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))
   return dataclasses.replace(model, param_dtype=settings.dtype, remat=settings.remat), params, tokenizer
+
+
+_TOKENIZER_TRACES = 512  # authored traces, of the first tasks, that a tokenizer is trained on
+
+
+def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
+  """Byte-pair encoding of what the authored traces of the first tasks say."""
+  spelled = Tokenizer.byte_level()
+  indices = range(_TOKENIZER_TRACES)
+  traces, _ = cold_start.authored_traces(
+    tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
+  )
+  try:
+    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
+  except TokenizerError as error:
+    raise ValueError(f"model.vocabulary: {error}") from error
 
 
 def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:

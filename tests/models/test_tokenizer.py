@@ -52,6 +52,52 @@ def test_byte_level_specials_follow_in_order():
   assert (tokenizer.special("<b>"), tokenizer.special("<a>"), tokenizer.vocab_size) == (256, 257, 258)
 
 
+# ---- trained ----------------------------------------------------------------------------------------------------
+
+GAME = [f"Is it {kind} {thing}?\nYes.\n" for kind in ("a", "an") for thing in ("crab", "igloo", "mole") * 3]
+
+
+def test_trained_words_are_one_token():
+  tokenizer = Tokenizer.trained(GAME, 400)
+  ids = tokenizer.encode("Is it an igloo?\nIs")
+  assert [tokenizer.token_bytes(i) for i in ids] == [b"Is", b" it", b" an", b" igloo", b"?", b"\n", b"Is"]
+
+
+def test_trained_has_at_most_the_vocabulary_and_its_specials():
+  for vocabulary in (256, 260, 270):
+    assert Tokenizer.trained(GAME, vocabulary).vocab_size == vocabulary + 3
+  assert Tokenizer.trained(GAME, 10_000).vocab_size < 320, "pairs that occur once are not merged"
+  tokenizer = Tokenizer.trained(GAME, 270, ["<b>", "<a>"])
+  assert (tokenizer.special("<b>"), tokenizer.special("<a>")) == (270, 271)
+
+
+@given(TEXTS)
+def test_trained_keeps_bytes_and_never_makes_a_control_token(text):
+  tokenizer = Tokenizer.trained(GAME, 300)
+  ids = tokenizer.encode(text)
+  assert tokenizer.decode(ids) == text
+  assert all(tokenizer.token_bytes(i) not in (m.encode() for m in MARKUP) for i in ids)
+  assert [tokenizer.token_bytes(i) for i in range(256)] == [bytes([i]) for i in range(256)]
+
+
+def test_trained_is_a_function_of_the_texts(tmp_path):
+  def spelled(tokenizer):
+    return [tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size)]
+
+  tokenizer = Tokenizer.trained(GAME, 300)
+  assert spelled(Tokenizer.trained(iter(GAME), 300)) == spelled(tokenizer)
+  tokenizer.save(tmp_path / "tokenizer.json")
+  assert spelled(Tokenizer.from_file(tmp_path)) == spelled(tokenizer)
+
+
+def test_trained_needs_room_for_the_bytes():
+  with pytest.raises(TokenizerError, match="no room for the 256 bytes"):
+    Tokenizer.trained(GAME, 255)
+
+
+# ---- spelling ---------------------------------------------------------------------------------------------------
+
+
 def test_every_token_has_its_exact_bytes():
   assert [BYTES.token_bytes(i) for i in range(256)] == [bytes([i]) for i in range(256)]
   assert BYTES.token_bytes(BYTES.special("<|im_end|>")) == b"<|im_end|>"

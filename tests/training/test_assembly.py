@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl import envs
-from agentrl.training import assembly
+from agentrl.training import assembly, cold_start
 from agentrl.training import config as config_lib
 from agentrl.training.defaults import base_config
 
@@ -100,6 +100,19 @@ def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
     make_chat(conversation, template="chatml")
   with pytest.raises(ValueError, match="'dialogue' where there is no tool"):
     make_chat(conversation, style="tags")
+
+
+def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config, tiny_assembly):
+  parts = assembly.assemble(config_lib.resolve(tiny_config, {"model": {"vocabulary": 300}}, where="test"))
+  assert parts.model.vocab_size == parts.tokenizer.vocab_size == 303
+  index = 10_000  # far from the traces that the tokenizer has seen
+  count = {
+    name: len(cold_start.authored_traces(p.tasks, p.chat, [index], direct_share=0.0, seed=0)[0][0].tokens)
+    for name, p in {"bytes": tiny_assembly(), "trained": parts}.items()
+  }
+  assert count["trained"] < 0.7 * count["bytes"]
+  with pytest.raises(ValueError, match="model.vocabulary: a vocabulary of 100 tokens has no room"):
+    assembly.assemble(config_lib.resolve(tiny_config, {"model": {"vocabulary": 100}}, where="test"))
 
 
 def test_weights_that_are_not_numbers_are_named():
