@@ -110,8 +110,8 @@ def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config, tiny_assemb
     name: len(cold_start.authored_traces(p.tasks, p.chat, [index], direct_share=0.0, seed=0)[0][0].tokens)
     for name, p in {"bytes": tiny_assembly(), "trained": parts}.items()
   }
-  assert count["trained"] < 0.7 * count["bytes"]
-  with pytest.raises(ValueError, match="model.vocabulary: a vocabulary of 100 tokens has no room"):
+  assert count["trained"] < 0.9 * count["bytes"]
+  with pytest.raises(ValueError, match="a vocabulary of 100 tokens has no room"):
     assembly.assemble(config_lib.resolve(tiny_config, {"model": {"vocabulary": 100}}, where="test"))
 
 
