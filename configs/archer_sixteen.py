@@ -13,18 +13,18 @@ from agentrl.training.defaults import run_config
 
 def get_config(smoke: bool = False):
   settings = {
-    "model": {"layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 192},
+    "model": {"layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 192, "vocabulary": 512},
     "chat": {"style": "dialogue"},
     "task": {
       "family": "twenty_questions",
       "tool": "",
       "options": {"table": "sixteen", "demonstrator": "random", "guess_share": 0.5, "turns": 10},
     },
-    "rollout": {"groups": 32, "group_size": 1, "max_tokens": 280, "max_turns": 10, "turn_tokens": 20},
-    "engine": {"slots": 32, "decode_tokens": 20, "feed_tokens": 128, "prefill_tokens": 64, "prefill_rows": 4},
-    "pack": {"row_tokens": 280, "row_actions": 200, "rows": 16},
+    "rollout": {"groups": 32, "group_size": 1, "max_tokens": 144, "max_turns": 10, "turn_tokens": 12},
+    "engine": {"slots": 32, "decode_tokens": 12, "feed_tokens": 128, "prefill_tokens": 64, "prefill_rows": 4},
+    "pack": {"row_tokens": 144, "row_actions": 120, "rows": 16},
     "reward": {"return": 0.0},  # the turns carry it; the part is recorded all the same
-    "cold_start": {"steps": 250, "batch": 32, "learning_rate": 3e-3},
+    "cold_start": {"steps": 400, "batch": 32, "learning_rate": 3e-3},
     "algorithm": "archer",
     "algo": {
       "critic": {"learning_rate": 1e-3, "updates": 20, "batch": 8, "dialogues": 32},

@@ -39,7 +39,7 @@ from agentrl.rollout.pack import pack
 from agentrl.rollout.replay import Dialogues
 from agentrl.types import Trajectory
 
-WIDTH_STEP = 64  # rows are cut to a multiple of this many tokens: few shapes, little padding
+WIDTH_STEP = 32  # rows are cut to a multiple of this many tokens: few shapes, little padding
 
 
 def default_config() -> ConfigDict:

@@ -198,7 +198,12 @@ _TAGS = ("open", "close", "observation_open", "observation_close", "answer_open"
 
 
 def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransformation:
-  """AdamW behind clipping by global norm, with warm-up and schedule; `steps` counts optimiser steps."""
+  """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
+
+  Args:
+    settings: section `optimizer` of a config.
+    steps: of the optimiser, in the whole run.
+  """
   peak, warmup = settings.learning_rate, settings.warmup_steps
   after = {
     "constant": lambda: optax.constant_schedule(peak),
@@ -211,7 +216,27 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
   return optax.chain(
     optax.clip_by_global_norm(settings.max_grad_norm),
     optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
+    _paced(settings.value_rate, settings.value_warmup),
   )
+
+
+def _paced(value_rate: float, value_warmup: int) -> optax.GradientTransformation:
+  """Scales the steps of the value head, the key "value" of what is trained; all else stands still in its warm-up."""
+
+  def init(params):
+    del params
+    return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+  def update(updates, state, params=None):
+    del params
+    others = jnp.where(state.count < value_warmup, 0.0, 1.0)
+    scaled = {
+      name: jax.tree.map(lambda a, by=value_rate if name == "value" else others: a * jnp.asarray(by, a.dtype), tree)
+      for name, tree in updates.items()
+    }
+    return scaled, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+  return optax.GradientTransformation(init, update)
 
 
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
@@ -223,10 +248,10 @@ def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -
 
 def _cold_start(config, policy: Policy) -> Algorithm:
   """Supervised learning with the run's optimiser settings at a rate of its own."""
-  settings = ConfigDict(config.optimizer.to_dict() | {"learning_rate": config.cold_start.learning_rate})
+  settings = config.optimizer.to_dict() | {"learning_rate": config.cold_start.learning_rate, "value_warmup": 0}
   policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
   module = algorithms.load("sft")
-  return module.make(policy, make_optimizer(settings, config.cold_start.steps), module.default_config())
+  return module.make(policy, make_optimizer(ConfigDict(settings), config.cold_start.steps), module.default_config())
 
 
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:

@@ -122,6 +122,8 @@ def base_config() -> ConfigDict:
       "schedule": "constant",  # after the warm-up: "constant", "linear" or "cosine" to 0 at the last step
       "b1": 0.9, "b2": 0.95, "weight_decay": 0.0,
       "max_grad_norm": 1.0,
+      "value_rate": 1.0,  # learning rate of a value head, as a multiple of the others'
+      "value_warmup": 0,  # steps, at first, in which only a value head learns
     },
     "train": {
       "steps": 100,

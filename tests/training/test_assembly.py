@@ -39,6 +39,18 @@ def test_schedules_by_hand(schedule, warmup, expected):
   np.testing.assert_allclose(rates(4, schedule=schedule, warmup_steps=warmup), expected, atol=1e-5)
 
 
+def test_a_value_head_has_a_pace_of_its_own():
+  settings = {"learning_rate": 1.0, "max_grad_norm": 1e9, "value_rate": 5.0, "value_warmup": 2}
+  optimizer = assembly.make_optimizer(ConfigDict({**base_config().optimizer.to_dict(), **settings}), 4)
+  params = {"policy": {"w": jnp.zeros(())}, "value": jnp.zeros(())}
+  state, sizes = optimizer.init(params), []
+  with jax.numpy_dtype_promotion("standard"):
+    for _ in range(4):
+      update, state = optimizer.update({"policy": {"w": jnp.float32(0.5)}, "value": jnp.float32(0.5)}, state, params)
+      sizes.append((-float(update["policy"]["w"]), -float(update["value"])))
+  np.testing.assert_allclose(sizes, [(0, 5), (0, 5), (1, 5), (1, 5)], atol=1e-5)
+
+
 def test_the_gradient_is_clipped_by_its_global_norm():
   settings = ConfigDict({**base_config().optimizer.to_dict(), "max_grad_norm": 1.0})
   optimizer = assembly.make_optimizer(settings, 4)
