@@ -32,7 +32,7 @@ def get_config(smoke: bool = False):
     },
     "optimizer": {"learning_rate": 5e-4},
     "train": {"steps": 120, "eval_every": 10, "checkpoint_every": 30},
-    "eval": {"tasks": 64},
+    "eval": {"tasks": 160},
   }
   if smoke:
     settings["cold_start"] |= {"steps": 1, "batch": 4}

@@ -56,6 +56,9 @@ def default_config() -> ConfigDict:
       "batch": 16,  # dialogues per critic step
       "dialogues": 64,  # whose states the policy answers anew per update; with few, V learns their noise by heart
       "target_rate": 0.1,  # tau of the Polyak average
+      # V's target is the smaller of the twins' Q (Fujimoto et al., 2018, https://arxiv.org/abs/1802.09477), which
+      # checks the overestimation that an actor finds; the paper's twins do not look at each other.
+      "clipped_double_q": False,
       "expectile": 0.5,  # of V's regression; 0.5 is the squared error
     },
     "actor": {
@@ -271,6 +274,8 @@ def _critic_loss(policy: Policy, cfg, critic, target, policy_params, rows: Rows)
   continues = cfg.discount * (1.0 - rows.done.astype(jnp.float32))
   q_target = rows.reward[None] + continues[None] * heads.apply_v(target["heads"], following)
   v_target = heads.apply_q(target["heads"], state, fresh)
+  if cfg.critic.clipped_double_q:
+    v_target = jnp.min(v_target, axis=0, keepdims=True)
   q_error, v_error = jax.lax.stop_gradient(q_target) - q, jax.lax.stop_gradient(v_target) - v
 
   def mean(values):  # over turns, of the sum over twins

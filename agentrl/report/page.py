@@ -1,4 +1,4 @@
-"""report.html: one file, no network, no script."""
+"""report.html: one file, no network, no script; the pages of saved search trees stand beside it, in trees/."""
 
 import base64
 import html
@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentrl.report import curves, source, viewer
+from agentrl.report import curves, source, tree_page, viewer
 from agentrl.report.style import CSS
 
 COUNTED = {
@@ -19,7 +19,7 @@ COUNTED = {
 
 
 def write_report(folder: str | pathlib.Path) -> pathlib.Path:
-  """Draws figures/curves.png and writes report.html in a run's folder.
+  """Draws figures/curves.png, writes the pages of the search trees, and report.html, in a run's folder.
 
   Args:
     folder: of a run that has finished at least one step.
@@ -31,12 +31,13 @@ def write_report(folder: str | pathlib.Path) -> pathlib.Path:
   figure = run.path / "figures" / "curves.png"
   figure.parent.mkdir(exist_ok=True)
   curves.draw(run.lines, figure, cold_start=run.cold_start)
+  trees = [tree_page.write_beside(file) for file in run.trees]
   report = run.path / "report.html"
-  report.write_text(page(run, figure.read_bytes()), encoding="utf-8")
+  report.write_text(page(run, figure.read_bytes(), trees), encoding="utf-8")
   return report
 
 
-def page(run: source.Run, figure_png: bytes) -> str:
+def page(run: source.Run, figure_png: bytes, trees: Sequence[tree_page.Written]) -> str:
   """The whole document."""
   name = html.escape(run.path.name)
   image = f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(figure_png).decode()}">'
@@ -48,6 +49,7 @@ def page(run: source.Run, figure_png: bytes) -> str:
     _section("Trajectories, before and after", viewer.legend(), viewer.comparison(run.before, run.after))
     if run.before
     else "",
+    _section("Search trees", "", _trees(trees)),
     _section("Failures", "", _failures(run.lines)),
     _section("Config", "", _config(run.config)),
   ]
@@ -133,6 +135,20 @@ def _failures(lines: Sequence[source.Line]) -> str:
   if not rows:
     return '<p class="note">This run counted none.</p>'
   return f"<table><tr><th>what</th><th>whole run</th><th>last step</th></tr>{''.join(rows)}</table>"
+
+
+def _trees(trees: Sequence[tree_page.Written]) -> str:
+  if not trees:
+    return '<p class="note">This run saved none.</p>'
+  head = "<tr><th>step</th><th>tasks</th><th>question</th><th>nodes</th><th>reward</th></tr>"
+  return f"<table>{head}{''.join(map(_tree, trees))}</table>"
+
+
+def _tree(tree: tree_page.Written) -> str:
+  reward = "none" if tree.record["reward"] is None else f"{tree.record['reward']:.3g}"
+  link = f'<a href="trees/{html.escape(tree.path.name)}">{html.escape(tree.record["question"])}</a>'
+  numbers = "".join(f'<td class="n">{value}</td>' for value in (len(tree.record["nodes"]), reward))
+  return f'<tr><td class="n">{tree.step}</td><td>{tree.tasks}</td><td>{link}</td>{numbers}</tr>'
 
 
 def _config(config: Mapping[str, Any]) -> str:

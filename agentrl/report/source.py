@@ -27,6 +27,7 @@ class Run(NamedTuple):
     lines: metrics.jsonl.
     before: the first evaluation after the cold start (the very first where there was none); None where none was saved.
     after: the last evaluation; None where it is also the first.
+    trees: files of saved searches, by step, training before evaluation.
   """
 
   path: pathlib.Path
@@ -35,6 +36,7 @@ class Run(NamedTuple):
   lines: Sequence[Line]
   before: Evaluation | None
   after: Evaluation | None
+  trees: Sequence[pathlib.Path]
 
   @property
   def cold_start(self) -> int:
@@ -64,6 +66,7 @@ def load(path: pathlib.Path) -> Run:
     lines=lines,
     before=None if first is None else Evaluation(first, _rows(path, first)),
     after=None if first is None or first == steps[-1] else Evaluation(steps[-1], _rows(path, steps[-1])),
+    trees=sorted(path.glob("trees/*.json"), key=_tree_order),
   )
 
 
@@ -87,6 +90,12 @@ def series(lines: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
 def cold_start_steps(config: Mapping[str, Any]) -> int:
   """Number of supervised steps before reinforcement learning, by the config; 0 where it knows none."""
   return config["cold_start"]["steps"] if "cold_start" in config else 0
+
+
+def _tree_order(file: pathlib.Path) -> tuple[int, bool, int]:
+  """(step, evaluation, uid) of a file such as train_000012_7.json."""
+  kind, step, uid = file.stem.split("_")
+  return int(step), kind == "eval", int(uid)
 
 
 def _rows(path: pathlib.Path, step: int) -> list[Row]:

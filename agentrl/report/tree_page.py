@@ -12,11 +12,21 @@ import pathlib
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentrl.report.style import CSS
 
 Node = Mapping[str, Any]
+
+
+class Written(NamedTuple):
+  """The page of a search of a run: its path, step, tasks ("train" or "held out") and record."""
+
+  path: pathlib.Path
+  step: int
+  tasks: str
+  record: Mapping[str, Any]
+
 
 _OWN_CSS = """
 .tree ul{list-style:none;margin:0;padding-left:1.1em;border-left:1px solid #ccc4}
@@ -50,6 +60,13 @@ def write(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:
   path = pathlib.Path(path)
   path.write_text(page(record), encoding="utf-8")
   return path
+
+
+def write_beside(source: pathlib.Path) -> Written:
+  """Writes the page of a search that a run saved, such as trees/train_000012_7.json, beside it."""
+  record = json.loads(source.read_text(encoding="utf-8"))
+  kind, step, _ = source.stem.split("_")
+  return Written(write(record, source.with_suffix(".html")), int(step), {"eval": "held out"}.get(kind, kind), record)
 
 
 def picture(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:

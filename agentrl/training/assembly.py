@@ -295,6 +295,7 @@ def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
 def _searcher(config, model, engine: EngineConfig, chat_format: chat.ChatFormat, mesh) -> Searcher | None:
   """What a search of every sample needs; None where the config asks for none. Wrong settings are errors either way."""
   settings = config.search.to_dict()
+  settings.pop("saved_trees")  # read by loop.py
   targets = settings.pop("targets")
   if targets not in ("path", "visits"):
     raise ValueError(_unknown("search.targets", targets, ("path", "visits")))

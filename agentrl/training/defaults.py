@@ -99,6 +99,7 @@ def base_config() -> ConfigDict:
       "evaluate": "value",  # "value": the critic's value head; "rollout": the reward of a sample to the end
       "commit": "path",  # "path": one search gives the path; "step": a search before every step, on what is known
       "targets": "path",  # "path": visited paths alone; "visits": their visited siblings too, as branches
+      "saved_trees": 2,  # written to the run folder whenever trajectories are, the first by uid; 0: none
     },
     "engine": {
       "slots": 32, "decode_rows": 0, "decode_tokens": 8,

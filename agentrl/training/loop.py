@@ -17,6 +17,8 @@ from ml_collections import ConfigDict
 from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.rollout import filters
 from agentrl.rollout.pack import layout_tokens
+from agentrl.rollout.search.planner import Planner
+from agentrl.rollout.search.record import describe
 from agentrl.training import sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
@@ -28,13 +30,17 @@ from agentrl.types import Batch, Task, Trajectory
 
 
 class Source(NamedTuple):
-  """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it."""
+  """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it.
+
+  `trees` are the searches that they came from, where there were any.
+  """
 
   kept: list[Trajectory]
   trajectories: list[Trajectory]
   tasks: Mapping[int, Task]
   metrics: Mapping[str, float]
   host: dict[str, int]
+  trees: Sequence[Planner] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +153,8 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   source = stage.source(state, step, host)
   if (stage.first + step) % config.train.trajectories_every == 0:
     folder.save_trajectories(stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
+    shown = source.trees[: config.search.saved_trees]
+    folder.save_trees(stage.first + step, [describe(planner, parts.tokenizer) for planner in shown])
   metrics = dict(source.metrics)
   if source.kept:
     batch, credit = stage.algorithm.prepare(state, source.kept)
@@ -187,7 +195,7 @@ def _rollout_source(config, parts: Assembly):
   wanted, rounds = config.rollout.groups, config.rollout.rounds
 
   def source(state, step, host):
-    kept, everything, tasks, failures, stats = [], [], {}, [], []
+    kept, everything, tasks, failures, stats, trees = [], [], {}, [], [], []
     first = host["next_group"]
     for _ in range(rounds):
       missing = wanted - len({t.group_id for t in kept})
@@ -207,6 +215,7 @@ def _rollout_source(config, parts: Assembly):
       everything += got.trajectories
       failures += got.failures
       stats.append(got.stats)
+      trees += got.trees
       tasks |= got.tasks
     check_failures(config.rollout.max_failed_share, everything, failures)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
@@ -214,7 +223,7 @@ def _rollout_source(config, parts: Assembly):
     metrics["rollout/kept_share"] = len(kept) / len(everything)
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
-    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls})
+    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees)
 
   return source
 

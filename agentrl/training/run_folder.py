@@ -4,6 +4,7 @@ config.json     the resolved config; a run goes on only with the same one
 run.json        id, and for each start: time, commit, command, versions, machine
 metrics.jsonl   one line per step; see `metrics.py`
 trajectories/   train_000012.jsonl.gz, eval_000012.jsonl.gz: sampled with the weights of that step
+trees/          train_000012_7.json: the search with uid 7 of that step, drawn by `agentrl.report`
 checkpoints/    see `checkpoint.py`
 figures/, report.html   written by `agentrl.report`
 """
@@ -83,7 +84,7 @@ class RunFolder:
     path = pathlib.Path(path).absolute()
     _check_is_run_folder(path)
     with disk.explain_full_disk(path.parent):
-      for name in ("trajectories", "checkpoints", "figures"):
+      for name in ("trajectories", "trees", "checkpoints", "figures"):
         (path / name).mkdir(parents=True, exist_ok=True)
     lock = _lock(path)
     try:
@@ -116,10 +117,10 @@ class RunFolder:
     self._writer.write(step, values)
 
   def truncate_metrics(self, step: int) -> None:
-    """Forgets the metrics and trajectories of steps after `step`: a run that goes on from there repeats them."""
+    """Forgets metrics, trajectories and trees of steps after `step`: a run that goes on from there repeats them."""
     self._writer.truncate_after(step)
-    for file in (self.path / "trajectories").glob("*.jsonl.gz"):
-      if int(file.name.removesuffix(".jsonl.gz").rpartition("_")[2]) > step:
+    for file in [*self.path.glob("trajectories/*.jsonl.gz"), *self.path.glob("trees/*")]:
+      if int(file.name.partition(".")[0].split("_")[1]) > step:
         file.unlink()
 
   def save_trajectories(
@@ -150,6 +151,18 @@ class RunFolder:
     path = self.path / "trajectories" / f"{'eval' if evaluation else 'train'}_{step:06d}.jsonl.gz"
     disk.write_atomically(path, gzip.compress("".join(f"{row}\n" for row in rows).encode(), compresslevel=6, mtime=0))
     return path
+
+  def save_trees(self, step: int, records: Sequence[Mapping[str, Any]], *, evaluation: bool = False) -> None:
+    """Writes searches for people, one JSON file each, as `agentrl.report.tree_page` reads them.
+
+    Args:
+      step: number of updates of the weights that searched.
+      records: as `describe` of `rollout/search/record.py` gives them.
+      evaluation: held-out tasks, rather than training.
+    """
+    for record in records:
+      name = f"{'eval' if evaluation else 'train'}_{step:06d}_{record['uid']}.json"
+      disk.write_atomically(self.path / "trees" / name, json.dumps(record, allow_nan=False).encode())
 
   def close(self) -> None:
     """Closes the metrics and lets another process in."""

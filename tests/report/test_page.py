@@ -1,9 +1,11 @@
+import json
 import re
 
 import pytest
 
 from agentrl.report import write_report
 from agentrl.report.__main__ import main
+from tests.report.test_tree_page import RECORD
 
 
 def test_the_report_is_one_file_with_the_numbers_that_matter(run_path):
@@ -51,3 +53,18 @@ def test_the_command_line(run_path, capsys, tmp_path):
   assert "has no config.json" in capsys.readouterr().err
   with pytest.raises(SystemExit):
     main([])
+
+
+def test_saved_trees_are_drawn_beside_their_files_and_linked(run_path):
+  assert "This run saved none." in write_report(run_path).read_text()
+  for name, reward in (("train_000005_7", 1.0), ("eval_000005_3", None), ("train_000002_12", 0.25)):
+    (run_path / "trees" / f"{name}.json").write_text(json.dumps(RECORD | {"reward": reward}))
+  page = write_report(run_path).read_text()
+  links = re.findall(r'<td class="n">(\d+)</td><td>([^<]*)</td><td><a href="([^"]*)">.*?</a></td>', page)
+  assert links == [
+    ("2", "train", "trees/train_000002_12.html"),
+    ("5", "train", "trees/train_000005_7.html"),
+    ("5", "held out", "trees/eval_000005_3.html"),
+  ]
+  assert all("3*4=12" in (run_path / link).read_text() for *_, link in links)
+  assert "3, 4 -&gt; 12 &lt;b&gt;" in page and '<td class="n">5</td><td class="n">none</td>' in page

@@ -178,3 +178,13 @@ def test_a_failed_environment_is_written_as_none():
   failed = dataclasses.replace(make_trajectory(), stop=StopReason.ENVIRONMENT_FAILED, reward=None, reward_parts=None)
   row = trajectory_row(failed, TASK, Bytes())
   assert (row["stop"], row["reward"], row["reward_parts"]) == ("environment_failed", None, None)
+
+
+def test_trees_are_written_by_step_and_uid_and_forgotten_with_their_step(tmp_path):
+  with RunFolder.open(tmp_path, make_config()) as folder:
+    folder.save_trees(1, [{"uid": 5}, {"uid": 12}])
+    folder.save_trees(2, [{"uid": 5}], evaluation=True)
+    assert json.loads((tmp_path / "trees" / "eval_000002_5.json").read_text()) == {"uid": 5}
+    (tmp_path / "trees" / "eval_000002_5.html").write_text("its page")
+    folder.truncate_metrics(1)
+  assert sorted(p.name for p in (tmp_path / "trees").iterdir()) == ["train_000001_12.json", "train_000001_5.json"]

@@ -1,14 +1,19 @@
 """Search in a run: what the config's names become, what a collection gives, and what is refused before it samples."""
 
+import dataclasses
+import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.report import write_report
 from agentrl.rollout.search.record import VISIT_SHARE
-from agentrl.training import assembly, summary
+from agentrl.training import assembly, loop, summary
 from agentrl.training import config as config_lib
+from agentrl.training.run_folder import RunFolder
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "tree_countdown.py"
 SETTINGS = {
@@ -109,3 +114,19 @@ def test_an_algorithm_without_a_value_head_is_refused():
 def test_bad_settings(changes, message):
   with pytest.raises(ValueError, match=message):
     assembly.assemble(settings(**changes))
+
+
+def test_a_run_saves_trees_with_its_trajectories_and_the_report_links_them(parts, tmp_path, monkeypatch):
+  config = settings(
+    train={"steps": 2, "trajectories_every": 2}, cold_start={"steps": 0}, eval={"tasks": 1}, search={"saved_trees": 3}
+  )
+  monkeypatch.setattr(
+    loop, "assemble", lambda _: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
+  )
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    loop.run(config, folder)
+  files = sorted((tmp_path / "run" / "trees").iterdir())
+  assert [file.name for file in files] == ["train_000002_4.json", "train_000002_5.json", "train_000002_6.json"]
+  record = json.loads(files[0].read_text())
+  assert record["nodes"][0]["visits"] == 7 and any(node["chosen"] for node in record["nodes"])
+  assert 'href="trees/train_000002_4.html"' in write_report(tmp_path / "run").read_text()

@@ -118,7 +118,8 @@ class Planner:
     on_finish: called with the planner when `trajectory` is there.
 
   Attributes:
-    prompt_node: root of the tree. chosen: the nodes of the result, in order.
+    prompt_node: root of the tree; where the environment failed before it gave a prompt, its prefix is empty.
+    chosen: the nodes of the result, in order.
     trajectory: the result, graded. It may be a failure, where the environment failed at every way on.
   """
 
@@ -136,7 +137,7 @@ class Planner:
     policy_version: int = 0,
   ):
     self.request = request
-    self.prompt_node = Node()
+    self.prompt_node = Node(step=Step([], [], [], desk.link(None, ())))
     self.chosen: list[Node] = []
     self.trajectory: Trajectory | None = None
     self._config, self._chat, self._desk, self._ask = config, chat, desk, ask

@@ -13,7 +13,7 @@ from agentrl.rollout.episode import Request
 from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
 from agentrl.rollout.search.tree import Puct
-from agentrl.types import Message, Observation, Task
+from agentrl.types import EnvironmentFailed, Message, Observation, Task
 
 TOKENIZER = Tokenizer.byte_level()
 CHAT = ChatFormat.dialogue(TOKENIZER, "")
@@ -43,6 +43,13 @@ def written(job):
   return tokens, [-rng.random() for _ in tokens], rng.uniform(-1, 1)
 
 
+def outcome(function):
+  try:
+    return function(), None
+  except EnvironmentFailed as failure:
+    return None, failure
+
+
 def grow(search=SEARCH, uid=5, order=None, environment=Answers):
   """Runs a planner; `order` picks which of the open jobs and calls ends next."""
   open_ = []
@@ -58,8 +65,8 @@ def grow(search=SEARCH, uid=5, order=None, environment=Answers):
 
   planner = Planner(
     request, search, chat=CHAT, desk=desk, make_environment=environment, on_finish=done.append,
-    ask=lambda function, calls, on_done: open_.append(lambda: on_done(function(), None)),
-    grade=lambda t: dataclasses.replace(t, reward=t.reward_parts.get("correct", -1.0)),
+    ask=lambda function, calls, on_done: open_.append(lambda: on_done(*outcome(function))),
+    grade=lambda t: t if t.failed else dataclasses.replace(t, reward=t.reward_parts.get("correct", -1.0)),
   )  # fmt: skip
   planner.begin()
   while open_:

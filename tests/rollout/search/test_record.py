@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agentrl.rollout.search.record import PATH_SHARE, PATH_STEP, VISIT_SHARE, branches, describe, unique_tokens
+from agentrl.types import EnvironmentFailed
 from tests.rollout.search.test_planner import TOKENIZER, grow
 
 
@@ -52,3 +53,12 @@ def test_branches_carry_visits_and_values(planner):
       assert branch.reward_parts[PATH_SHARE] == node.visits / total
       assert branch.reward_parts[PATH_STEP] == len(node.step.tokens)
       np.testing.assert_array_equal(branch.tokens[start:], child.step.tokens)
+
+
+def test_a_tree_whose_environment_gave_no_prompt_is_one_empty_node():
+  def broken():
+    raise EnvironmentFailed("gone")
+
+  planner = grow(environment=broken)
+  record = describe(planner, TOKENIZER)
+  assert record["reward"] is None and [node["text"] for node in record["nodes"]] == [""]
