@@ -126,7 +126,7 @@ def test_a_run_saves_trees_with_its_trajectories_and_the_report_links_them(parts
   with RunFolder.open(tmp_path / "run", config) as folder:
     loop.run(config, folder)
   files = sorted((tmp_path / "run" / "trees").iterdir())
-  assert [file.name for file in files] == ["train_000002_4.json", "train_000002_5.json", "train_000002_6.json"]
+  assert [file.name for file in files] == ["train_000000_0.json", "train_000000_1.json", "train_000000_2.json"]
   record = json.loads(files[0].read_text())
   assert record["nodes"][0]["visits"] == 7 and any(node["chosen"] for node in record["nodes"])
-  assert 'href="trees/train_000002_4.html"' in write_report(tmp_path / "run").read_text()
+  assert 'href="trees/train_000000_0.html"' in write_report(tmp_path / "run").read_text()
