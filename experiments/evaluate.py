@@ -2,6 +2,7 @@
 
 python experiments/evaluate.py --run runs/quickstart --tasks 256 --samples 4          the latest checkpoint of a run
 python experiments/evaluate.py --run runs/quickstart --step 30                        one of its checkpoints
+python experiments/evaluate.py --run runs/tree_countdown --search 1                   also with a search of each task
 python experiments/evaluate.py --config configs/qwen_grpo.py --model path/to/folder   a folder with safetensors
 python experiments/evaluate.py --config configs/smollm2_python.py                     the config's own model
 """
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--model", help="folder with config.json, safetensors and tokenizer.json; with --config")
   parser.add_argument("--tasks", type=int, help="held-out tasks; the config's eval.tasks unless given")
   parser.add_argument("--samples", type=int, help="samples per task")
+  parser.add_argument("--search", type=int, help="searches per task, with the config's `search`, beside the samples")
   parser.add_argument("--temperature", type=float, help="0 is greedy")
   parser.add_argument("--out", type=pathlib.Path, help="also write the metrics here, as JSON")
   parser.add_argument("--traceback", action="store_true", help="show where an error came from")
@@ -63,7 +65,9 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
   else:
     config, where = config_lib.load(arguments.config, overrides), arguments.config
   changes: dict[str, Any] = {"eval": {}}
-  changes["eval"] |= {k: v for k in ("tasks", "samples", "temperature") if (v := vars(arguments)[k]) is not None}
+  changes["eval"] |= {
+    k: v for k in ("tasks", "samples", "search", "temperature") if (v := vars(arguments)[k]) is not None
+  }
   if arguments.model:
     changes["model"] = {"source": "hf", "path": arguments.model}
   return config_lib.resolve(config, changes, where=where)
@@ -71,12 +75,14 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
 
 def show(metrics: dict[str, float], config: ConfigDict) -> None:
   """Prints the metrics as a table, with the interval beside the success it belongs to."""
-  bounds = ("eval/success_low", "eval/success_high")
+  bounds = {name for name in metrics if name.endswith(("/success_low", "/success_high"))}
   table = Table("metric", "value", title=f"samples per task {config.eval.samples}, T = {config.eval.temperature:g}")
   for name, value in metrics.items():
-    interval = " (95 %: {:.3g} to {:.3g})".format(*(metrics[b] for b in bounds)) if name == "eval/success" else ""
     if name not in bounds:
-      table.add_row(name.removeprefix("eval/"), f"{value:.4g}{interval}")
+      around = (
+        f" (95 %: {metrics[f'{name}_low']:.3g} to {metrics[f'{name}_high']:.3g})" if f"{name}_low" in bounds else ""
+      )
+      table.add_row(name.removeprefix("eval/"), f"{value:.4g}{around}")
   Console().print(table)
 
 

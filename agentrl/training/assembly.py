@@ -41,6 +41,7 @@ class Assembly:
   Attributes:
     keys: base keys by use; each is only ever folded, never consumed.
     params: the policy's initial params, on the mesh.
+    searcher: what searches, in rollouts or beside evaluations; None: nothing does.
     cold_start: the supervised algorithm that precedes `algorithm`; read only where the config asks for steps of it.
   """
 
@@ -50,6 +51,7 @@ class Assembly:
   chat: chat.ChatFormat
   tasks: envs.TaskSource
   collector: Collector
+  searcher: Searcher | None
   algorithm: Algorithm
   cold_start: Algorithm
   mesh: Mesh
@@ -62,7 +64,7 @@ class Assembly:
 
   def driver_params(self, params: Any) -> Any:
     """What drivers need of a learner's params: the policy and, where a search reads it, the value head; whole."""
-    if not searches_by_value(self.collector.searcher) or "value" not in params:
+    if not searches_by_value(self.searcher) or "value" not in params:
       return _whole(params["policy"], self.mesh)
     head = jax.device_put(params["value"], NamedSharding(self.mesh, PartitionSpec()))
     return {**_whole(params["policy"], self.mesh), "value": head}
@@ -87,6 +89,9 @@ def assemble(config: ConfigDict) -> Assembly:
     share_prefixes=config.pack.share_prefixes,
   )
   collector = _collector(config, model, chat_format, tasks, mesh)
+  searcher = _searcher(config, model, collector, mesh)
+  if config.rollout.strategy == "tree_search":
+    collector = dataclasses.replace(collector, searcher=searcher)
   policy = Policy(
     model=model,
     pack=batch,
@@ -95,7 +100,7 @@ def assemble(config: ConfigDict) -> Assembly:
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
   )
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
-  if searches_by_value(collector.searcher):
+  if searches_by_value(searcher):
     _require_value(config, algorithm, keys["init"], params)
   return Assembly(
     model=model,
@@ -104,6 +109,7 @@ def assemble(config: ConfigDict) -> Assembly:
     chat=chat_format,
     tasks=tasks,
     collector=collector,
+    searcher=searcher,
     algorithm=algorithm,
     cold_start=_cold_start(config, policy),
     mesh=mesh,
@@ -124,6 +130,9 @@ def check_sizes(config: ConfigDict) -> None:
   for key in _AT_LEAST_ONE:
     if values[key] < 1:
       raise ValueError(f"{key}={values[key]} must be at least 1")
+  for key in ("search.saved_trees", "eval.search"):
+    if values[key] < 0:
+      raise ValueError(f"{key}={values[key]} must not be negative")
   if config.rollout.max_tokens > config.pack.row_tokens:
     raise ValueError(
       f"rollout.max_tokens={config.rollout.max_tokens} exceeds pack.row_tokens={config.pack.row_tokens}: "
@@ -274,7 +283,6 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     turn_tokens=config.rollout.turn_tokens,
     environment_seconds=config.rollout.environment_seconds,
     branching=_branching(config, engine),
-    searcher=_searcher(config, model, engine, chat_format, mesh),
   )
 
 
@@ -292,8 +300,8 @@ def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
   return settings
 
 
-def _searcher(config, model, engine: EngineConfig, chat_format: chat.ChatFormat, mesh) -> Searcher | None:
-  """What a search of every sample needs; None where the config asks for none. Wrong settings are errors either way."""
+def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
+  """What searches need; None where the config asks for none. Wrong settings are errors either way."""
   settings = config.search.to_dict()
   settings.pop("saved_trees")  # read by loop.py
   targets = settings.pop("targets")
@@ -301,13 +309,13 @@ def _searcher(config, model, engine: EngineConfig, chat_format: chat.ChatFormat,
     raise ValueError(_unknown("search.targets", targets, ("path", "visits")))
   names = {"c_puct": "c", "unvisited_parent": "unvisited_parent", "virtual_value": "virtual_value"}
   search = SearchConfig(puct=Puct(**{field: settings.pop(key) for key, field in names.items()}), **settings)
-  if config.rollout.strategy != "tree_search":
+  if config.rollout.strategy != "tree_search" and not config.eval.search:
     return None
-  check_search(search, engine, chat_format)
+  check_search(search, collector.engine, collector.chat)
   driver = Driver(
     model,
-    engine,
-    StepEnd(chat_format, search.step_end).pause_table(model.vocab_size),
+    collector.engine,
+    StepEnd(collector.chat, search.step_end).pause_table(model.vocab_size),
     mesh=mesh,
     compiled=config.rollout.compiled,
     value_of=_value_of if search.evaluate == "value" else None,
@@ -320,7 +328,7 @@ def _value_of(params: Any, hidden: jax.Array) -> jax.Array:
 
 
 def searches_by_value(searcher: Searcher | None) -> bool:
-  """Whether rollouts search, and read the value head."""
+  """Whether anything searches, and reads the value head."""
   return searcher is not None and searcher.config.evaluate == "value"
 
 

@@ -84,7 +84,7 @@ def base_config() -> ConfigDict:
         "weight": 0.2,  # read by "code"
       },
     },
-    "search": {  # read by rollout.strategy "tree_search", see rollout/search/planner.py; evaluations do not search
+    "search": {  # read by rollout.strategy "tree_search" and by eval.search, see rollout/search/planner.py
       "simulations": 32,  # visits of the root of a search
       "width": 4,  # steps sampled where a leaf is expanded
       "depth": 8,  # steps of a path
@@ -132,7 +132,14 @@ def base_config() -> ConfigDict:
       "checkpoint_every": 50,  # and at the end
       "trajectories_every": 10,  # how often sampled trajectories are written to the run folder
     },
-    "eval": {"tasks": 64, "samples": 1, "temperature": 1.0},
+    "eval": {
+      "tasks": 64,
+      "samples": 1,  # independent ones of each task
+      "temperature": 1.0,
+      # Searches of each task beside the samples, at every evaluation, with the settings of `search`; 0: none. A search
+      # is told the reward of every end that it reaches: its success is that of a policy with a checker at hand.
+      "search": 0,
+    },
     "mesh": {"data": 0, "fsdp": 1, "tensor": 1},  # devices per axis; data 0: what the others leave
     "wandb": {"mode": "disabled", "project": "agentrl"},  # "online", "offline" or "disabled"
   })  # fmt: skip

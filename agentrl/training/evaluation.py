@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
+from agentrl.models import heads
+from agentrl.rollout.search.record import describe
 from agentrl.training import summary
-from agentrl.training.assembly import Assembly, assemble
+from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.collect import Collected, Collector
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import EnvironmentFailed, Trajectory
 
@@ -22,25 +27,55 @@ class EnvironmentsFailed(RuntimeError):
 def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
+  Where `eval.search` is not 0, the tasks are searched too; see `summary.searched_metrics` and `search_held_out`.
+
   Args:
     params: of a learner state: "policy" and, with a critic, "value".
-    folder: where the trajectories are written; None: nowhere.
+    folder: where trajectories and trees are written; None: nowhere.
   """
-  got = parts.collector.collect(
+  got = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
+  if folder is not None:
+    folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
+  metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
+  metrics |= {"time/evaluation_s": got.stats.seconds}
+  if config.eval.search:
+    found = search_held_out(config, parts, params, step=step)
+    if folder is not None:
+      shown = found.trees[: config.search.saved_trees]
+      folder.save_trees(step, [describe(planner, parts.tokenizer) for planner in shown], evaluation=True)
+    metrics |= summary.searched_metrics(found.trajectories, config.eval.search, found.stats)
+    metrics |= {"time/evaluation_search_s": found.stats.seconds}
+  return metrics
+
+
+def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Collected:
+  """`eval.search` searches of each held-out task. They are told the reward of every end that they reach.
+
+  Args:
+    params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
+  """
+  if searches_by_value(parts.searcher) and "value" not in params:
+    params = {**params, "value": _fresh_value_head(parts)}
+  collector = dataclasses.replace(parts.collector, searcher=dataclasses.replace(parts.searcher, siblings=False))
+  return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
+
+
+def collect_held_out(
+  config, parts: Assembly, collector: Collector, params: Any, samples: int, *, step: int, independent: bool = False
+) -> Collected:
+  """Samples of each held-out task; raises EnvironmentsFailed where too many environments failed."""
+  got = collector.collect(
     parts.driver_params(params),
     parts.keys["evaluation"],
     range(config.eval.tasks),
     split="held_out",
-    samples=config.eval.samples,
+    samples=samples,
     temperature=config.eval.temperature,
     version=step,
-    independent=True,
+    independent=independent,
   )
   check_failures(config.rollout.max_failed_share, got.trajectories, got.failures)
-  if folder is not None:
-    folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
-  metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
-  return metrics | {"time/evaluation_s": got.stats.seconds}
+  return got
 
 
 def check_failures(limit: float, trajectories: Sequence[Trajectory], failures: Sequence[EnvironmentFailed]) -> None:
@@ -65,12 +100,20 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
     if step is not None:
       raise ValueError("--step needs --run: only runs have checkpoints")
     return evaluate(config, parts, {"policy": parts.params}, None, step=0)
-  params, found = restore_policy(config, parts, run, step)
-  return {"step": float(found)} | evaluate(config, parts, {"policy": params}, None, step=found)
+  params, found = restore_params(config, parts, run, step)
+  return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
 
 
 def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """The policy's params of a checkpoint, and its global step.
+  """The policy's params of a checkpoint, and its global step; see `restore_params`."""
+  checkpoints, local, step = _find_checkpoint(config, run, step)
+  return checkpoints.restore(local, parts.params, prefix="params/policy").state, step
+
+
+def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """What is evaluated of a checkpoint, and its global step: "policy" and, where a search reads it, "value".
+
+  A checkpoint of a cold start has no value head, and gives none.
 
   Args:
     config, parts: of the run. run: its folder.
@@ -79,6 +122,20 @@ def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
   Raises:
     FileNotFoundError: there is no such checkpoint; names those that there are.
   """
+  policy, step = restore_policy(config, parts, run, step)
+  if not searches_by_value(parts.searcher) or step <= config.cold_start.steps:
+    return {"policy": policy}, step
+  checkpoints, local, _ = _find_checkpoint(config, run, step)
+  head = checkpoints.restore(local, _fresh_value_head(parts), prefix="params/value").state
+  return {"policy": policy, "value": head}, step
+
+
+def _fresh_value_head(parts: Assembly) -> Any:
+  return heads.init_value_head(jax.random.key(0), parts.model)  # zeros, whatever the key
+
+
+def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Checkpointer, int, int]:
+  """The checkpoints of the stage that made the one of a global step, its step in the stage, and the global step."""
   first = {"cold_start": 0, "train": config.cold_start.steps}
   saved = {
     first[stage] + local: (stage, local)
@@ -91,5 +148,4 @@ def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
     raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")
   step = max(saved) if step is None else step
   stage, local = saved[step]
-  restored = Checkpointer(run / "checkpoints" / stage).restore(local, parts.params, prefix="params/policy")
-  return restored.state, step
+  return Checkpointer(run / "checkpoints" / stage), local, step

@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
 from agentrl.training import disk, metrics
+from agentrl.training.defaults import run_config
 from agentrl.types import Task, Trajectory, Turn
 
 PACKAGES = ("agentrl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
@@ -180,15 +181,16 @@ class RunFolder:
 
 
 def read_config(path: pathlib.Path) -> ConfigDict:
-  """The config that a run was started with.
+  """The config that a run was started with; keys that are newer than the run have their defaults.
 
   Raises:
     FileNotFoundError: `path` holds no run.
+    ConfigError: it has a key that there is no more.
   """
   file = path / "config.json"
   if not file.is_file():
     raise FileNotFoundError(f"{path} holds no run: there is no config.json in it")
-  return config_lib.from_json(file.read_text())
+  return run_config(config_lib.from_json(file.read_text()), where=str(file))
 
 
 def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> dict[str, Any]:

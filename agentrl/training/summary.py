@@ -124,6 +124,7 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     "eval/tasks": float(len(means)),
     "eval/tool_calls": _mean(sum(len(turn.results) for turn in t.turns) for t in valid),
     "eval/length": _mean(len(t.tokens) for t in valid),
+    "eval/generated_tokens": _mean(t.action_mask.sum() for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),
   }
   names = sorted({name for t in valid for name in t.reward_parts} - {"correct"})  # that one is the success
@@ -131,6 +132,21 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
   ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
   enough = {k: [outcomes for outcomes in by_task.values() if len(outcomes) >= k] for k in ks}
   return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in tasks) for k, tasks in enough.items() if tasks}
+
+
+def searched_metrics(trajectories: Sequence[Trajectory], samples: int, stats: RolloutStats) -> dict[str, float]:
+  """What searching gave and cost: success with its interval, and generated tokens per search.
+
+  `eval_search/generated_tokens` counts every token that was sampled, in the path or not; beside it stands
+  `eval/generated_tokens`, per sample without search.
+
+  Args:
+    trajectories: visited paths, `samples` of each task. stats: of all searches.
+  """
+  plain = evaluation_metrics(trajectories, samples)
+  names = ("success", "success_low", "success_high", "environment_failures")
+  kept = {f"eval_search/{name}": plain[f"eval/{name}"] for name in names}
+  return kept | {"eval_search/generated_tokens": stats.sampled / len(trajectories)}
 
 
 def success_interval(means: np.ndarray) -> tuple[float, float]:

@@ -75,3 +75,13 @@ def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, ti
 def test_a_step_that_is_not_there_is_told_with_those_that_are(finished_run, capsys):
   assert evaluate.main(["--run", str(finished_run), "--step", "9"]) == 1
   assert "no checkpoint of step 9; there are those of steps [1, 2, 4, 5]" in capsys.readouterr().err
+
+
+def test_success_with_and_without_search_stand_beside_each_other(tiny_config, capsys):
+  values = {"success": 0.25, "success_low": 0.125, "success_high": 0.5, "generated_tokens": 12.0}
+  searched = {"success": 0.75, "success_low": 0.5, "success_high": 0.875, "generated_tokens": 480.0}
+  metrics = {f"eval/{k}": v for k, v in values.items()} | {f"eval_search/{k}": v for k, v in searched.items()}
+  evaluate.show(metrics, tiny_config)
+  rows = [" ".join(word for word in line.split() if word not in "│┃") for line in capsys.readouterr().out.splitlines()]
+  assert "success 0.25 (95 %: 0.125 to 0.5)" in rows and "generated_tokens 12" in rows
+  assert "eval_search/success 0.75 (95 %: 0.5 to 0.875)" in rows and "eval_search/generated_tokens 480" in rows

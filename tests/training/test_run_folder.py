@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
 from agentrl.training import metrics
-from agentrl.training.run_folder import RunFolder, RunFolderError, token_texts, trajectory_row
+from agentrl.training.defaults import run_config
+from agentrl.training.run_folder import RunFolder, RunFolderError, read_config, token_texts, trajectory_row
 from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind
 
 
@@ -188,3 +189,14 @@ def test_trees_are_written_by_step_and_uid_and_forgotten_with_their_step(tmp_pat
     (tmp_path / "trees" / "eval_000002_5.html").write_text("its page")
     folder.truncate_metrics(1)
   assert sorted(p.name for p in (tmp_path / "trees").iterdir()) == ["train_000001_12.json", "train_000001_5.json"]
+
+
+def test_a_run_that_is_older_than_a_key_has_its_default(tmp_path):
+  wanted = run_config({"seed": 3, "reward": {"correct": 1.0}}, where="test")
+  old = wanted.to_dict()
+  del old["eval"]["search"], old["algo"]["kl_coef"]
+  (tmp_path / "config.json").write_text(json.dumps(old))
+  assert read_config(tmp_path) == wanted
+  (tmp_path / "config.json").write_text(json.dumps(old | {"forgotten": 1}))
+  with pytest.raises(config_lib.ConfigError, match=r"config.json: unknown config key 'forgotten'"):
+    read_config(tmp_path)

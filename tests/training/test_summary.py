@@ -150,3 +150,11 @@ def test_without_tool_results_there_is_nothing_behind_them():
   metrics = summary.tool_metrics([trajectory(0, 1)], window=2)
   assert metrics["rollout/branches"] == metrics["rollout/tool_calls_made"] == 0
   assert "rollout/entropy_change" not in metrics and "rollout/entropy_after_tool" not in metrics
+
+
+def test_searches_count_every_sampled_token():
+  found = [trajectory(0, 1), trajectory(0, 0), trajectory(1, 1), trajectory(1, 1)]
+  metrics = summary.searched_metrics(found, 2, STATS)
+  assert metrics["eval_search/success"] == 0.75
+  assert metrics["eval_search/generated_tokens"] == 40 / 4  # of STATS, though each path has one action token
+  assert summary.evaluation_metrics(found, 2)["eval/generated_tokens"] == 1.0

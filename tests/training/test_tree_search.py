@@ -11,8 +11,9 @@ import pytest
 
 from agentrl.report import write_report
 from agentrl.rollout.search.record import VISIT_SHARE
-from agentrl.training import assembly, loop, summary
+from agentrl.training import assembly, evaluation, loop, metrics, summary
 from agentrl.training import config as config_lib
+from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "tree_countdown.py"
@@ -105,6 +106,8 @@ def test_an_algorithm_without_a_value_head_is_refused():
   ("changes", "message"),
   [
     ({"search": {"width": 7}}, r"search.width=7.*engine.slots=6"),
+    ({"search": {"saved_trees": -1}}, r"search.saved_trees=-1 must not be negative"),
+    ({"eval": {"search": -1}}, r"eval.search=-1 must not be negative"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"targets": "visit"}}, r"search.targets: 'visit' is not one of path, visits; did you mean 'visits'"),
     ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
@@ -116,17 +119,62 @@ def test_bad_settings(changes, message):
     assembly.assemble(settings(**changes))
 
 
-def test_a_run_saves_trees_with_its_trajectories_and_the_report_links_them(parts, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def finished(parts, tmp_path_factory):
+  """(config, folder) of a run that also searches in its evaluations."""
   config = settings(
-    train={"steps": 2, "trajectories_every": 2}, cold_start={"steps": 0}, eval={"tasks": 1}, search={"saved_trees": 3}
-  )
-  monkeypatch.setattr(
-    loop, "assemble", lambda _: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
-  )
-  with RunFolder.open(tmp_path / "run", config) as folder:
+    train={"steps": 2, "trajectories_every": 2}, cold_start={"steps": 0}, eval={"tasks": 2, "search": 2},
+    search={"saved_trees": 3},
+  )  # fmt: skip
+  path = tmp_path_factory.mktemp("searched") / "run"
+  with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, config) as folder:
+    patch.setattr(loop, "assemble", lambda _: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params)))
     loop.run(config, folder)
-  files = sorted((tmp_path / "run" / "trees").iterdir())
-  assert [file.name for file in files] == ["train_000000_0.json", "train_000000_1.json", "train_000000_2.json"]
-  record = json.loads(files[0].read_text())
+  return config, path
+
+
+def test_a_run_saves_trees_with_its_trajectories_and_the_report_links_them(finished):
+  _, run = finished
+  steps = {"eval_000000": 3, "eval_000002": 3, "train_000000": 3}
+  assert {file.name for file in (run / "trees").iterdir()} == {
+    f"{step}_{uid}.json" for step, count in steps.items() for uid in range(count)
+  }
+  record = json.loads((run / "trees" / "train_000000_0.json").read_text())
   assert record["nodes"][0]["visits"] == 7 and any(node["chosen"] for node in record["nodes"])
-  assert 'href="trees/train_000000_0.html"' in write_report(tmp_path / "run").read_text()
+  report = write_report(run).read_text()
+  assert 'href="trees/train_000000_0.html"' in report and 'href="trees/eval_000002_2.html"' in report
+
+
+def test_evaluations_search_too_where_the_config_says_so(finished, parts, monkeypatch):
+  config, run = finished
+  lines = [line for line in metrics.read(run / "metrics.jsonl") if "eval/success" in line]
+  assert [line["step"] for line in lines] == [0, 2]
+  for line in lines:
+    assert line["eval_search/success_low"] <= line["eval_search/success"] <= line["eval_search/success_high"]
+    # 6 simulations of 3 steps each, of up to 5 tokens, against one answer: how much more is told.
+    assert line["eval_search/generated_tokens"] > 2 * line["eval/generated_tokens"] > 0
+  monkeypatch.setattr(evaluation, "assemble", lambda _: parts)
+  again = evaluation.evaluate_policy(config, run=run, step=None)
+  assert {n: v for n, v in again.items() if "eval" in n and not metrics.is_timing(n)} == {
+    n: v for n, v in lines[-1].items() if "eval" in n and not metrics.is_timing(n)
+  }
+
+
+def test_a_searched_evaluation_reads_the_value_head_of_the_checkpoint(finished, learner, parts, tmp_path):
+  config, _ = finished
+  head = {"weight": jnp.linspace(-1.0, 1.0, parts.model.width), "bias": jnp.float32(0.0)}
+  Checkpointer(tmp_path / "checkpoints" / "train").save(2, {"params": {**learner, "value": head}}, {})
+  params, step = evaluation.restore_params(config, parts, tmp_path, None)
+  assert step == 2
+  np.testing.assert_array_equal(params["value"]["weight"], head["weight"])
+  found = evaluation.search_held_out(config, parts, params, step=step)
+  assert any(node.value for tree in found.trees for node in tree.prompt_node.walk() if not node.terminal)
+  fresh = evaluation.search_held_out(config, parts, {"policy": params["policy"]}, step=step)
+  assert not any(node.value for tree in fresh.trees for node in tree.prompt_node.walk() if not node.terminal)
+  assert all(t.parent is None for t in found.trajectories)  # no siblings, though this run learns from them
+
+
+def test_rollouts_without_search_can_be_evaluated_with_it():
+  plain = assembly.assemble(settings(rollout={"strategy": "independent"}, eval={"search": 1}))
+  assert plain.collector.searcher is None and assembly.searches_by_value(plain.searcher)
+  assert assembly.assemble(settings(rollout={"strategy": "independent"})).searcher is None
