@@ -150,9 +150,9 @@ def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, toleran
     {},
     {"critic": {"encoder": "policy"}},
     {"actor": {"token_baseline": True}},
-    {"critic": {"expectile": 0.7}},
+    {"critic": {"expectile": 0.7, "clipped_double_q": True}},
   ],
-  ids=["plain", "trunk", "token_baseline", "expectile"],
+  ids=["plain", "trunk", "token_baseline", "expectile_clipped"],
 )
 def test_learns_to_repeat_the_prompt(params, overrides):
   _, returns, metrics = train(make(**overrides), params, 40)
@@ -189,6 +189,24 @@ def test_the_target_follows_its_critic(params):
   frozen, _, _ = train(make(critic={"target_rate": 0.0, "updates": 1}, actor={"warmup": 10}), params, 1)
   with pytest.raises(AssertionError):
     jax.tree.map(np.testing.assert_array_equal, frozen.memory.target, frozen.params["critic"])
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_the_twins_targets(params, clipped):
+  """V's targets against the heads themselves: each twin's own Q, or the smaller of the two."""
+  algorithm = make(critic={"updates": 3, "clipped_double_q": clipped}, actor={"warmup": 10})
+  state, _, _ = train(algorithm, params, 2)
+  dialogues, _ = algorithm.prepare(state, play(params, np.random.default_rng(3)))
+  rows = archer._lay_out(dialogues, None)
+  cfg = config_lib.resolve(archer.default_config(), {"critic": {"clipped_double_q": clipped}}, where="test")
+  policy, critic, target = Policy(MODEL, PACK, 2, sampler), state.params["critic"], state.memory.target
+  _, metrics = archer._critic_loss(policy, cfg, critic, target, params, rows)
+  encoded = [archer._encode(policy, which, params, rows, rows.at_state, rows.at_action) for which in (critic, target)]
+  v = heads.apply_v(critic["heads"], encoded[0][0])
+  q = heads.apply_q(target["heads"], *encoded[1])  # here the fresh utterance is what was said
+  q = jnp.minimum(q[:1], q[1:]) if clipped else q
+  expected = np.mean(np.sum(np.square(np.asarray(q - v)), axis=0)[rows.taken])
+  np.testing.assert_allclose(float(metrics["critic/v_loss"]), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
