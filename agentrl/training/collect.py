@@ -48,11 +48,13 @@ class Searcher:
   Attributes:
     config: see its class. driver: with a value head, and pauses where a step may end.
     siblings: give the visited siblings of a path as branches of it.
+    planner: how a tree grows, see `TreeSearch`.
   """
 
   config: SearchConfig
   driver: Driver
   siblings: bool
+  planner: type[Planner] = Planner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Collector:
     """One tree per request; terminal nodes are graded as they are reached."""
     searcher, grade = self.searcher, functools.partial(self._graded, tasks)
     strategies = [
-      TreeSearch(requests, searcher.config, grade=grade, **self._surroundings(), **shared)
+      TreeSearch(requests, searcher.config, grade=grade, planner=searcher.planner, **self._surroundings(), **shared)
       for _ in range(searcher.driver.devices)
     ]
     stats = searcher.driver.run(params, base_key, strategies)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
@@ -196,13 +196,17 @@ class Planner:
       tree.bar(leaf)
       return
     if not leaf.expanded:
-      steps = _distinct([simulation.steps[k] for k in sorted(simulation.steps)])
-      score = tree.PRIORS[self._config.prior]
-      shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
-      tree.expand(leaf, simulation.value, steps, shares)
+      self._expand(leaf, simulation.value, simulation.steps)
       if leaf.terminal:
         self._desk.close(leaf.step.link)
     tree.backup(leaf, self._root, simulation.value)
+
+  def _expand(self, leaf: Node, value: float, sampled: Mapping[int, Step]) -> None:
+    """Gives a leaf its value, and the distinct ones of the steps that were sampled there, by index, as children."""
+    steps = _distinct([sampled[k] for k in sorted(sampled)])
+    score = tree.PRIORS[self._config.prior]
+    shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
+    tree.expand(leaf, value, steps, shares)
 
   def _commit(self) -> None:
     """The search from this root is over: its path, or one step, is taken, and the next one begins below."""

@@ -51,6 +51,7 @@ class TreeSearch:
     grade: gives a finished trajectory its reward.
     on_finish: called with every result.
     reuse: see `Desk`.
+    planner: how a tree grows: `Planner` searches, `ValueGuided` looks one step ahead.
 
   Attributes:
     finished: planners whose trees are complete, as they came.
@@ -73,6 +74,7 @@ class TreeSearch:
     policy_version: int = 0,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
     reuse: bool = True,
+    planner: type[Planner] = Planner,
   ):
     check_search(search, engine, chat)
     self._requests = iter(requests)
@@ -80,7 +82,7 @@ class TreeSearch:
     self._make_environment, self._grade = make_environment, grade
     self._pool, self._environment_seconds = pool, environment_seconds
     self._version, self._on_finish = policy_version, on_finish
-    self._desk = Desk(engine, reuse=reuse)
+    self._desk, self._planner = Desk(engine, reuse=reuse), planner
     self._calls: list[_Call] = []
     self._live = 0
     self.finished: list[Planner] = []
@@ -112,7 +114,7 @@ class TreeSearch:
     room = max(1, self._engine.slots // self._search.width)
     while self._live < room and (request := next(self._requests, None)) is not None:
       self._live += 1
-      Planner(
+      self._planner(
         request,
         self._search,
         chat=self._chat,

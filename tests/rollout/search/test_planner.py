@@ -50,7 +50,7 @@ def outcome(function):
     return None, failure
 
 
-def grow(search=SEARCH, uid=5, order=None, environment=Answers):
+def grow(search=SEARCH, uid=5, order=None, environment=Answers, planner=Planner):
   """Runs a planner; `order` picks which of the open jobs and calls ends next."""
   open_ = []
   desk = Desk(EngineConfig(slots=4))
@@ -63,7 +63,7 @@ def grow(search=SEARCH, uid=5, order=None, environment=Answers):
     job.entropy = [0.0] * len(job.tokens)
     job.on_done(job)
 
-  planner = Planner(
+  planner = planner(
     request, search, chat=CHAT, desk=desk, make_environment=environment, on_finish=done.append,
     ask=lambda function, calls, on_done: open_.append(lambda: on_done(*outcome(function))),
     grade=lambda t: t if t.failed else dataclasses.replace(t, reward=t.reward_parts.get("correct", -1.0)),
