@@ -188,6 +188,20 @@ class Turn:
   reward: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True)
+class VisitShares:
+  """How a search divided its visits between a step of its path and a sibling of that, which a branch stands for.
+
+  Attributes:
+    branch: the sibling's share of the visits of all steps at that state. path: that of the path's own step.
+    path_tokens: sampled tokens of the path's own step.
+  """
+
+  branch: float
+  path: float
+  path_tokens: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trajectory:
   """One root-to-leaf path: host, ragged, NumPy. T is its own length.
@@ -207,6 +221,8 @@ class Trajectory:
       Tokens before `fork_at` are trained once, in the parent.
     stop: why it ended.
     temperature: sampling temperature.
+    visits: of a branch that stands for a step which a search visited and did not take; its `reward` is the mean value
+      of the visits, and it is no sample of its own. None: it is a sample.
   """
 
   tokens: np.ndarray
@@ -225,6 +241,7 @@ class Trajectory:
   parent: int | None = None
   fork_at: int = 0
   temperature: float = 1.0
+  visits: VisitShares | None = None
 
   @property
   def prompt_length(self) -> int:

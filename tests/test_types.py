@@ -18,6 +18,7 @@ from agentrl.types import (
   Trajectory,
   Turn,
   TurnKind,
+  VisitShares,
 )
 
 
@@ -37,6 +38,7 @@ FROZEN = [
   (ToolResult(CALL, "y", ok=True), "ok"),
   (Observation("y"), "reward"),
   (Turn(TurnKind.VOID, 2, 3, "hm"), "end"),
+  (VisitShares(0.25, 0.5, 3), "path"),
   (trajectory([-1, 0]), "reward"),
 ]
 

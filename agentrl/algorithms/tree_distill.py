@@ -40,7 +40,6 @@ from agentrl.ops import kl, losses, reduce
 from agentrl.ops.named import by_name
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
-from agentrl.rollout.search.record import PATH_SHARE, PATH_STEP, VISIT_SHARE
 from agentrl.types import Trajectory
 
 
@@ -144,15 +143,14 @@ def _visit_shares(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
   shares = {t.uid: np.ones(len(t.tokens), np.float32) for t in trajectories if t.parent is None}
   branches = [t for t in trajectories if t.parent is not None]
   for t in branches:
-    if VISIT_SHARE not in (t.reward_parts or {}) or t.parent not in shares:
+    if t.visits is None or t.parent not in shares:
       raise ValueError(
         f"trajectory {t.uid} is no sibling step of a visited path in this batch: algo.target='visits' needs "
         "rollout.strategy='tree_search' with search.targets='visits', and no filter that drops paths alone"
       )
-    step = slice(t.fork_at, t.fork_at + int(t.reward_parts[PATH_STEP]))
-    shares[t.parent][step] = t.reward_parts[PATH_SHARE]
+    shares[t.parent][t.fork_at : t.fork_at + t.visits.path_tokens] = t.visits.path
   for t in branches:
-    own = np.full(len(t.tokens) - t.fork_at, t.reward_parts[VISIT_SHARE], np.float32)
+    own = np.full(len(t.tokens) - t.fork_at, t.visits.branch, np.float32)
     shares[t.uid] = np.append(shares[t.parent][: t.fork_at], own)
   return [shares[t.uid] for t in trajectories]
 

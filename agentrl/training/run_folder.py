@@ -9,6 +9,7 @@ checkpoints/    see `checkpoint.py`
 figures/, report.html   written by `agentrl.report`
 """
 
+import dataclasses
 import datetime
 import fcntl
 import gzip
@@ -209,6 +210,7 @@ def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> di
     "temperature": t.temperature,
     "parent": t.parent,
     "fork_at": t.fork_at,
+    "visits": None if t.visits is None else dataclasses.asdict(t.visits),
     "tokens": t.tokens.tolist(),
     "text": token_texts(t.tokens.tolist(), tokenizer),
     "action_mask": t.action_mask.astype(int).tolist(),

@@ -12,7 +12,6 @@ import numpy as np
 
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import entropy_window
-from agentrl.rollout.search.record import VISIT_SHARE
 from agentrl.rollout.strategies.branching import entropy_change
 from agentrl.types import StopReason, ToolFailure, Trajectory, TurnKind
 
@@ -29,7 +28,7 @@ def total(stats: Sequence[RolloutStats]) -> RolloutStats:
 
 def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> dict[str, float]:
   """Metrics of one step's trajectories; those whose environment failed count in the failures alone."""
-  trajectories = [t for t in trajectories if VISIT_SHARE not in (t.reward_parts or {})]  # steps, not samples
+  trajectories = [t for t in trajectories if t.visits is None]  # the others are steps, not samples
   valid = [t for t in trajectories if not t.failed]
   if not valid:
     return {"rollout/environment_failures": float(len(trajectories))}

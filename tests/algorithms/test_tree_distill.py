@@ -9,9 +9,8 @@ import optax
 import pytest
 
 from agentrl.algorithms import tree_distill
-from agentrl.rollout.search.record import PATH_SHARE, PATH_STEP, VISIT_SHARE
 from agentrl.training import config as config_lib
-from agentrl.types import StopReason
+from agentrl.types import StopReason, VisitShares
 
 RATE = 0.1
 
@@ -105,7 +104,7 @@ def branch_of(path, uid, fork_at, tokens, share, path_share, step, q):
     tokens=np.append(path.tokens[:fork_at], np.asarray(tokens, np.int32)),
     action_mask=grow(path.action_mask, True), sampler_logp=grow(path.sampler_logp, -1.0),
     entropy=grow(path.entropy, 1.0), turn=grow(path.turn, 0), policy_version=grow(path.policy_version, 0),
-    reward_parts={VISIT_SHARE: share, PATH_SHARE: path_share, PATH_STEP: float(step)},
+    reward_parts={}, visits=VisitShares(share, path_share, step),
   )  # fmt: skip
 
 
@@ -151,7 +150,7 @@ def test_branches_of_anything_else_are_refused(policy, params, searched):
   state, _ = started(algorithm, params)
   with pytest.raises(ValueError, match=r"trajectory 100.*search.targets='visits'"):
     algorithm.prepare(state, searched[1:])
-  other = dataclasses.replace(searched[1], reward_parts={"correct": 1.0})
+  other = dataclasses.replace(searched[1], visits=None)
   with pytest.raises(ValueError, match="trajectory 100"):
     algorithm.prepare(state, [searched[0], other])
 

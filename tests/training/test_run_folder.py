@@ -1,5 +1,6 @@
 """A run folder goes on with its own run, and refuses everything else in words."""
 
+import dataclasses
 import gzip
 import json
 import multiprocessing
@@ -13,7 +14,7 @@ from agentrl.training import config as config_lib
 from agentrl.training import metrics
 from agentrl.training.defaults import run_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config, token_texts, trajectory_row
-from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind
+from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind, VisitShares
 
 
 def make_config(**values):
@@ -166,6 +167,12 @@ def test_a_row_keeps_everything(tmp_path):
   assert turn["results"] == [
     {"name": "calculator", "arguments": {"x": "1+1"}, "text": "2", "ok": True, "failure": None, "seconds": 0.25}
   ]
+
+
+def test_a_branch_of_a_search_is_written_with_its_visits():
+  assert trajectory_row(make_trajectory(), TASK, Bytes())["visits"] is None
+  branch = dataclasses.replace(make_trajectory(), visits=VisitShares(0.25, 0.5, 3))
+  assert trajectory_row(branch, TASK, Bytes())["visits"] == {"branch": 0.25, "path": 0.5, "path_tokens": 3}
 
 
 def test_bytes_that_are_no_text_do_not_swallow_what_follows():

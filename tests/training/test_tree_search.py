@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from agentrl.report import write_report
-from agentrl.rollout.search.record import VISIT_SHARE
 from agentrl.training import assembly, evaluation, loop, metrics, summary
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
@@ -69,7 +68,7 @@ def test_every_sample_is_a_tree_with_a_reward(collected):
 
 def test_siblings_come_along_and_count_in_no_metric(collected):
   branches = [t for t in collected.trajectories if t.parent is not None]
-  assert branches and all(VISIT_SHARE in t.reward_parts for t in branches)
+  assert branches and all(t.visits is not None for t in branches)
   paths = [t for t in collected.trajectories if t.parent is None]
   both = summary.rollout_metrics(collected.trajectories, collected.stats)
   assert both == summary.rollout_metrics(paths, collected.stats)

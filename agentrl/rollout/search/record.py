@@ -11,11 +11,7 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.planner import Planner, step_uid
 from agentrl.rollout.search.tree import Node
-from agentrl.types import StopReason, Trajectory
-
-# Reward parts of a branch that stands for a visited sibling of a step of the path: its share of the visits, and the
-# share of the path's own step, and the tokens of that.
-VISIT_SHARE, PATH_SHARE, PATH_STEP = "visit_share", "path_share", "path_step_tokens"
+from agentrl.types import StopReason, Trajectory, VisitShares
 
 
 def describe(planner: Planner, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -63,20 +59,20 @@ def unique_tokens(record: dict[str, Any]) -> int:
 def branches(planner: Planner) -> list[Trajectory]:
   """The visited siblings of the chosen path as branches of its trajectory, one step each.
 
-  Their reward is Q(s, a), and the part "visit_share" is N(s, a) / sum_b N(s, b): the target that the search gives for
-  the step. Their uids are those of the steps. There are none where the environment failed.
+  Their reward is Q(s, a), and `visits.branch` is N(s, a) / sum_b N(s, b): the target that the search gives for the
+  step. Their uids are those of the steps. There are none where the environment failed.
   """
   if planner.trajectory.failed:
     return []
   found = []
   for node in planner.chosen:
     shares = dict(tree.visit_shares(node.parent))
-    own = {PATH_SHARE: shares[node], PATH_STEP: float(len(node.step.tokens))}
-    found += [_branch(planner, n, {VISIT_SHARE: share, **own}) for n, share in shares.items() if n is not node]
+    own, length = shares[node], len(node.step.tokens)
+    found += [_branch(planner, n, VisitShares(share, own, length)) for n, share in shares.items() if n is not node]
   return found
 
 
-def _branch(planner: Planner, node: Node, parts: dict[str, float]) -> Trajectory:
+def _branch(planner: Planner, node: Node, visits: VisitShares) -> Trajectory:
   path, step = planner.trajectory, node.step
   start = node.parent.step.link.end
   count = len(step.tokens)
@@ -91,8 +87,9 @@ def _branch(planner: Planner, node: Node, parts: dict[str, float]) -> Trajectory
     turns=tuple(turn for turn in path.turns if turn.end <= start),
     uid=step_uid(path.uid, [n.index for n in node.path()]),
     stop=StopReason.LENGTH_LIMIT,
-    reward_parts=parts,
+    reward_parts={},
     reward=node.q,
     parent=path.uid,
     fork_at=start,
+    visits=visits,
   )

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from agentrl.rollout.search.record import PATH_SHARE, PATH_STEP, VISIT_SHARE, branches, describe, unique_tokens
-from agentrl.types import EnvironmentFailed
+from agentrl.rollout.search.record import branches, describe, unique_tokens
+from agentrl.types import EnvironmentFailed, VisitShares
 from tests.rollout.search.test_planner import TOKENIZER, grow
 
 
@@ -49,9 +49,8 @@ def test_branches_carry_visits_and_values(planner):
     assert len(by_fork.get(start, [])) == len(siblings)
     total = node.visits + sum(child.visits for child in siblings)
     for branch, child in zip(by_fork.get(start, []), siblings, strict=True):
-      assert branch.reward == child.q and branch.reward_parts[VISIT_SHARE] == child.visits / total
-      assert branch.reward_parts[PATH_SHARE] == node.visits / total
-      assert branch.reward_parts[PATH_STEP] == len(node.step.tokens)
+      assert branch.reward == child.q and branch.reward_parts == {}
+      assert branch.visits == VisitShares(child.visits / total, node.visits / total, len(node.step.tokens))
       np.testing.assert_array_equal(branch.tokens[start:], child.step.tokens)
 
 

@@ -196,7 +196,7 @@ def test_siblings_are_branches_with_their_shares(searches):
     assert path.action_mask[branch.fork_at] and branch.action_mask[branch.fork_at :].all()
     assert len({len(a) for a in (branch.tokens, branch.action_mask, branch.turn, branch.policy_version)}) == 1
     here = [b for p, b in found if p is planner and b.fork_at == branch.fork_at]
-    assert sum(b.reward_parts["visit_share"] for b in here) + here[0].reward_parts["path_share"] == pytest.approx(1.0)
+    assert sum(b.visits.branch for b in here) + here[0].visits.path == pytest.approx(1.0)
   assert len({branch.uid for _, branch in found}) == len(found)
 
 
