@@ -58,16 +58,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def show(found: compare_search.Comparison, tasks: int) -> None:
-  """Prints the table, the cheapest first within each method."""
-  table = Table(
-    "method", "N", "success", "95 %", "tokens a task", "told the reward",
-    title=f"Step {found.step}, {tasks} held-out tasks",
-  )  # fmt: skip
+  """Prints the table, and what its marks mean."""
+  table = Table(title=f"Step {found.step}, {tasks} held-out tasks")
+  for name in ("method", "N", "success", "95 %", "tokens"):
+    table.add_column(name, no_wrap=True)
   for row in found.rows:
-    told = "yes" if row.told_reward else ""
+    name = row.method + " *" * row.told_reward
     interval = f"{row.low:.1%} to {row.high:.1%}"
-    table.add_row(row.method, str(row.count), f"{row.success:.1%}", interval, f"{row.tokens:.0f}", told)
+    table.add_row(name, str(row.count), f"{row.success:.1%}", interval, f"{row.tokens:.0f}")
   Console().print(table)
+  print("N: samples, leaves at every step, or simulations. tokens: generated per task.")
+  print("*: is told the true reward of what it finds")
   for note in found.notes:
     print(note)
 

@@ -57,6 +57,7 @@ class Comparison(NamedTuple):
 
 
 Pick = Callable[[Sequence[Trajectory]], Trajectory]  # of N samples of a task
+UPPER_BOUND = "upper bound: best by true reward"
 
 
 def compare(config: ConfigDict, *, run: pathlib.Path, step: int | None, leaves: Sequence[int]) -> Comparison:
@@ -76,17 +77,17 @@ def compare(config: ConfigDict, *, run: pathlib.Path, step: int | None, leaves: 
   params, step = restore_params(config, parts, run, step)
   plain = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
   rows, notes = [_samples_row(plain.trajectories)], []
-  picks: dict[str, Pick] = {"majority vote": majority, "best by the true reward (upper bound)": best_by_reward}
+  picks: dict[str, Pick] = {"majority vote": majority, UPPER_BOUND: best_by_reward}
   if "value" in params:
     values = read_values(parts, params, plain.trajectories)
-    picks["best by the value head"] = lambda samples: max(samples, key=lambda t: values[t.uid])
+    picks["best by value head"] = lambda samples: max(samples, key=lambda t: values[t.uid])
   else:
     notes.append("No rows by the value head: this checkpoint has none, or search.evaluate is 'rollout'.")
   for name, pick in picks.items():
     rows += [_picked_row(name, pick, n, plain.trajectories) for n in _doubling(config.eval.samples)]
   for count in leaves if "value" in params else ():
     found = _value_guided(config, parts, params, count, step)
-    rows.append(_searched_row("value-guided sparse rollout", count, False, found))
+    rows.append(_searched_row("value-guided sparse rollouts", count, False, found))
   found = search_held_out(config, parts, params, step=step)
   rows.append(_searched_row("tree search", parts.searcher.config.simulations, True, found))
   return Comparison(step, rows, notes)

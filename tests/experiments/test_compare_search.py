@@ -32,7 +32,7 @@ def test_the_table_is_printed_and_saved(run, monkeypatch, capsys):
   assert asked["config"].eval.to_dict() == {"tasks": 3, "samples": 8, "search": 2, "temperature": 1.0}
   out = capsys.readouterr().out
   rows = [" ".join(word for word in line.split() if word not in "│┃") for line in out.splitlines()]
-  assert "one sample 1 25.0% 12.5% to 50.0% 12" in rows and "tree search 6 75.0% 50.0% to 87.5% 480 yes" in rows
+  assert "one sample 1 25.0% 12.5% to 50.0% 12" in rows and "tree search * 6 75.0% 50.0% to 87.5% 480" in rows
   assert "No rows of a third kind." in rows and "Step 7, 3 held-out tasks" in out
   saved = json.loads((run / "compare_search_000007.json").read_text())
   assert saved["rows"][1] == FOUND.rows[1]._asdict() and saved["eval"]["tasks"] == 3

@@ -65,17 +65,17 @@ def test_every_way_of_acting_has_its_rows(checkpoint):
   rows = {(row.method, row.count): row for row in found.rows}
   assert list(rows) == [
     ("one sample", 1), ("majority vote", 2), ("majority vote", 4),
-    ("best by the true reward (upper bound)", 2), ("best by the true reward (upper bound)", 4),
-    ("best by the value head", 2), ("best by the value head", 4),
-    ("value-guided sparse rollout", 2), ("value-guided sparse rollout", 4), ("tree search", 6),
+    (compare_search.UPPER_BOUND, 2), (compare_search.UPPER_BOUND, 4),
+    ("best by value head", 2), ("best by value head", 4),
+    ("value-guided sparse rollouts", 2), ("value-guided sparse rollouts", 4), ("tree search", 6),
   ]  # fmt: skip
   assert all(0 <= row.low <= row.success <= row.high <= 1 for row in found.rows)
   assert {row.method for row in found.rows if row.told_reward} == {
-    "best by the true reward (upper bound)", "tree search",
+    compare_search.UPPER_BOUND, "tree search",
   }  # fmt: skip
   one, two, four = (rows[key].tokens for key in [("one sample", 1), ("majority vote", 2), ("majority vote", 4)])
   assert four == pytest.approx(4 * one) and one < two < four
-  assert rows["value-guided sparse rollout", 2].tokens < rows["value-guided sparse rollout", 4].tokens
+  assert rows["value-guided sparse rollouts", 2].tokens < rows["value-guided sparse rollouts", 4].tokens
 
 
 def test_the_value_of_a_sample_is_read_in_front_of_its_last_token(checkpoint):
@@ -108,7 +108,7 @@ def test_without_a_value_head_its_rows_are_left_out_and_a_note_says_so(tmp_path)
   parts = assembly.assemble(config)
   Checkpointer(tmp_path / "checkpoints" / "train").save(1, {"params": {"policy": parts.params}}, {})
   found = compare_search.compare(config, run=tmp_path, step=None, leaves=[2])
-  kept = ["one sample", "majority vote", "best by the true reward (upper bound)", "tree search"]
+  kept = ["one sample", "majority vote", compare_search.UPPER_BOUND, "tree search"]
   assert [row.method for row in found.rows] == kept
   assert "No rows by the value head" in found.notes[0]
 
