@@ -2,7 +2,7 @@
 
 A cold start shows how lines are written. Then every task gets one Monte Carlo tree search whose moves are lines; the
 visited path is learned from, and a value head on the trunk, which the search reads, learns what states are worth.
-Evaluations sample without search; `eval.search=1` also searches in them, and the second command compares ways of acting.
+Evaluations sample without search; with `eval.search=1` they also search. The second command compares ways of acting.
 
   python experiments/train.py --config configs/tree_countdown.py --workdir runs/tree_countdown
   python experiments/compare_search.py --run runs/tree_countdown
