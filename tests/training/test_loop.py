@@ -181,7 +181,7 @@ class Groups:
     sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
     stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
     tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
-    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks)
+    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks, trees=[])
 
 
 @pytest.mark.parametrize(
