@@ -2,7 +2,8 @@
 
   python experiments/train.py --config configs/archer_sixteen_filtered_bc.py --workdir runs/archer_sixteen_filtered_bc
 
-Paper: baseline of Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: not yet run.
+Paper: baseline of Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: it
+falls from -5.5 to -7.7 in 25,600 games, since lucky guesses have the highest returns; results/archer_sixteen/.
 """
 
 import pathlib
@@ -17,6 +18,7 @@ def get_config(smoke: bool = False):
     "algorithm": "sft",
     "algo": {"top_share": 0.1},
     "reward": {"return": 1.0},
+    "optimizer": {"learning_rate": 5e-4},
     "rollout": {"groups": base.rollout.groups if smoke else 64},
     "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
   }

@@ -2,7 +2,8 @@
 
   python experiments/train.py --config configs/archer_sixteen_reinforce.py --workdir runs/archer_sixteen_reinforce
 
-Paper: Ahmadian et al., 2024 (https://arxiv.org/abs/2402.14740), leave-one-out. Result: not yet run.
+Paper: Ahmadian et al., 2024 (https://arxiv.org/abs/2402.14740), leave-one-out. Result: -5.5 to
+-3.7 in 25,600 games, results/archer_sixteen/reinforce.
 """
 
 import pathlib

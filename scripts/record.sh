@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Records a finished run under results/: config, metrics, seeds, commit, machine and duration, the curves, and the
-# trajectories of the evaluations before RL and at the end.
+# trajectories of the evaluations before RL and at the end. Of a run that searched also its trees and comparisons.
 #
 #   scripts/record.sh runs/quickstart results/quickstart/seed0
 set -euo pipefail
@@ -12,4 +12,6 @@ cp "$1"/figures/*.png "$2/"
 cold="$(python3 -c 'import json, sys; print("%06d" % json.load(open(sys.argv[1]))["cold_start"]["steps"])' "$1/config.json")"
 evaluations=("$1"/trajectories/eval_*.jsonl.gz)
 cp "$1/trajectories/eval_$cold.jsonl.gz" "${evaluations[-1]}" "$2/"
+if compgen -G "$1/trees/*" > /dev/null; then cp -r "$1/trees" "$2/"; fi
+if compgen -G "$1/compare_search_*.json" > /dev/null; then cp "$1"/compare_search_*.json "$2/"; fi
 echo "Recorded in $2"

@@ -38,6 +38,7 @@ def default_config() -> ConfigDict:
     "whiten": True,  # advantages to mean 0 and variance 1 over the batch's action tokens
     "value_coef": 0.5,
     "value_clip": 0.2,  # how far a value may move from the old one before its loss is clipped
+    "value_hidden": 0,  # width of the value head's hidden layer; 0: the head is linear
     "value_detach": False,  # stop the critic's gradient at the trunk
     "kl_coef": 0.0,  # weight of the KL to the frozen reference; 0: no reference is kept
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS, of the loss where kl_in is "loss", and of what is reported
@@ -62,7 +63,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   step = gradients.make_step(functools.partial(_loss, policy, chosen), optimizer)
 
   def init(key, params):
-    trained = {"policy": params, "value": heads.init_value_head(key, policy.model)}
+    trained = {"policy": params, "value": heads.init_value_head(key, policy.model, cfg.value_hidden)}
     reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
     return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
 

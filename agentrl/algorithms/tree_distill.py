@@ -53,6 +53,7 @@ def default_config() -> ConfigDict:
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "old_logp": "policy",  # denominator of the ratio: "policy", at the start of the update, or "sampler"
     "value_coef": 2.0,  # of (V - R)^2 / 2
+    "value_hidden": 0,  # width of the value head's hidden layer; 0: the head is linear
     "value_detach": False,  # stop the critic's gradient at the trunk
     "kl_coef": 0.05,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
@@ -73,7 +74,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
 
   def init(key, params):
-    trained = {"policy": params, "value": heads.init_value_head(key, policy.model)}
+    trained = {"policy": params, "value": heads.init_value_head(key, policy.model, cfg.value_hidden)}
     reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
     return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
 

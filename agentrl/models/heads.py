@@ -9,21 +9,32 @@ import jax.numpy as jnp
 from agentrl.models.transformer import ModelConfig, Params, Weight, init_from_specs, normal, zeros
 
 
-def value_head_specs(config: ModelConfig) -> Params:
-  """The pytree of `Weight` of the value head: one linear map with bias, both zero at first."""
-  return {
-    "weight": Weight((config.width,), ("norm",), zeros),
+def value_head_specs(config: ModelConfig, width: int = 0) -> Params:
+  """The pytree of `Weight` of the value head: a linear map with bias, both zero at first, behind what `width` says.
+
+  Args:
+    width: H of a hidden layer; 0: there is none.
+  """
+  if width < 0:
+    raise ValueError(f"value_hidden={width} must not be negative: a width, or 0 for a linear value head")
+  layer = {
+    "in": Weight((config.width, width), ("norm",) * 2, normal(config.width**-0.5)),
+    "in_bias": Weight((width,), ("norm",), zeros),
+  }
+  linear = {
+    "weight": Weight((width or config.width,), ("norm",), zeros),
     "bias": Weight((), (), zeros),
   }
+  return {**layer, **linear} if width else linear
 
 
-def init_value_head(key: jax.Array, config: ModelConfig) -> Params:
-  """Value head params, always fp32; every value they predict is 0."""
-  return init_from_specs(key, value_head_specs(config), jnp.float32)
+def init_value_head(key: jax.Array, config: ModelConfig, width: int = 0) -> Params:
+  """Value head params, always fp32; every value they predict is 0. `width` as in `value_head_specs`."""
+  return init_from_specs(key, value_head_specs(config, width), jnp.float32)
 
 
 def apply_value_head(params: Params, hidden: jax.Array) -> jax.Array:
-  """V(s) = hidden . weight + bias.
+  """V(s) = x . weight + bias, where x is the hidden state, or gelu(hidden in + in_bias) of a head with a hidden layer.
 
   Args:
     params: from `init_value_head`.
@@ -32,8 +43,13 @@ def apply_value_head(params: Params, hidden: jax.Array) -> jax.Array:
   Returns:
     f32 `[...]`. Gradients flow into `hidden` too; stop them there where the policy's trunk must not move.
   """
-  chex.assert_shape(hidden, (..., params["weight"].shape[0]))
-  return hidden.astype(jnp.float32) @ params["weight"] + params["bias"]
+  x = hidden.astype(jnp.float32)
+  if "in" in params:
+    chex.assert_shape(hidden, (..., params["in"].shape[0]))
+    inner = jnp.einsum("...d,dh->...h", x, params["in"])
+    x = jax.nn.gelu(inner + jnp.broadcast_to(params["in_bias"], inner.shape))
+  chex.assert_shape(x, (..., params["weight"].shape[0]))
+  return x @ params["weight"] + params["bias"]
 
 
 # ---- critics of whole utterances ------------------------------------------------------------------------------------

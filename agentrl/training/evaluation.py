@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from agentrl.models import heads
 from agentrl.rollout.search.record import describe
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
@@ -131,7 +131,9 @@ def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
 
 
 def _fresh_value_head(parts: Assembly) -> Any:
-  return heads.init_value_head(jax.random.key(0), parts.model)  # zeros, whatever the key
+  """Zeros in the shape of the algorithm's own: like that before its first step, it says 0."""
+  shapes = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params["value"]
+  return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Checkpointer, int, int]:

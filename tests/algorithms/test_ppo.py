@@ -243,6 +243,14 @@ def test_a_new_learner_has_a_critic_and_a_reference_only_for_kl(policy, params):
   assert states[1].reference["embed"] is not params["embed"]  # an update donates the params
 
 
+@pytest.mark.parametrize("width", [0, 5])
+def test_the_value_head_is_as_wide_as_the_settings_say(policy, params, loss, width):
+  state = ppo.make(policy, optax.sgd(1.0), settings(value_hidden=width)).init(jax.random.key(0), params)
+  assert state.params["value"]["weight"].shape == (width or policy.model.width,)
+  gradient = jax.grad(lambda p: loss(p, value_clip=10.0).loss)(state.params)
+  assert np.any(gradient["value"]["weight"])
+
+
 @pytest.mark.parametrize(
   ("wrong", "message"),
   [
