@@ -114,6 +114,7 @@ def base_config() -> ConfigDict:
       "batch": 64,  # traces per step
       "direct_share": 0.0,  # of traces that answer at once, without the tool
       "learning_rate": 1e-3,
+      "run": "",  # folder of a run whose cold start, with the same settings, is taken over in place of these steps
     },
     "algorithm": "grpo",  # module under algorithms/
     "algo": {},  # that module's default_config(), put here by `run_config`

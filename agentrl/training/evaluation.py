@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from agentrl.rollout.search.record import describe
+from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
-from agentrl.training.run_folder import RunFolder
+from agentrl.training.run_folder import RunFolder, read_config
 from agentrl.types import EnvironmentFailed, Trajectory
 
 
@@ -128,6 +129,29 @@ def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
   checkpoints, local, _ = _find_checkpoint(config, run, step)
   head = checkpoints.restore(local, _fresh_value_head(parts), prefix="params/value").state
   return {"policy": policy, "value": head}, step
+
+
+_COLD_START_READS = ("seed", "model", "chat", "task", "cold_start", "optimizer")
+_COLD_START_IGNORES = ("cold_start.run", "optimizer.learning_rate", "optimizer.value_rate", "optimizer.value_warmup")
+
+
+def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> Any:
+  """The policy's params behind the cold start of another run: the arms of an experiment begin with the same policy.
+
+  Raises:
+    FileNotFoundError: `run` has not finished a cold start, or is no run.
+    ValueError: its cold start had other settings; names them.
+  """
+  theirs = read_config(run)
+  changed = [
+    d
+    for d in config_lib.differences(theirs, config)
+    if d.key.split(".")[0] in _COLD_START_READS and d.key not in _COLD_START_IGNORES
+  ]
+  if changed or not config.cold_start.steps:
+    lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed] or ["cold_start.steps: 0, so there is none"]
+    raise ValueError(f"cold_start.run={str(run)!r} is no cold start of this config:\n  " + "\n  ".join(lines))
+  return restore_policy(theirs, parts, run, config.cold_start.steps)[0]
 
 
 def _fresh_value_head(parts: Assembly) -> Any:

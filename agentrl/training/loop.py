@@ -7,6 +7,7 @@ cannot be derived is in the checkpoint. So a run that is killed and started agai
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from agentrl.training import sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
-from agentrl.training.evaluation import check_failures, evaluate
+from agentrl.training.evaluation import check_failures, cold_started_by, evaluate
 from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
@@ -85,10 +86,13 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
 
   Raises:
     EnvironmentsFailed: too many environments failed; names the first cause. The last checkpoint is kept.
+    ValueError, FileNotFoundError: the run whose cold start is to be taken over made another one, or none.
   """
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
+  if config.cold_start.run:
+    params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
   with Progress(metrics=("train/success", "eval/success")) as progress:
     for stage in stages:
       params, before, after = _run_stage(config, folder, parts, stage, params, after, progress)
@@ -98,7 +102,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
 def _stages(config, parts: Assembly) -> list[Stage]:
   cold, shown = config.cold_start.steps, config.cold_start.steps * config.cold_start.batch
   stages = [Stage("train", cold, config.train.steps, shown, parts.algorithm, _rollout_source(config, parts))]
-  if cold:
+  if cold and not config.cold_start.run:
     stages.insert(0, Stage("cold_start", 0, cold, 0, parts.cold_start, _cold_start_source(config, parts)))
   return stages
 

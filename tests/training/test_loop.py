@@ -20,6 +20,7 @@ from agentrl.rollout.driver import RolloutStats
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.evaluation import cold_started_by
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
 
@@ -81,6 +82,31 @@ def test_sampler_and_trainer_are_the_same_policy(unbroken):
   assert all(line["sampler/logp_diff_mean"] < 1e-4 for line in lines)
   assert all(line["sampler/outside_0.9_1.1"] == 0 for line in lines)
   assert any(line["policy/entropy"] > 0.1 for line in lines)  # there was something to differ in
+
+
+def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, tiny_config, tiny_assembly, tmp_path):
+  config = config_lib.resolve(tiny_config, {"cold_start": {"run": str(unbroken[0])}}, where="test")
+  with pytest.MonkeyPatch.context() as patch, RunFolder.open(tmp_path / "run", config) as folder:
+    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    loop.run(config, folder)
+  taken, whole = numbers(tmp_path / "run"), numbers(unbroken[0])
+  assert [line["step"] for line in taken] == [2, 3, 4, 5]
+  assert taken[1:] == whole[-3:]
+  assert taken[0] == {name: whole[2][name] for name in taken[0]}
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"seed": 5}, "seed: there 0, here 5"),
+    ({"cold_start": {"batch": 3}}, "cold_start.batch: there 4, here 3"),
+    ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: there 0.0, here 0.1"),
+    ({"cold_start": {"steps": 0}}, "cold_start.steps: there 2, here 0"),
+  ],
+)
+def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_assembly, change, message):
+  with pytest.raises(ValueError, match=message):
+    cold_started_by(config_lib.resolve(tiny_config, change, where="test"), tiny_assembly(), unbroken[0])
 
 
 class Stopped(Exception):
