@@ -79,6 +79,11 @@ class Episode:
     return min(longest, self._turn_start + self.request.turn_tokens) if self.request.turn_tokens else longest
 
   @property
+  def tokens(self) -> Sequence[int]:
+    """What stands so far, prompt included."""
+    return tuple(self._record["tokens"])
+
+  @property
   def finished(self) -> bool:
     """The trajectory is complete."""
     return self._stop is not None

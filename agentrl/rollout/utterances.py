@@ -8,18 +8,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from agentrl.models.chat import ChatFormat
-from agentrl.rollout.driver import Driver
+from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
 from agentrl.rollout.strategies.independent import Independent
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import Message, Observation, Task, Trajectory
+
+
+class Utterances(NamedTuple):
+  """One trajectory per state, in their order: the state as its prompt, then the turn. And what they cost."""
+
+  trajectories: list[Trajectory]
+  stats: RolloutStats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +48,20 @@ class UtteranceSampler:
   place: Callable[[Any], Any]
 
   def __call__(self, params: Any, key: jax.Array, states: Sequence[np.ndarray]) -> list[Trajectory]:
-    """One trajectory per state, in their order: the state as its prompt, then the turn.
+    """The trajectories of `sample`, where a state's number is its uid."""
+    return self.sample(params, key, states, range(len(states))).trajectories
+
+  def sample(self, params: Any, key: jax.Array, states: Sequence[np.ndarray], uids: Sequence[int]) -> Utterances:
+    """Samples one turn from each state.
 
     States that begin alike share what they have in common, in the order in which they come: sort them.
 
     Args:
-      params: the policy's. key: with a state's number and a token's position it determines what is sampled.
-      states: int32 `[T_n]` each, shorter than `max_tokens`.
+      params: the policy's. key: with a turn's uid and a token's position it determines what is sampled.
+      states: int32 `[T_n]` each, shorter than `max_tokens`. uids: uint32, one for each state.
     """
     chat = _GoesOn(self.chat, states)
-    queue = RequestQueue(self._request(n) for n in range(len(states)))
+    queue = RequestQueue(self._request(n, uid) for n, uid in zip(range(len(states)), uids, strict=True))
     with contextlib.closing(WorkerPool(self.driver.devices)) as pool:
       strategies = [
         Independent(
@@ -63,15 +74,15 @@ class UtteranceSampler:
         )
         for _ in range(self.driver.devices)
       ]
-      self.driver.run(self.place(params), key, strategies)
+      stats = self.driver.run(self.place(params), key, strategies)
     failures = [failure for s in strategies for failure in s.failures]
     if failures:
       raise RuntimeError(f"a turn without an environment failed: {failures[0]}")
-    return sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
+    return Utterances(sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.group_id), stats)
 
-  def _request(self, n: int) -> Request:
+  def _request(self, n: int, uid: int) -> Request:
     task = Task(str(n), "state", "")
-    return Request(task, n, n, n, self.temperature, self.max_tokens, 1, self.turn_tokens)
+    return Request(task, uid, n, n, self.temperature, self.max_tokens, 1, self.turn_tokens)
 
 
 class _GoesOn:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 
@@ -45,11 +47,39 @@ class WorkerPool:
       self._abandoned.add(future)
     self._start_worker()
 
+  def call_all(self, functions: Sequence[Callable[[], Any]], seconds: float) -> list[Future]:
+    """Runs functions, as many at once as there are workers; returns their futures in order, all of them done.
+
+    Args:
+      seconds: that each may take, from when it is its turn. A later one is abandoned, and its error a TimeoutError.
+    """
+    waiting = collections.deque(enumerate(functions))
+    running: dict[Future, tuple[int, float]] = {}
+    over: dict[int, Future] = {}
+    while waiting or running:
+      while waiting and len(running) < self._size:
+        n, function = waiting.popleft()
+        running[self.submit(function)] = (n, time.monotonic() + seconds)
+      soonest = min(deadline for _, deadline in running.values())
+      wait(running, max(0.0, soonest - time.monotonic()), return_when=FIRST_COMPLETED)
+      for future, (n, deadline) in list(running.items()):
+        if future.done() or time.monotonic() > deadline:
+          del running[future]
+          over[n] = future if future.done() else self._late(future, seconds)
+    return [over[n] for n in range(len(functions))]
+
   def close(self) -> None:
     """Lets every idle worker end."""
     self._closed = True
     for _ in range(self._size):
       self._queue.put(None)
+
+  def _late(self, future: Future, seconds: float) -> Future:
+    """What stands for a call that is given up."""
+    self.abandon(future)
+    late: Future = Future()
+    late.set_exception(TimeoutError(f"no answer in {seconds} s"))
+    return late
 
   def _start_worker(self):
     threading.Thread(target=self._work, daemon=True, name="agentrl-worker").start()

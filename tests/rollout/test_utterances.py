@@ -45,3 +45,18 @@ def test_the_recorded_log_probs_are_those_of_the_rollout(lab, sampler):
     end = min(theirs.turns[0].end, len(mine.tokens))
     assert mine.tokens[:end].tolist() == theirs.tokens[:end].tolist()
     np.testing.assert_array_equal(mine.sampler_logp[:end], theirs.sampler_logp[:end])
+
+
+def test_a_uid_decides_wherever_its_state_stands(lab, sampler, states):
+  uids = [2**32 - 1 - n for n in range(len(states))]
+  key = jax.random.key(3)
+  whole, stats = sampler.sample(lab.params, key, states, uids)
+  assert [t.uid for t in whole] == uids
+  assert stats.sampled >= sum(t.action_mask.sum() for t in whole)
+  some, _ = sampler.sample(lab.params, key, states[:4][::-1], uids[:4][::-1])
+  for mine, theirs in zip(some[::-1], whole, strict=False):
+    np.testing.assert_array_equal(mine.tokens, theirs.tokens)
+  again, _ = sampler.sample(lab.params, key, [states[0]] * 10, [5, *range(5, 14)])
+  assert np.array_equal(again[0].tokens, again[1].tokens) and len({t.tokens.tobytes() for t in again}) > 1
+  with pytest.raises(ValueError, match="shorter"):
+    sampler.sample(lab.params, key, states[:2], [1])

@@ -50,6 +50,27 @@ def test_abandoning_what_is_done_or_not_begun_starts_no_thread():
   assert not run_together(pool, 2, seconds=0.3)
 
 
+def test_call_all_gives_each_call_its_own_time_and_gives_up_on_those_that_take_longer():
+  pool, release = WorkerPool(2), threading.Event()
+  calls = [lambda: time.sleep(0.2) or 0, release.wait, lambda: 1 // 0, release.wait, lambda: 4]
+  started = time.monotonic()
+  got = pool.call_all(calls, 1.0)
+  assert time.monotonic() - started < 5  # the two that hang do so at the same time, or one after the other
+  assert all(future.done() for future in got)
+  assert [type(future.exception()) for future in got] == [
+    type(None), TimeoutError, ZeroDivisionError, TimeoutError, type(None),
+  ]  # fmt: skip
+  assert (got[0].result(), got[4].result()) == (0, 4)
+  assert run_together(pool, 2)
+  release.set()
+  assert pool.call_all([], 1.0) == []
+
+
+def test_call_all_does_not_count_the_wait_for_a_worker():
+  got = WorkerPool(1).call_all([lambda: time.sleep(0.2)] * 5, 0.6)
+  assert [future.exception() for future in got] == [None] * 5
+
+
 def test_a_closed_pool_ends_its_threads_and_takes_no_calls():
   before = set(threading.enumerate())
   pool = WorkerPool(3)
