@@ -40,6 +40,7 @@ from agentrl.rollout.replay import Dialogues
 from agentrl.types import Trajectory
 
 WIDTH_STEP = 32  # rows are cut to a multiple of this many tokens: few shapes, little padding
+JUDGED_ROWS = 64  # utterances that are judged at once
 
 
 def default_config() -> ConfigDict:
@@ -62,7 +63,7 @@ def default_config() -> ConfigDict:
       "expectile": 0.5,  # of V's regression; 0.5 is the squared error
     },
     "actor": {
-      "updates": 3,  # actor steps per update
+      "updates": 3,  # actor steps per update; 0: the policy stays as it is, and only its critics learn
       "batch": 64,  # fresh utterances per actor step
       "warmup": 10,  # updates of the critic alone, at first
       "center": True,  # take the mean over a step's utterances off the advantages; the paper's code does not
@@ -163,7 +164,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     metrics |= found
     trained = {name: tree for name, tree in state.params.items() if name != "critic"}
     actor, history = LearnerState(trained, opt_state["actor"], None, jnp.int32(0)), []
-    if int(state.updates) >= cfg.actor.warmup:
+    if cfg.actor.updates and int(state.updates) >= cfg.actor.warmup:
       for step_key in jax.random.split(actor_key, cfg.actor.updates):
         actor, found = train_actor(actor, critic, step_key, replay)
         history.append(found)
@@ -173,7 +174,17 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     metrics["replay/size"] = replay.size.astype(jnp.float32)
     return LearnerState(params, opt_state, None, state.updates + 1, Memory(target, replay)), metrics
 
-  return Algorithm(init, prepare, update)
+  def judge_utterances(params, trajectories: Sequence[Trajectory]):
+    """min Q of single utterances, see `contract.Algorithm`; a few rows at a time, so that there are few shapes."""
+    scores = []
+    for first in range(0, len(trajectories), JUDGED_ROWS):
+      some = trajectories[first : first + JUDGED_ROWS]
+      padded = [*some, *[some[-1]] * (JUDGED_ROWS - len(some))]
+      q, _ = judge(params["critic"], params["policy"], _lay_out(table(_rewarded(padded), turns=1), None))
+      scores.append(np.asarray(q)[: len(some), 0])
+    return np.concatenate(scores)
+
+  return Algorithm(init, prepare, update, judge_utterances)
 
 
 def _check(policy: Policy, cfg: ConfigDict) -> None:
@@ -185,10 +196,12 @@ def _check(policy: Policy, cfg: ConfigDict) -> None:
     raise ValueError(
       f"algo.replay_capacity={cfg.replay_capacity} is smaller than a batch, algo.critic.batch={cfg.critic.batch}"
     )
-  for name in ("critic.updates", "critic.batch", "critic.dialogues", "actor.updates", "actor.batch"):
+  for name in ("critic.updates", "critic.batch", "critic.dialogues", "actor.batch"):
     section, key = name.split(".")
     if cfg[section][key] < 1:
       raise ValueError(f"algo.{name}={cfg[section][key]} must be at least 1")
+  if cfg.actor.updates < 0:
+    raise ValueError(f"algo.actor.updates={cfg.actor.updates} must not be negative")
 
 
 # ---- rows of tokens -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What an algorithm is: three functions, and the state that they pass on."""
+"""What an algorithm is: a few functions, and the state that they pass on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from agentrl.models.transformer import ModelConfig
 from agentrl.rollout.pack import PackConfig
@@ -51,8 +52,13 @@ class Algorithm(NamedTuple):
   `prepare` assigns credit and packs; what it learns about the trajectories comes back as metrics. It raises ValueError
   where no trajectory is left to train on. Most algorithms pack a `Batch`; one that learns from something else, such as
   turns for a replay buffer, returns that, and `update` alone reads it.
+
+  `judge(params, trajectories) -> f32 [N]` says what single utterances are worth to critics of utterances: each is the
+  one turn of a trajectory whose prompt is the state. It reads the learner's params "critic" and "policy". None: the
+  algorithm has no such critics.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
   prepare: Callable[[LearnerState, Sequence[Trajectory]], tuple[Any, Metrics]]
   update: Callable[[LearnerState, jax.Array, Any], tuple[LearnerState, Metrics]]
+  judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None

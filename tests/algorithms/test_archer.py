@@ -1,5 +1,7 @@
 """ArCHer on two-turn dialogues whose values are known exactly."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,6 +173,32 @@ def test_the_policy_waits_for_its_critic(params):
   assert not np.array_equal(state.params["policy"]["embed"], params["embed"]) and "actor/advantage" in metrics
 
 
+def test_without_actor_steps_the_policy_stays_as_it_is(params):
+  algorithm = make(actor={"updates": 0, "warmup": 0})
+  state, _, metrics = train(algorithm, params, 2)
+  jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
+  assert "actor/advantage" not in metrics and metrics["critic/grad_norm"] > 0.0
+  assert archer.optimizer_steps(ConfigDict({"actor": {"updates": 0}})) == 0
+
+
+def test_utterances_are_judged_one_by_one_as_in_their_dialogues(params, monkeypatch):
+  """min Q of turns cut out of dialogues, in any order and number at once, is that of the turns where they stand."""
+  algorithm = make(actor={"warmup": 10})
+  state, _, _ = train(algorithm, params, 2)
+  played = play(params, np.random.default_rng(3))
+  dialogues, _ = algorithm.prepare(state, played)
+  rows = archer._lay_out(dialogues, None)
+  q, _ = archer._judge(Policy(MODEL, PACK, 2, sampler), state.params["critic"], params, rows)
+  assert np.std(q) > 1e-3 and q.shape == (len(played), 2)
+  cut = [dialogue(n, t.tokens[: end + 1], [end], [0.0], [0.0]) for n, t in enumerate(played) for end in (1, 3)]
+  cut = [dataclasses.replace(t, reward=None) for t in cut]  # nobody rewards what nobody has said
+  order = np.random.default_rng(0).permutation(len(cut))
+  monkeypatch.setattr(archer, "JUDGED_ROWS", 20)  # three calls, the last one of 8
+  got = algorithm.judge(state.params, [cut[n] for n in order])
+  assert got.dtype == np.float32
+  np.testing.assert_allclose(got, np.asarray(q).reshape(-1)[order], atol=1e-5)
+
+
 def test_a_state_carries_all_that_an_update_needs(params):
   """What a checkpoint keeps is enough: the same update from a copy that went through the host."""
   algorithm = make()
@@ -215,6 +243,7 @@ def test_the_twins_targets(params, clipped):
     ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=16"),
     ({"critic": {"encoder": "roberta"}}, "critic.encoder='roberta'"),
     ({"critic": {"dialogues": 0}}, "critic.dialogues=0 must be at least 1"),
+    ({"actor": {"updates": -1}}, "actor.updates=-1 must not be negative"),
   ],
 )
 def test_wrong_settings_are_named(overrides, message):

@@ -39,6 +39,15 @@ def test_schedules_by_hand(schedule, warmup, expected):
   np.testing.assert_allclose(rates(4, schedule=schedule, warmup_steps=warmup), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_a_run_without_steps_of_the_optimizer_has_a_schedule(schedule):
+  settings = ConfigDict({**base_config().optimizer.to_dict(), "schedule": schedule, "warmup_steps": 2})
+  optimizer, params = assembly.make_optimizer(settings, 0), {"w": jnp.zeros(())}
+  with jax.numpy_dtype_promotion("standard"):
+    update, _ = optimizer.update({"w": jnp.float32(0.5)}, optimizer.init(params), params)
+  assert np.isfinite(update["w"])
+
+
 def test_a_value_head_has_a_pace_of_its_own():
   settings = {"learning_rate": 1.0, "max_grad_norm": 1e9, "value_rate": 5.0, "value_warmup": 2}
   optimizer = assembly.make_optimizer(ConfigDict({**base_config().optimizer.to_dict(), **settings}), 4)
