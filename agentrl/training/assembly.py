@@ -30,7 +30,7 @@ from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import cold_start, sharding
-from agentrl.training.collect import Collector, Searcher
+from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import flatten, resolve
 
 
@@ -62,12 +62,16 @@ class Assembly:
     specs = transformer.weight_specs(self.model)
     return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
 
+  @property
+  def acts_by(self) -> tuple[str, ...]:
+    """What acting reads of a learner's params beside the policy: the value head of a search, the critic of a judge."""
+    searched = ("value",) if searches_by_value(self.searcher) else ()
+    return searched if self.collector.reranker is None else (*searched, "critic")
+
   def driver_params(self, params: Any) -> Any:
-    """What drivers need of a learner's params: the policy and, where a search reads it, the value head; whole."""
-    if not searches_by_value(self.searcher) or "value" not in params:
-      return _whole(params["policy"], self.mesh)
-    head = jax.device_put(params["value"], NamedSharding(self.mesh, PartitionSpec()))
-    return {**_whole(params["policy"], self.mesh), "value": head}
+    """What collections need of a learner's params: the policy and, as far as it is there, what `acts_by`; whole."""
+    names = ("policy", *(name for name in self.acts_by if name in params))
+    return _whole({name: params[name] for name in names}, self.mesh)
 
 
 def assemble(config: ConfigDict) -> Assembly:
@@ -92,14 +96,17 @@ def assemble(config: ConfigDict) -> Assembly:
   searcher = _searcher(config, model, collector, mesh)
   if config.rollout.strategy == "tree_search":
     collector = dataclasses.replace(collector, searcher=searcher)
+  sampler = _sampler(config, collector, mesh)
   policy = Policy(
     model=model,
     pack=batch,
     max_turns=config.rollout.max_turns,
-    sampler=_sampler(config, collector, mesh),
+    sampler=sampler,
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
   )
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
+  if config.rollout.strategy == "reranked":
+    collector = dataclasses.replace(collector, reranker=_reranker(config, sampler, algorithm))
   if searches_by_value(searcher):
     _require_value(config, algorithm, keys["init"], params)
   return Assembly(
@@ -119,8 +126,9 @@ def assemble(config: ConfigDict) -> Assembly:
 
 _AT_LEAST_ONE = (
   "rollout.groups", "rollout.group_size", "rollout.max_tokens", "rollout.max_turns", "rollout.workers",
-  "rollout.rounds", "pack.row_tokens", "pack.row_actions", "pack.rows", "cold_start.batch",
-  "train.eval_every", "train.checkpoint_every", "train.trajectories_every", "eval.tasks", "eval.samples",
+  "rollout.rounds", "rollout.reranked.candidates", "pack.row_tokens", "pack.row_actions", "pack.rows",
+  "cold_start.batch", "train.eval_every", "train.checkpoint_every", "train.trajectories_every", "eval.tasks",
+  "eval.samples",
 )  # fmt: skip
 
 
@@ -286,7 +294,7 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
   )
 
 
-_STRATEGIES = ("independent", "branching", "tree_search")
+_STRATEGIES = ("independent", "branching", "tree_search", "reranked")
 
 
 def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
@@ -321,6 +329,16 @@ def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
     value_of=_value_of if search.evaluate == "value" else None,
   )
   return Searcher(search, driver, siblings=targets == "visits")
+
+
+def _reranker(config, sampler: UtteranceSampler, algorithm: Algorithm) -> Reranker:
+  """Raises ValueError where the algorithm has nobody to judge."""
+  if algorithm.judge is None:
+    raise ValueError(
+      f"rollout.strategy='reranked' needs critics of utterances, and algorithm={config.algorithm!r} has none: choose "
+      "algorithm='archer', or rollout.strategy='independent'"
+    )
+  return Reranker(sampler, algorithm.judge, config.rollout.reranked.candidates)
 
 
 def _value_of(params: Any, hidden: jax.Array) -> jax.Array:
@@ -365,13 +383,13 @@ def _sampler(config, collector: Collector, mesh: Mesh) -> UtteranceSampler:
     temperature=config.rollout.temperature,
     max_tokens=config.rollout.max_tokens,
     turn_tokens=config.rollout.turn_tokens,
-    place=functools.partial(_whole, mesh=mesh),
+    place=lambda policy: _whole({"policy": policy}, mesh),
   )
 
 
-def _whole(policy: Any, mesh: Mesh) -> Any:
-  """A policy as the driver takes it, whole on every device."""
-  return {"policy": jax.device_put(policy, NamedSharding(mesh, PartitionSpec()))}
+def _whole(params: Any, mesh: Mesh) -> Any:
+  """Params as a driver takes them, whole on every device."""
+  return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
 
 
 def _unknown(key: str, value: str, known) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,16 @@ from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
+from agentrl.rollout.reranked import Reranked
 from agentrl.rollout.search.planner import Planner, SearchConfig
 from agentrl.rollout.search.record import branches
 from agentrl.rollout.strategies import Strategy
 from agentrl.rollout.strategies.branching import Branching, BranchingConfig
 from agentrl.rollout.strategies.independent import Independent
 from agentrl.rollout.strategies.tree_search import TreeSearch
+from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
+from agentrl.training import summary
 from agentrl.types import EnvironmentFailed, Task, Trajectory
 
 
@@ -58,6 +62,19 @@ class Searcher:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reranker:
+  """What it takes to act by re-ranking.
+
+  Attributes:
+    sampler: of single utterances. judge: see `contract.Algorithm`. candidates: utterances sampled at every state.
+  """
+
+  sampler: UtteranceSampler
+  judge: Callable[[Any, Sequence[Trajectory]], np.ndarray]
+  candidates: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Collector:
   """Samples groups of trajectories and gives them their rewards.
 
@@ -68,6 +85,7 @@ class Collector:
     max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
     branching: how the samples of a group branch; None: they are independent.
     searcher: makes every sample the visited path of a search; None: there is none.
+    reranker: chooses every utterance of a sample from several; None: each is the one that was sampled.
   """
 
   driver: Driver
@@ -83,6 +101,7 @@ class Collector:
   environment_seconds: float
   branching: BranchingConfig | None = None
   searcher: Searcher | None = None
+  reranker: Reranker | None = None
 
   def collect(
     self,
@@ -100,9 +119,11 @@ class Collector:
     """Samples `samples` trajectories of each group; group g is about task number g of the split.
 
     Args:
-      params: what the driver's tick takes. base_key: with a trajectory's uid it determines what is sampled.
+      params: what the driver's tick takes and, to re-rank, "critic"; without it, as before RL, nothing is re-ranked.
+      base_key: with a trajectory's uid it determines what is sampled.
       version: update count of the params, recorded with every token.
       independent: no branches and no search, whatever the collector has: an evaluation's samples are independent.
+        Re-ranked ones are.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
     tasks = {group: self.tasks.task(group, split) for group in groups}
@@ -111,6 +132,8 @@ class Collector:
       shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
       if self.searcher is not None and not independent:
         return self._search(params, base_key, RequestQueue(itertools.chain(*requests)), tasks, shared)
+      if self.reranker is not None and "critic" in params:
+        return self._rerank(params, base_key, itertools.chain(*requests), tasks, temperature, shared)
       if self.branching is None or independent:
         make = functools.partial(self._independent, RequestQueue(itertools.chain(*requests)), **shared)
       else:
@@ -136,6 +159,23 @@ class Collector:
     found = [[p.trajectory, *(branches(p) if searcher.siblings else ())] for p in trees]
     failures = [failure for s in strategies for failure in s.failures]
     return Collected(list(itertools.chain(*found)), tasks, stats, failures, trees)
+
+  def _rerank(self, params, base_key, requests, tasks: Mapping[int, Task], temperature, shared) -> Collected:
+    started, reranker = time.monotonic(), self.reranker
+    sampler = dataclasses.replace(reranker.sampler, temperature=temperature)
+    reranked = Reranked(
+      requests,
+      candidates=reranker.candidates,
+      sample=functools.partial(sampler.sample, params["policy"], base_key),
+      judge=functools.partial(reranker.judge, params),
+      chat=self.chat,
+      make_environment=self.tasks.environment,
+      environment_seconds=self.environment_seconds,
+      **shared,
+    )
+    stats = dataclasses.replace(summary.total(reranked.run()), seconds=time.monotonic() - started)
+    rewarded = [self._graded(tasks, t) for t in sorted(reranked.trajectories, key=lambda t: t.uid)]
+    return Collected(rewarded, tasks, stats, reranked.failures)
 
   def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens)

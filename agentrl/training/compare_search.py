@@ -94,10 +94,13 @@ def compare(config: ConfigDict, *, run: pathlib.Path, step: int | None, leaves: 
 
 
 def _with_search(config: ConfigDict) -> tuple[ConfigDict, Assembly]:
-  """The config and its parts, with a searcher; without a value head the search values leaves by rollouts."""
+  """The config and its parts, with a searcher; without a value head the search values leaves by rollouts.
+
+  Samples are the policy's own, also where the rollouts of the run were re-ranked.
+  """
   parts = assemble(config)
   trained = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params
-  changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}}
+  changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}, "rollout": {"strategy": "independent"}}
   if "value" not in trained:
     changes["search"] = {"evaluate": "rollout"}
   config = config_lib.resolve(config, changes, where="the comparison")

@@ -72,7 +72,8 @@ def base_config() -> ConfigDict:
       "rounds": 1,  # how often groups that the filters emptied are resampled (dynamic sampling); 1: never
       "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
       # Of the samples of a prompt: "independent"; "branching": some branch from others, after tool results;
-      # "tree_search": each is the visited path of a search, see `search`.
+      # "tree_search": each is the visited path of a search, see `search`; "reranked": of several utterances at every
+      # state the algorithm's critics choose the one that is said, in the evaluations after a first update too.
       "strategy": "independent",
       "branching": {  # read by "branching" (the window by the metrics of any), see rollout/strategies/branching.py
         "initial": 4,  # samples that start at the prompt; the rest of `group_size` are branches
@@ -83,6 +84,7 @@ def base_config() -> ConfigDict:
         "probability": 0.5,  # read by "code" and "random"
         "weight": 0.2,  # read by "code"
       },
+      "reranked": {"candidates": 5},  # utterances to choose from; read by "reranked"
     },
     "search": {  # read by rollout.strategy "tree_search" and by eval.search, see rollout/search/planner.py
       "simulations": 32,  # visits of the root of a search

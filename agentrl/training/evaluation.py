@@ -28,10 +28,11 @@ class EnvironmentsFailed(RuntimeError):
 def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
-  Where `eval.search` is not 0, the tasks are searched too; see `summary.searched_metrics` and `search_held_out`.
+  Samples are independent, and re-ranked where those of the rollouts are and `params` have a critic. Where
+  `eval.search` is not 0, the tasks are searched too; see `summary.searched_metrics` and `search_held_out`.
 
   Args:
-    params: of a learner state: "policy" and, with a critic, "value".
+    params: of a learner state: "policy" and, with a critic, "value" or "critic".
     folder: where trajectories and trees are written; None: nowhere.
   """
   got = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
@@ -56,7 +57,7 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
     params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
   """
   if searches_by_value(parts.searcher) and "value" not in params:
-    params = {**params, "value": _fresh_value_head(parts)}
+    params = {**params, "value": _zeros_of(parts, "value")}
   collector = dataclasses.replace(parts.collector, searcher=dataclasses.replace(parts.searcher, siblings=False))
   return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
 
@@ -112,9 +113,9 @@ def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
 
 
 def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """What is evaluated of a checkpoint, and its global step: "policy" and, where a search reads it, "value".
+  """What is evaluated of a checkpoint, and its global step: "policy", and what `Assembly.acts_by`.
 
-  A checkpoint of a cold start has no value head, and gives none.
+  A checkpoint of a cold start has no critic, and gives none.
 
   Args:
     config, parts: of the run. run: its folder.
@@ -124,11 +125,13 @@ def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
     FileNotFoundError: there is no such checkpoint; names those that there are.
   """
   policy, step = restore_policy(config, parts, run, step)
-  if not searches_by_value(parts.searcher) or step <= config.cold_start.steps:
+  if step <= config.cold_start.steps:
     return {"policy": policy}, step
   checkpoints, local, _ = _find_checkpoint(config, run, step)
-  head = checkpoints.restore(local, _fresh_value_head(parts), prefix="params/value").state
-  return {"policy": policy, "value": head}, step
+  critics = {
+    name: checkpoints.restore(local, _zeros_of(parts, name), prefix=f"params/{name}").state for name in parts.acts_by
+  }
+  return {"policy": policy, **critics}, step
 
 
 _COLD_START_READS = ("seed", "model", "chat", "task", "cold_start", "optimizer")
@@ -154,9 +157,9 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
   return restore_policy(theirs, parts, run, config.cold_start.steps)[0]
 
 
-def _fresh_value_head(parts: Assembly) -> Any:
-  """Zeros in the shape of the algorithm's own: like that before its first step, it says 0."""
-  shapes = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params["value"]
+def _zeros_of(parts: Assembly, name: str) -> Any:
+  """Zeros in the shape of an entry of the algorithm's params; a value head of zeros says 0, as before RL."""
+  shapes = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params[name]
   return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 

@@ -127,7 +127,8 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
     folder.truncate_metrics(stage.first + step)
   if step == 0:
     if before is None:
-      before = evaluate(config, parts, state.params, folder, step=stage.first)
+      policy = {"policy": state.params["policy"]}  # critics that have learned nothing have no say
+      before = evaluate(config, parts, policy, folder, step=stage.first)
       folder.write_metrics(stage.first, before)
     host["before"] = host["evaluation"] = before
   label = stage.name.replace("_", " ")
