@@ -39,6 +39,13 @@ def test_schedules_by_hand(schedule, warmup, expected):
   np.testing.assert_allclose(rates(4, schedule=schedule, warmup_steps=warmup), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("section", ["optimizer", "cold_start"])
+def test_an_unknown_schedule_names_its_section(section):
+  config = base_config()
+  with pytest.raises(ValueError, match=f"{section}.schedule: 'lineal' is not one of .* did you mean 'linear'"):
+    assembly.make_optimizer(ConfigDict({**config.optimizer.to_dict(), "schedule": "lineal"}), 4, section)
+
+
 def test_a_value_head_has_a_pace_of_its_own():
   settings = {"learning_rate": 1.0, "max_grad_norm": 1e9, "value_rate": 5.0, "value_warmup": 2}
   optimizer = assembly.make_optimizer(ConfigDict({**base_config().optimizer.to_dict(), **settings}), 4)
