@@ -20,6 +20,6 @@ def get_config(smoke: bool = False):
     "reward": {"return": 1.0},
     "optimizer": {"learning_rate": 5e-4},
     "rollout": {"groups": base.rollout.groups if smoke else 64},
-    "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
+    "train": {"steps": 2 if smoke else 100, "eval_every": 2 if smoke else 10},
   }
   return run_config(settings, where=__file__, base=base)

@@ -33,6 +33,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
+from agentrl.ops.linear_logprob import linear_logprob
 from agentrl.rollout import replay as replay_lib
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
@@ -51,6 +52,9 @@ def default_config() -> ConfigDict:
     "critic": {
       "encoder": "own",  # "own": starts as a copy of the policy; "policy": the policy's trunk, without gradient
       "hidden": 128,  # width of the heads' hidden layer
+      # Q also sees how likely the policy, as it was before RL, finds an utterance: its log-likelihood and likelihood. A
+      # critic learns late by itself what does not fit a dialogue. Not the paper's, whose critics are pretrained.
+      "likelihood": False,
       "learning_rate": 1e-4,
       "max_grad_norm": 1.0,
       "updates": 50,  # critic steps per update
@@ -81,9 +85,13 @@ def optimizer_steps(cfg: ConfigDict) -> int:
 
 
 class Memory(NamedTuple):
-  """What ArCHer keeps beside its params."""
+  """What ArCHer keeps beside its params.
 
-  target: Any  # of the critic
+  Those of the critic are "heads", "encoder" where it has its own, and, where it sees likelihoods, "prior": the policy
+  as it was at first, which does not learn.
+  """
+
+  target: Any  # of what the critic learns
   replay: replay_lib.Replay
 
 
@@ -97,6 +105,8 @@ class Rows(NamedTuple):
   tokens: jax.Array  # int32 [N, S]
   positions: jax.Array  # int32 [N, S]
   subtree_end: jax.Array  # int32 [N, S]
+  before: jax.Array  # int32 [N, S], column of the token in front of an utterance's token
+  part_of: jax.Array  # int32 [N, S], 1 + u in what was said at turn u, 1 + U + u in the fresh utterance; else 0
   at_state: jax.Array
   at_action: jax.Array
   at_next: jax.Array
@@ -104,6 +114,8 @@ class Rows(NamedTuple):
   taken: jax.Array  # bool [N, U]
   reward: jax.Array  # f32 [N, U]
   done: jax.Array  # bool [N, U]
+  said: jax.Array  # f32 [N, U, E], what Q sees of what was said besides its hidden state; E = 0: nothing
+  fresh: jax.Array  # f32 [N, U, E], of the fresh utterance
 
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
@@ -114,6 +126,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   )
   train_critic = jax.jit(functools.partial(_train_critic, policy, critic_optimizer, cfg), donate_argnums=(0, 1, 2))
   judge = jax.jit(functools.partial(_judge, policy))
+  likelihoods = jax.jit(functools.partial(_likelihoods, policy))
   actor_step = gradients.make_step(functools.partial(_actor_loss, policy, cfg, gradients.reduction(cfg)), optimizer)
   actor_pack = dataclasses.replace(policy.pack, sequences=cfg.actor.batch)
   table = functools.partial(replay_lib.dialogues_of, positions=policy.pack.row_tokens, discount=cfg.discount)
@@ -121,13 +134,20 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   def init(key, params):
     critic_key, baseline_key = jax.random.split(key)
     own = {"encoder": jax.tree.map(jnp.copy, params)} if cfg.critic.encoder == "own" else {}
-    critic = own | {"heads": heads.init_utterance_critic(critic_key, policy.model, cfg.critic.hidden)}
+    features = LIKELIHOODS if cfg.critic.likelihood else 0
+    learned = own | {"heads": heads.init_utterance_critic(critic_key, policy.model, cfg.critic.hidden, features)}
+    prior = {"prior": jax.tree.map(jnp.copy, params)} if cfg.critic.likelihood else {}
     baseline = {"value": heads.init_value_head(baseline_key, policy.model)} if cfg.actor.token_baseline else {}
     trained = {"policy": params, **baseline}
-    opt_state = {"actor": optimizer.init(trained), "critic": critic_optimizer.init(critic)}
+    opt_state = {"actor": optimizer.init(trained), "critic": critic_optimizer.init(learned)}
     replay = replay_lib.empty(cfg.replay_capacity, policy.pack.row_tokens, policy.max_turns)
-    memory = Memory(jax.tree.map(jnp.copy, critic), replay)
-    return LearnerState({**trained, "critic": critic}, opt_state, None, jnp.int32(0), memory)
+    memory = Memory(jax.tree.map(jnp.copy, learned), replay)
+    return LearnerState({**trained, "critic": {**learned, **prior}}, opt_state, None, jnp.int32(0), memory)
+
+  def lay_out(critic, dialogues: Dialogues, fresh: Sequence[np.ndarray] | None) -> Rows:
+    """Rows with all that a critic sees."""
+    rows = _lay_out(dialogues, fresh)
+    return likelihoods(critic["prior"], rows) if "prior" in critic else rows
 
   def prepare(state, trajectories: Sequence[Trajectory]):
     del state
@@ -141,7 +161,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     turn = (np.asarray(jax.random.uniform(turn_key, (cfg.actor.batch,))) * drawn.taken.sum(axis=1)).astype(int)
     states = [row[: ends[u]] for row, ends, u in zip(drawn.tokens, drawn.state_end, turn, strict=True)]
     fresh = policy.sampler(actor.params["policy"], sample_key, states)
-    q, v = judge(critic, actor.params["policy"], _lay_out(table(_rewarded(fresh), turns=1), None))
+    q, v = judge(critic, actor.params["policy"], lay_out(critic, table(_rewarded(fresh), turns=1), None))
     advantage = np.asarray(q - v)[:, 0]
     metrics = {"actor/advantage": np.mean(advantage), "actor/advantage_std": np.std(advantage)}
     if cfg.actor.center:
@@ -154,13 +174,19 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   def update(state: LearnerState, key, batch: Dialogues):
     answer_key, order_key, actor_key = jax.random.split(key, 3)
     critic, opt_state = state.params["critic"], dict(state.opt_state)
-    metrics = _calibration(judge, state.params, batch, cfg.critic.dialogues)
+    some = _some(batch, cfg.critic.dialogues)
+    judged = judge(critic, state.params["policy"], lay_out(critic, some, None))
+    metrics = _calibration(some, *judged)
     replay = replay_lib.add(state.memory.replay, batch)
-    rows = _answered(policy.sampler, state.params["policy"], answer_key, replay, cfg.critic.dialogues)
+    drawn, fresh = _answered(policy.sampler, state.params["policy"], answer_key, replay, cfg.critic.dialogues)
+    rows = lay_out(critic, drawn, fresh)
     order = jax.random.randint(order_key, (cfg.critic.updates, cfg.critic.batch), 0, cfg.critic.dialogues)
-    critic, opt_state["critic"], target, found = train_critic(
-      critic, opt_state["critic"], state.memory.target, state.params["policy"], rows, order
+    prior = {name: critic[name] for name in critic if name == "prior"}
+    learned = {name: critic[name] for name in critic if name != "prior"}
+    learned, opt_state["critic"], target, found = train_critic(
+      learned, opt_state["critic"], state.memory.target, state.params["policy"], rows, order
     )
+    critic = {**learned, **prior}
     metrics |= found
     trained = {name: tree for name, tree in state.params.items() if name != "critic"}
     actor, history = LearnerState(trained, opt_state["actor"], None, jnp.int32(0)), []
@@ -180,7 +206,8 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     for first in range(0, len(trajectories), JUDGED_ROWS):
       some = trajectories[first : first + JUDGED_ROWS]
       padded = [*some, *[some[-1]] * (JUDGED_ROWS - len(some))]
-      q, _ = judge(params["critic"], params["policy"], _lay_out(table(_rewarded(padded), turns=1), None))
+      rows = lay_out(params["critic"], table(_rewarded(padded), turns=1), None)
+      q, _ = judge(params["critic"], params["policy"], rows)
       scores.append(np.asarray(q)[: len(some), 0])
     return np.concatenate(scores)
 
@@ -207,8 +234,8 @@ def _check(policy: Policy, cfg: ConfigDict) -> None:
 # ---- rows of tokens -------------------------------------------------------------------------------------------------
 
 
-def _answered(sampler, policy_params, key, replay, count: int) -> Rows:
-  """Replayed dialogues, with a fresh utterance of today's policy at every state."""
+def _answered(sampler, policy_params, key, replay, count: int) -> tuple[Dialogues, list[np.ndarray]]:
+  """Replayed dialogues, and tokens of a fresh utterance of today's policy at every state of theirs, in order."""
   draw_key, sample_key = jax.random.split(key)
   drawn = replay_lib.draw(replay, draw_key, count)
   states = [
@@ -217,7 +244,7 @@ def _answered(sampler, policy_params, key, replay, count: int) -> Rows:
     for end in ends[taken]
   ]
   fresh = sampler(policy_params, sample_key, states)
-  return _lay_out(drawn, [t.tokens[t.prompt_length :] for t in fresh])
+  return drawn, [t.tokens[t.prompt_length :] for t in fresh]
 
 
 def _lay_out(dialogues: Dialogues, fresh: Sequence[np.ndarray] | None) -> Rows:
@@ -232,16 +259,20 @@ def _lay_out(dialogues: Dialogues, fresh: Sequence[np.ndarray] | None) -> Rows:
   pad = {name: np.stack([np.pad(row[name], (0, width - len(row[name]))) for row, _ in laid]) for name in laid[0][0]}
   at = np.stack([at for _, at in laid], axis=1)
   whole = (dialogues.taken, dialogues.reward, dialogues.done)
-  return Rows(pad["tokens"], pad["positions"], pad["subtree_end"], *at, *whole)
+  unseen = np.zeros((*dialogues.taken.shape, 0), np.float32)
+  return Rows(*pad.values(), *at, *whole, unseen, unseen)
 
 
 def _lay_out_one(dialogues: Dialogues, n: int, branches: Iterator[np.ndarray]):
   """Columns of dialogue n's row, and int `[4, U]`: at_state, at_action, at_next, at_fresh."""
-  trunk, turns = dialogues.tokens[n], int(dialogues.taken[n].sum())
+  trunk, turns, most = dialogues.tokens[n], int(dialogues.taken[n].sum()), dialogues.taken.shape[1]
   tokens, positions, ends = [], [], []  # `ends` is 0 for the trunk, which reaches to the end of the row
-  at = np.zeros((4, dialogues.taken.shape[1]), np.int32)
+  in_front, part_of = [], []
+  at = np.zeros((4, most), np.int32)
 
-  def append(new, first, end):
+  def append(new, first, end, after=0, part=0):
+    in_front.extend([after, *range(len(tokens), len(tokens) + len(new) - 1)][: len(new)])
+    part_of.extend([part] * len(new))
     tokens.extend(new.tolist())
     positions.extend(range(first, first + len(new)))
     ends.extend([end] * len(new))
@@ -252,15 +283,16 @@ def _lay_out_one(dialogues: Dialogues, n: int, branches: Iterator[np.ndarray]):
     append(trunk[before:state], before, 0)
     at[0, u] = len(tokens) - 1
     branch = next(branches)
-    append(branch, state, len(tokens) + len(branch))
+    append(branch, state, len(tokens) + len(branch), at[0, u], 1 + most + u)
     at[3, u] = len(tokens) - 1
-    append(trunk[state:following], state, 0)
+    append(trunk[state:action], state, 0, at[0, u], 1 + u)
+    at[1, u] = len(tokens) - 1
+    append(trunk[action:following], action, 0)
     at[2, u] = len(tokens) - 1
-    at[1, u] = len(tokens) - 1 - (following - action)
     at[3, u] = at[3, u] if len(branch) else at[1, u]
     before = following
   reach = np.where(np.asarray(ends) == 0, len(tokens), ends)
-  columns = {"tokens": tokens, "positions": positions, "subtree_end": reach}
+  columns = {"tokens": tokens, "positions": positions, "subtree_end": reach, "before": in_front, "part_of": part_of}
   return {name: np.asarray(column, np.int32) for name, column in columns.items()}, at
 
 
@@ -279,14 +311,33 @@ def _encode(policy: Policy, critic, policy_params, rows: Rows, *at):
   return [jnp.take_along_axis(hidden, index[..., None], axis=1) for index in at]
 
 
+LIKELIHOODS = 2  # features of an utterance: a tenth of its log-likelihood in nats, and its likelihood
+
+
+def _likelihoods(policy: Policy, prior, rows: Rows) -> Rows:
+  """The rows with `said` and `fresh`, `[N, U, LIKELIHOODS]`, by a policy's params `prior`."""
+  hidden = transformer.forward(prior, rows.tokens, rows.positions, rows.subtree_end, config=policy.model)
+  in_front = jnp.take_along_axis(hidden, rows.before[..., None], axis=1)
+  flat = in_front.reshape(-1, in_front.shape[-1])
+  unembed = transformer.unembedding(prior, policy.model)
+  logp = linear_logprob(flat, unembed, rows.tokens.reshape(-1), mask=rows.part_of.reshape(-1) > 0).logp
+  parts = 1 + 2 * rows.taken.shape[1]
+  sums = jax.vmap(functools.partial(jax.ops.segment_sum, num_segments=parts))(
+    logp.reshape(rows.tokens.shape), rows.part_of
+  )
+  features = jnp.stack([0.1 * sums, jnp.exp(sums)], axis=-1)
+  said, fresh = jnp.split(features[:, 1:], 2, axis=1)
+  return rows._replace(said=said, fresh=fresh)
+
+
 def _critic_loss(policy: Policy, cfg, critic, target, policy_params, rows: Rows):
   """Mean over turns of the twins' four squared errors, and metrics."""
   state, action = _encode(policy, critic, policy_params, rows, rows.at_state, rows.at_action)
-  q, v = heads.apply_q(critic["heads"], state, action), heads.apply_v(critic["heads"], state)
+  q, v = heads.apply_q(critic["heads"], state, action, rows.said), heads.apply_v(critic["heads"], state)
   state, fresh, following = _encode(policy, target, policy_params, rows, rows.at_state, rows.at_fresh, rows.at_next)
   continues = cfg.discount * (1.0 - rows.done.astype(jnp.float32))
   q_target = rows.reward[None] + continues[None] * heads.apply_v(target["heads"], following)
-  v_target = heads.apply_q(target["heads"], state, fresh)
+  v_target = heads.apply_q(target["heads"], state, fresh, rows.fresh)
   if cfg.critic.clipped_double_q:
     v_target = jnp.min(v_target, axis=0, keepdims=True)
   q_error, v_error = jax.lax.stop_gradient(q_target) - q, jax.lax.stop_gradient(v_target) - v
@@ -320,15 +371,19 @@ def _train_critic(policy, optimizer, cfg, critic, opt_state, target, policy_para
 def _judge(policy: Policy, critic, policy_params, rows: Rows):
   """(min Q, min V) of what was said, f32 `[N, U]` each."""
   state, action = _encode(policy, critic, policy_params, rows, rows.at_state, rows.at_action)
-  q, v = heads.apply_q(critic["heads"], state, action), heads.apply_v(critic["heads"], state)
+  q, v = heads.apply_q(critic["heads"], state, action, rows.said), heads.apply_v(critic["heads"], state)
   return jnp.min(q, axis=0), jnp.min(v, axis=0)
 
 
-def _calibration(judge, params, new: Dialogues, count: int) -> dict[str, Any]:
+def _some(dialogues: Dialogues, count: int) -> Dialogues:
+  """As many of them, from the first on and round again: one shape."""
+  index = np.arange(count) % len(dialogues.tokens)
+  return jax.tree.map(lambda a: np.asarray(a)[index], dialogues)
+
+
+def _calibration(some: Dialogues, q, v) -> dict[str, Any]:
   """What the critics said of turns before they learned from them, against the returns that followed."""
-  index = np.arange(count) % len(new.tokens)
-  some = jax.tree.map(lambda a: np.asarray(a)[index], new)
-  q, v = (np.asarray(x)[some.taken] for x in judge(params["critic"], params["policy"], _lay_out(some, None)))
+  q, v = (np.asarray(x)[some.taken] for x in (q, v))
   observed = some.observed_return[some.taken]
   variance = max(float(np.var(observed)), 1e-8)
   return {

@@ -57,13 +57,13 @@ def apply_value_head(params: Params, hidden: jax.Array) -> jax.Array:
 TWINS = 2
 
 
-def utterance_critic_specs(config: ModelConfig, hidden: int) -> Params:
+def utterance_critic_specs(config: ModelConfig, hidden: int, features: int = 0) -> Params:
   """The pytree of `Weight` of twin Q and twin V heads, each a perceptron with one hidden layer.
 
   Zhou et al., 2024 (https://arxiv.org/abs/2402.19446), section 3: two of each, and the smaller estimate counts.
 
   Args:
-    hidden: H, width of the hidden layer.
+    hidden: H, width of the hidden layer. features: E, numbers that Q sees of an utterance besides hidden states.
   """
 
   def perceptron(inputs):
@@ -74,25 +74,26 @@ def utterance_critic_specs(config: ModelConfig, hidden: int) -> Params:
       "out_bias": Weight((TWINS,), ("norm",), zeros),
     }
 
-  return {"q": perceptron(2 * config.width), "v": perceptron(config.width)}
+  return {"q": perceptron(2 * config.width + features), "v": perceptron(config.width)}
 
 
-def init_utterance_critic(key: jax.Array, config: ModelConfig, hidden: int) -> Params:
-  """Params of the twin heads, always fp32; the twins differ from the start."""
-  return init_from_specs(key, utterance_critic_specs(config, hidden), jnp.float32)
+def init_utterance_critic(key: jax.Array, config: ModelConfig, hidden: int, features: int = 0) -> Params:
+  """Params of the twin heads, always fp32; the twins differ from the start. See `utterance_critic_specs`."""
+  return init_from_specs(key, utterance_critic_specs(config, hidden, features), jnp.float32)
 
 
-def apply_q(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
+def apply_q(params: Params, state: jax.Array, action: jax.Array, features: jax.Array) -> jax.Array:
   """Q_1(s, a) and Q_2(s, a).
 
   Args:
     params: from `init_utterance_critic`.
     state, action: `[..., D]`, hidden states at the last token of the state and of the utterance.
+    features: `[..., E]`, of the utterance.
 
   Returns:
     f32 `[2, ...]`.
   """
-  return _perceptrons(params["q"], jnp.concatenate([state, action], axis=-1))
+  return _perceptrons(params["q"], jnp.concatenate([state, action, features], axis=-1))
 
 
 def apply_v(params: Params, state: jax.Array) -> jax.Array:

@@ -214,12 +214,13 @@ def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource
 _TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
 
 
-def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransformation:
+def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:
   """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
 
   Args:
     settings: section `optimizer` of a config.
     steps: of the optimiser, in the whole run.
+    section: of the config, which has the schedule.
   """
   peak, warmup = settings.learning_rate, settings.warmup_steps
   after = {
@@ -228,7 +229,7 @@ def make_optimizer(settings: ConfigDict, steps: int) -> optax.GradientTransforma
     "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, steps - warmup)),
   }
   if settings.schedule not in after:
-    raise ValueError(_unknown("optimizer.schedule", settings.schedule, after))
+    raise ValueError(_unknown(f"{section}.schedule", settings.schedule, after))
   rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), after[settings.schedule]()], [warmup])
   return optax.chain(
     optax.clip_by_global_norm(settings.max_grad_norm),
@@ -265,10 +266,14 @@ def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -
 
 def _cold_start(config, policy: Policy) -> Algorithm:
   """Supervised learning with the run's optimiser settings at a rate of its own."""
-  settings = config.optimizer.to_dict() | {"learning_rate": config.cold_start.learning_rate, "value_warmup": 0}
+  own = {"learning_rate": config.cold_start.learning_rate, "value_warmup": 0}
+  section = "cold_start" if config.cold_start.schedule else "optimizer"
+  settings = config.optimizer.to_dict() | own | {"schedule": config[section].schedule}
   policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
   module = algorithms.load("sft")
-  return module.make(policy, make_optimizer(ConfigDict(settings), config.cold_start.steps), module.default_config())
+  return module.make(
+    policy, make_optimizer(ConfigDict(settings), config.cold_start.steps, section), module.default_config()
+  )
 
 
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:

@@ -116,6 +116,7 @@ def base_config() -> ConfigDict:
       "batch": 64,  # traces per step
       "direct_share": 0.0,  # of traces that answer at once, without the tool
       "learning_rate": 1e-3,
+      "schedule": "",  # of the rate, as in `optimizer`; "": that of `optimizer`
       "run": "",  # folder of a run whose cold start, with the same settings, is taken over in place of these steps
     },
     "algorithm": "grpo",  # module under algorithms/

@@ -146,11 +146,9 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
     ValueError: its cold start had other settings; names them.
   """
   theirs = read_config(run)
-  changed = [
-    d
-    for d in config_lib.differences(theirs, config)
-    if d.key.split(".")[0] in _COLD_START_READS and d.key not in _COLD_START_IGNORES
-  ]
+  ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
+  differing = config_lib.differences(theirs, config)
+  changed = [d for d in differing if d.key.split(".")[0] in _COLD_START_READS and d.key not in ignored]
   if changed or not config.cold_start.steps:
     lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed] or ["cold_start.steps: 0, so there is none"]
     raise ValueError(f"cold_start.run={str(run)!r} is no cold start of this config:\n  " + "\n  ".join(lines))

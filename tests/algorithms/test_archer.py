@@ -138,8 +138,8 @@ def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, toleran
   start = states(prompts[:, None])[:, -1]
   assert np.abs(heads.apply_v(critic["heads"], start) - v[None]).mean() < tolerance
   pairs = np.stack(np.meshgrid(prompts, np.arange(9), indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int32)
-  hidden = states(pairs)
-  got = np.asarray(heads.apply_q(critic["heads"], hidden[:, 0], hidden[:, 1])).reshape(2, PROMPTS, 9)
+  hidden, unseen = states(pairs), jnp.zeros((len(pairs), 0))
+  got = np.asarray(heads.apply_q(critic["heads"], hidden[:, 0], hidden[:, 1], unseen)).reshape(2, PROMPTS, 9)
   # What is hardly ever said is hardly ever learned: weighed by how often it is.
   assert (first * np.abs(got - q)).sum(axis=2).mean() < tolerance
   assert np.std(v) > 0.05  # else a constant would do
@@ -153,8 +153,9 @@ def test_the_critics_of_a_policy_at_rest_are_its_values(params, encoder, toleran
     {"critic": {"encoder": "policy"}},
     {"actor": {"token_baseline": True}},
     {"critic": {"expectile": 0.7, "clipped_double_q": True}},
+    {"critic": {"likelihood": True}},
   ],
-  ids=["plain", "trunk", "token_baseline", "expectile_clipped"],
+  ids=["plain", "trunk", "token_baseline", "expectile_clipped", "likelihood"],
 )
 def test_learns_to_repeat_the_prompt(params, overrides):
   _, returns, metrics = train(make(**overrides), params, 40)
@@ -231,10 +232,32 @@ def test_the_twins_targets(params, clipped):
   _, metrics = archer._critic_loss(policy, cfg, critic, target, params, rows)
   encoded = [archer._encode(policy, which, params, rows, rows.at_state, rows.at_action) for which in (critic, target)]
   v = heads.apply_v(critic["heads"], encoded[0][0])
-  q = heads.apply_q(target["heads"], *encoded[1])  # here the fresh utterance is what was said
+  q = heads.apply_q(target["heads"], *encoded[1], rows.said)  # here the fresh utterance is what was said
   q = jnp.minimum(q[:1], q[1:]) if clipped else q
   expected = np.mean(np.sum(np.square(np.asarray(q - v)), axis=0)[rows.taken])
   np.testing.assert_allclose(float(metrics["critic/v_loss"]), expected, rtol=1e-4)
+
+
+def test_the_likelihoods_of_utterances_are_those_behind_their_states(params):
+  """Of what was said and of branches of one to three tokens, against one token after another without a tree."""
+  algorithm, rng = make(), np.random.default_rng(4)
+  dialogues, _ = algorithm.prepare(algorithm.init(jax.random.key(0), params), play(params, rng))
+  fresh = [rng.integers(0, 9, rng.integers(1, 4)).astype(np.int32) for _ in range(int(dialogues.taken.sum()))]
+  policy = Policy(MODEL, PACK, 2, sampler)
+  rows = archer._likelihoods(policy, params, jax.tree.map(jnp.asarray, archer._lay_out(dialogues, fresh)))
+
+  def naive(state, utterance):
+    logp = 0.0
+    for n, token in enumerate(utterance):
+      logp += float(log_probabilities(params, jnp.asarray(np.append(state, utterance[:n])[None]))[0, token])
+    return 0.1 * logp, np.exp(logp)
+
+  branches = iter(fresh)
+  for n in range(6):
+    for u in range(int(dialogues.taken[n].sum())):
+      tokens, start, end = dialogues.tokens[n], dialogues.state_end[n, u], dialogues.action_end[n, u]
+      np.testing.assert_allclose(rows.said[n, u], naive(tokens[:start], tokens[start:end]), rtol=1e-4)
+      np.testing.assert_allclose(rows.fresh[n, u], naive(tokens[:start], next(branches)), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def test_a_run_without_steps_of_the_optimizer_has_a_schedule(schedule):
   assert np.isfinite(update["w"])
 
 
+@pytest.mark.parametrize("section", ["optimizer", "cold_start"])
+def test_an_unknown_schedule_names_its_section(section):
+  config = base_config()
+  with pytest.raises(ValueError, match=f"{section}.schedule: 'lineal' is not one of .* did you mean 'linear'"):
+    assembly.make_optimizer(ConfigDict({**config.optimizer.to_dict(), "schedule": "lineal"}), 4, section)
+
+
 def test_a_value_head_has_a_pace_of_its_own():
   settings = {"learning_rate": 1.0, "max_grad_norm": 1e9, "value_rate": 5.0, "value_warmup": 2}
   optimizer = assembly.make_optimizer(ConfigDict({**base_config().optimizer.to_dict(), **settings}), 4)

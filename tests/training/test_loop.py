@@ -101,6 +101,7 @@ def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, 
     ({"seed": 5}, "seed: there 0, here 5"),
     ({"cold_start": {"batch": 3}}, "cold_start.batch: there 4, here 3"),
     ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: there 0.0, here 0.1"),
+    ({"optimizer": {"schedule": "cosine"}}, "optimizer.schedule: there 'linear', here 'cosine'"),
     ({"cold_start": {"steps": 0}}, "cold_start.steps: there 2, here 0"),
   ],
 )
