@@ -2,7 +2,7 @@
 
 Tambde, 2026, "Tree search distillation for language models using PPO" (the code of at2005/llm-mcts). Per action token
 
-  A_t = R - V_old(s_t)                          one reward R per trajectory, no discount, no group baseline
+  A_t = R - V_old(s_t), or R                    one reward R per trajectory, no discount, no group baseline
   loss = policy_loss(r_t, A_t) + value_coef (V(s_t) - R)^2 / 2 + kl_coef k3(pi || ref)
 
 with `cispo` as policy loss: `-sg(min(r_t, 5)) A_t log pi`. Tokens are averaged over each trajectory, and these over the
@@ -10,7 +10,9 @@ batch. The trajectories are visited paths of `rollout/strategies/tree_search.py`
 with independent samples and the filter "best_of_group".
 
 Off-policy. The search chose these tokens among several that the policy had sampled, and nothing here corrects for that
-choice: that is the point of distillation, and its price is that A_t is no unbiased advantage. The ratio r_t corrects
+choice: that is the point of distillation, and its price is that A_t is no unbiased advantage. Nor does a baseline leave
+the gradient's mean alone, as it does where samples are the policy's own: V_old pushes away from whatever was selected
+without success, with no bound ("baseline": "none" takes A_t = R). The ratio r_t corrects
 for the policy's own movement alone. Its denominator is the policy's log-prob at the start of the update
 ("old_logp": "policy"; then r = 1 in the first step), or the one recorded when the token was sampled ("sampler"), which
 also counts how far the policy is from the weights that searched.
@@ -47,6 +49,7 @@ def default_config() -> ConfigDict:
   """The published settings."""
   return ConfigDict({
     "target": "path",  # "path": the visited path, weighed by R - V_old; "visits": the visit distribution
+    "baseline": "value",  # "value": A = R - V_old; "none": A = R; read by target "path"
     "policy_loss": "cispo",  # name in ops.losses.POLICY_LOSSES
     "loss": {},  # keyword arguments of the policy loss: {"clip_high": 4.0}
     "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
@@ -88,7 +91,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     values = evaluate(state.params, batch)
     gained = jnp.where(batch.action_mask, batch.returns - values, 0.0)
     if cfg.target == "path":
-      batch = batch._replace(advantages=gained)
+      batch = batch._replace(advantages=gained if cfg.baseline == "value" else batch.returns)
     tokens = jnp.sum(batch.sequence_length)
     metrics = {
       "value/error": reduce.token_mean(jnp.square(gained), batch.action_mask, tokens),
@@ -110,7 +113,8 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 
 
 def _check(cfg):
-  for name, known in {"target": ("path", "visits"), "old_logp": ("policy", "sampler")}.items():
+  choices = {"target": ("path", "visits"), "baseline": ("value", "none"), "old_logp": ("policy", "sampler")}
+  for name, known in choices.items():
     if cfg[name] not in known:
       raise ValueError(f"algo.{name}={cfg[name]!r}; choose {known[0]!r} or {known[1]!r}")
   if cfg.target == "visits" and cfg.reduction == "sequence_mean":

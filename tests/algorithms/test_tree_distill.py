@@ -35,15 +35,21 @@ def values_of(naive, params, head, trajectory):
   return np.where(trajectory.action_mask, values, 0.0)
 
 
-def test_advantages_are_reward_minus_value(policy, params, trajectories, naive, listed):
-  algorithm = build(policy)
+@pytest.mark.parametrize("baseline", ["value", "none"])
+def test_advantages_are_reward_minus_value(baseline, policy, params, trajectories, naive, listed):
+  algorithm = build(policy, baseline=baseline)
   state, head = started(algorithm, params)
   batch, metrics = algorithm.prepare(state, trajectories)
   gained = [np.where(t.action_mask, t.reward - values_of(naive, params, head, t), 0.0) for t in trajectories]
-  np.testing.assert_allclose(batch.advantages, listed(batch, gained), atol=1e-5)
-  every = np.concatenate([a[t.action_mask] for a, t in zip(gained, trajectories, strict=True)])
-  assert metrics["value/error"] == pytest.approx(np.mean(every**2), rel=1e-4)
-  assert metrics["advantage/mean"] == pytest.approx(np.mean(every), rel=1e-4)
+  rewards = [np.where(t.action_mask, t.reward, 0.0) for t in trajectories]
+  advantages = gained if baseline == "value" else rewards
+  np.testing.assert_allclose(batch.advantages, listed(batch, advantages), atol=1e-5)
+
+  def every(columns):
+    return np.concatenate([a[t.action_mask] for a, t in zip(columns, trajectories, strict=True)])
+
+  assert metrics["value/error"] == pytest.approx(np.mean(every(gained) ** 2), rel=1e-4)
+  assert metrics["advantage/mean"] == pytest.approx(np.mean(every(advantages)), rel=1e-4)
 
 
 @pytest.mark.parametrize("denominator", ["policy", "sampler"])
@@ -160,6 +166,7 @@ def test_branches_of_anything_else_are_refused(policy, params, searched):
   [
     ({"target": "visit"}, r"algo.target='visit'; choose 'path' or 'visits'"),
     ({"old_logp": "none"}, r"algo.old_logp='none'"),
+    ({"baseline": "mean"}, r"algo.baseline='mean'; choose 'value' or 'none'"),
     ({"target": "visits"}, r"reduction='sequence_mean' would divide"),
     ({"loss": {"clip": 1.0}}, r"algo.loss.clip"),
   ],
