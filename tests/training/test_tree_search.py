@@ -22,6 +22,7 @@ SETTINGS = {
   "engine": {"slots": 6, "decode_tokens": 4},
   "mesh": {"data": 1},
   "search": {"step_tokens": 5, "targets": "visits", "prior": "uniform", "c_puct": 2.0},
+  "algo": {"target": "path", "reduction": "sequence_mean", "value_hidden": 0},
 }
 
 
