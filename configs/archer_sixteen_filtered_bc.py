@@ -18,7 +18,7 @@ def get_config(smoke: bool = False):
     "algorithm": "sft",
     "algo": {"top_share": 0.1},
     "reward": {"return": 1.0},
-    "optimizer": {"learning_rate": 5e-4},
+    "optimizer": {"learning_rate": 5e-4, "schedule": "constant"},
     "rollout": {"groups": base.rollout.groups if smoke else 64},
     "train": {"steps": 2 if smoke else 100, "eval_every": 2 if smoke else 10},
   }

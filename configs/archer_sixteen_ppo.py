@@ -18,7 +18,7 @@ def get_config(smoke: bool = False):
     "algorithm": "ppo",
     # Returns are large beside the clone's first values: the critic learns them first, fast, and off the trunk.
     "algo": {"minibatches": 2, "value_detach": True, "value_clip": 10.0, "gae_lambda": 0.98},
-    "optimizer": {"learning_rate": 2e-4, "value_rate": 10.0, "value_warmup": 40},
+    "optimizer": {"learning_rate": 2e-4, "schedule": "constant", "value_rate": 10.0, "value_warmup": 40},
     "rollout": {"groups": base.rollout.groups if smoke else 64},
     "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
   }

@@ -19,7 +19,7 @@ def get_config(smoke: bool = False):
     "algo": {"advantage": "leave_one_out", "policy_loss": "reinforce", "reduction": "sequence_sum_norm"},
     "reward": {"return": 1.0},
     "rollout": {"groups": base.rollout.groups if smoke else 16, "group_size": 4},
-    "optimizer": {"learning_rate": 3e-4},
+    "optimizer": {"learning_rate": 3e-4, "schedule": "constant"},
     "train": {"steps": 2 if smoke else 400, "eval_every": 2 if smoke else 20},
   }
   return run_config(settings, where=__file__, base=base)
