@@ -5,7 +5,8 @@ pays, and to copy keys without a slip, also those that only a tool result shows.
 
   python experiments/train.py --config configs/branching_baseline.py --workdir runs/branching_baseline
 
-Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), whose baseline is GRPO. Result: not yet run.
+Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), whose baseline is GRPO. Result: 16 -> 66 %, 8 ->
+23 % and 25 -> 100 % (seeds 0, 1, 2); results/branching/baseline.
 """
 
 from agentrl.training.defaults import run_config

@@ -3,7 +3,8 @@
   python experiments/train.py --config configs/branching_entropy.py --workdir runs/branching_entropy
 
 Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), its threshold rule at its defaults, and credit as in its
-code. Result: not yet run.
+code. Result: 16 -> 63 %, 8 -> 23 % and 25 -> 100 % (seeds 0, 1, 2; results/branching/entropy), at equal tool calls
+no better than GRPO or random branching (LOG.md).
 """
 
 import pathlib

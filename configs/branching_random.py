@@ -2,7 +2,8 @@
 
   python experiments/train.py --config configs/branching_random.py --workdir runs/branching_random
 
-Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), without its entropies. Result: not yet run.
+Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), without its entropies. Result: 16 -> 59 %, 8 ->
+23 % and 25 -> 99 % (seeds 0, 1, 2); results/branching/random.
 """
 
 import pathlib
