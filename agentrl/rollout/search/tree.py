@@ -128,7 +128,7 @@ class Puct:
     node = root
     while choices := node.choices():
       scores = self.scores(node, choices)
-      node = choices[int(np.argmax(scores))]  # the first sampled of equals
+      node = choices[scores.index(max(scores))]  # the first sampled of equals
     return node
 
   def scores(self, node: Node, choices: Sequence[Node]) -> list[float]:
