@@ -5,7 +5,8 @@ the demonstrations, and their clone, ask at random and guess early (-4.6).
 
   python experiments/train.py --config configs/archer_sixteen.py --workdir runs/archer_sixteen
 
-The baselines beside this file may begin with the same clone: --config.cold_start.run=runs/archer_sixteen.
+The baselines beside this file may begin with the clone of a run of their seed:
+--config.cold_start.run=runs/archer_sixteen.
 
 Paper: Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Clipped double Q, and a Q that sees likelihoods, are not
 the paper's; without the latter nothing was learned here (LOG.md, 2026-11-21). Result: not yet run.

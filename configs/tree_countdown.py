@@ -8,7 +8,8 @@ Evaluations sample without search; with `eval.search=1` they also search. The se
   python experiments/compare_search.py --run runs/tree_countdown
 
 Paper: Tambde, 2026, "Tree search distillation for language models using PPO", but for the targets, which are visits as
-in AlphaZero (`algo.target="path"` is the paper's). Result: not yet run.
+in AlphaZero (the paper's are `search.targets="path"`, `algo.target="path"`, `algo.reduction="sequence_mean"`).
+Result: not yet run.
 """
 
 from agentrl.training.defaults import run_config
@@ -36,7 +37,7 @@ def get_config(smoke: bool = False):
   }  # fmt: skip
   if smoke:
     settings["cold_start"] |= {"steps": 2, "batch": 8}
-    settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
+    settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1, "trajectories_every": 1}
     settings["eval"] = {"tasks": 4, "samples": 2}
     settings["rollout"] |= {"groups": 2}
     settings["search"] |= {"simulations": 6, "width": 3}

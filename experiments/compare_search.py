@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--step", type=int, help="global step of a checkpoint; the latest unless given")
   parser.add_argument("--tasks", type=int, help="held-out tasks; the config's eval.tasks unless given")
   parser.add_argument("--samples", type=int, default=16, help="of each task; N goes up to this, by doubling")
-  parser.add_argument("--leaves", type=int, nargs="+", default=[2, 4, 8, 16], help="of the value-guided rollouts")
+  parser.add_argument("--leaves", type=int, nargs="+", help="of the value-guided rollouts; 2 4 8 16 unless given")
   parser.add_argument("--searches", type=int, default=1, help="of each task, of every kind")
   parser.add_argument("--temperature", type=float)
   parser.add_argument("--out", type=pathlib.Path, help="where the table goes instead")

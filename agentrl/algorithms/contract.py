@@ -56,9 +56,14 @@ class Algorithm(NamedTuple):
   `judge(params, trajectories) -> f32 [N]` says what single utterances are worth to critics of utterances: each is the
   one turn of a trajectory whose prompt is the state. It reads the learner's params "critic" and "policy". None: the
   algorithm has no such critics.
+
+  `compares`: it learns from how the samples of a prompt differ, and nothing from one alone. `siblings`: it learns from
+  the visited siblings of a search's path, which come as branches; without it there must be none.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
   prepare: Callable[[LearnerState, Sequence[Trajectory]], tuple[Any, Metrics]]
   update: Callable[[LearnerState, jax.Array, Any], tuple[LearnerState, Metrics]]
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
+  compares: bool = False
+  siblings: bool = False

@@ -104,7 +104,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
       batch = batch._replace(ref_logp=score(state.reference, batch))
     return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
 
-  return Algorithm(init, prepare, update)
+  return Algorithm(init, prepare, update, compares=True)
 
 
 # What a reduction puts before the loss of a token, up to a constant, from the lengths f32 [N] of its rows.

@@ -109,7 +109,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
       batch = batch._replace(ref_logp=score(state.reference, batch))
     return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
 
-  return Algorithm(init, prepare, update)
+  return Algorithm(init, prepare, update, siblings=cfg.target == "visits")
 
 
 def _check(cfg):

@@ -107,6 +107,7 @@ def assemble(config: ConfigDict) -> Assembly:
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
   if config.rollout.strategy == "reranked":
     collector = dataclasses.replace(collector, reranker=_reranker(config, sampler, algorithm))
+  _check_samples(config, algorithm)
   if searches_by_value(searcher):
     _require_value(config, algorithm, keys["init"], params)
   return Assembly(
@@ -355,12 +356,32 @@ def searches_by_value(searcher: Searcher | None) -> bool:
   return searcher is not None and searcher.config.evaluate == "value"
 
 
+def _check_samples(config, algorithm: Algorithm) -> None:
+  """Raises ValueError where the algorithm would learn nothing, or something else, from what the rollouts give it."""
+  if algorithm.compares and config.rollout.group_size == 1:
+    raise ValueError(
+      f"algorithm={config.algorithm!r} compares the samples of a prompt, and with rollout.group_size=1 there is "
+      "nothing to compare: raise it"
+    )
+  given = config.rollout.strategy == "tree_search" and config.search.targets == "visits"
+  if algorithm.siblings and not given:
+    raise ValueError(
+      "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search' and "
+      f"search.targets='visits', not {config.rollout.strategy!r} and {config.search.targets!r}"
+    )
+  if given and not algorithm.siblings:
+    raise ValueError(
+      "search.targets='visits' gives the visited siblings of a path as branches, which would be learned from like "
+      "paths: set search.targets='path', or learn from them with algorithm='tree_distill' and algo.target='visits'"
+    )
+
+
 def _require_value(config, algorithm: Algorithm, key: jax.Array, params: Any) -> None:
   """Raises ValueError where a search needs a value head and the algorithm trains none."""
   if "value" not in jax.eval_shape(algorithm.init, key, params).params:
     raise ValueError(
       f"search.evaluate='value' needs a value head, and algorithm={config.algorithm!r} trains none: choose "
-      "algorithm='tree_distill', or search.evaluate='rollout'"
+      "algorithm='tree_distill' or 'ppo', or search.evaluate='rollout'"
     )
 
 

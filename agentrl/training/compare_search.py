@@ -60,20 +60,27 @@ Pick = Callable[[Sequence[Trajectory]], Trajectory]  # of N samples of a task
 UPPER_BOUND = "upper bound: best by true reward"
 
 
-def compare(config: ConfigDict, *, run: pathlib.Path, step: int | None, leaves: Sequence[int]) -> Comparison:
+LEAVES = (2, 4, 8, 16)  # compared unless others are asked for, as far as there are slots
+
+
+def compare(
+  config: ConfigDict, *, run: pathlib.Path, step: int | None, leaves: Sequence[int] | None = None
+) -> Comparison:
   """Measures every way of acting on the held-out tasks.
 
   Args:
     config: of the run; `eval` says how many tasks, samples (N goes up to these, by doubling) and searches of each.
     run: its folder. step: global step of the checkpoint; None: the latest.
-    leaves: L of the value-guided rollouts.
+    leaves: L of the value-guided rollouts; None: those of `LEAVES` for which there are slots.
 
   Raises:
     ValueError: more leaves than slots, or fewer than 2.
     FileNotFoundError: the run has no such checkpoint.
   """
   config, parts = _with_search(config)
-  _check_leaves(leaves, parts)
+  slots = parts.collector.engine.slots
+  leaves = [count for count in LEAVES if count <= slots] if leaves is None else leaves
+  _check_leaves(leaves, slots)
   params, step = restore_params(config, parts, run, step)
   plain = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
   rows, notes = [_samples_row(plain.trajectories)], []
@@ -100,18 +107,19 @@ def _with_search(config: ConfigDict) -> tuple[ConfigDict, Assembly]:
   """
   parts = assemble(config)
   trained = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params
-  changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}, "rollout": {"strategy": "independent"}}
+  changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}}
+  if config.rollout.strategy == "reranked":
+    changes["rollout"] = {"strategy": "independent"}
   if "value" not in trained:
     changes["search"] = {"evaluate": "rollout"}
   config = config_lib.resolve(config, changes, where="the comparison")
   return config, assemble(config)
 
 
-def _check_leaves(leaves: Sequence[int], parts: Assembly) -> None:
-  slots = parts.collector.engine.slots
+def _check_leaves(leaves: Sequence[int], slots: int) -> None:
   for count in leaves:
     if not 2 <= count <= slots:
-      raise ValueError(f"leaves={count}: give at least 2, and at most engine.slots={slots}")
+      raise ValueError(f"--leaves {count}: give at least 2, and at most engine.slots={slots}")
 
 
 def _value_guided(config, parts: Assembly, params: Any, leaves: int, step: int) -> Collected:

@@ -126,6 +126,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   leaves = {}
   for key, value in config.items():
     is_section = isinstance(value, Mapping | ConfigDict) and len(value) > 0
+    value = dict(value) if isinstance(value, ConfigDict) and not len(value) else value
     leaves.update(flatten(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value})
   return leaves
 

@@ -145,7 +145,14 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
     FileNotFoundError: `run` has not finished a cold start, or is no run.
     ValueError: its cold start had other settings; names them.
   """
-  theirs = read_config(run)
+  try:
+    theirs = read_config(run)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f"cold_start.run: {error}") from error
+  if theirs.cold_start.run:
+    raise ValueError(
+      f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run}: name that"
+    )
   ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
   differing = config_lib.differences(theirs, config)
   changed = [d for d in differing if d.key.split(".")[0] in _COLD_START_READS and d.key not in ignored]

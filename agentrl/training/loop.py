@@ -77,8 +77,11 @@ class Result:
   def sentence(self) -> str:
     """The two numbers that matter, in words."""
     before, after = self.before["eval/success"], self.after["eval/success"]
-    calls = f"tool calls per task {self.before['eval/tool_calls']:.2f} -> {self.after['eval/tool_calls']:.2f}"
-    return f"Held-out success: {before:.1%} before RL, {after:.1%} after; {calls}"
+    text = f"Held-out success: {before:.1%} before RL, {after:.1%} after"
+    for metric, name in (("eval/reward/return", "return"), ("eval/tool_calls", "tool calls per task")):
+      if self.before.get(metric) or self.after.get(metric):
+        text += f"; {name} {self.before[metric]:.2f} -> {self.after[metric]:.2f}"
+    return text
 
 
 def run(config: ConfigDict, folder: RunFolder) -> Result:
@@ -91,9 +94,10 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
-  if config.cold_start.run:
-    params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
   with Progress(metrics=("train/success", "eval/success")) as progress:
+    if config.cold_start.run and not Checkpointer(folder.checkpoints / "train").steps:
+      params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
+      progress.note(f"The cold start is that of {config.cold_start.run}.")
     for stage in stages:
       params, before, after = _run_stage(config, folder, parts, stage, params, after, progress)
   return Result(before, after)

@@ -43,8 +43,8 @@ def test_the_table_is_printed_and_saved(run, monkeypatch, capsys):
 def test_errors_are_one_message(run, tmp_path, capsys):
   assert command.main(["--run", str(tmp_path / "nothing")]) == 1
   assert "holds no run" in capsys.readouterr().err
-  assert command.main(["--run", str(run)]) == 1
-  assert "leaves=8: give at least 2, and at most engine.slots=6" in capsys.readouterr().err
+  assert command.main(["--run", str(run), "--leaves", "8"]) == 1
+  assert "--leaves 8: give at least 2, and at most engine.slots=6" in capsys.readouterr().err
   assert command.main(["--run", str(run), "--leaves", "4"]) == 1
   error = capsys.readouterr().err
   assert "has no checkpoint" in error and "Traceback" not in error

@@ -94,6 +94,11 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     ({"rollout": {"branching": {"rule": "randm"}}}, "rollout.branching.rule: 'randm' .*did you mean 'random'"),
     ({"rollout": {"branching": {"window": 0}}}, "rollout.branching.window=0"),
     ({"rollout": {"strategy": "branching"}}, "rollout.branching.initial=4 exceeds rollout.group_size=2"),
+    (
+      {"rollout": {"strategy": "branching", "group_size": 4}},
+      "rollout.branching.initial=4 is all of rollout.group_size",
+    ),
+    ({"rollout": {"group_size": 1}}, "algorithm='grpo' compares the samples of a prompt"),
     ({"rollout": {"strategy": "branching", "group_size": 5}}, "rollout.group_size=5 exceeds engine.slots=4"),
     ({"rollout": {"max_tokens": 200}}, "rollout.max_tokens=200 exceeds pack.row_tokens=128"),
     ({"algo": {"loss": {"clip_hi": 0.3}}}, "algo.loss.clip_hi: .*clip_high"),

@@ -49,7 +49,12 @@ def test_rows_by_hand():
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
   """(config, folder) with a checkpoint whose value head is not flat."""
-  config = settings(eval={"tasks": 2, "samples": 4, "search": 1}, cold_start={"steps": 0}, search={"targets": "path"})
+  config = settings(
+    eval={"tasks": 2, "samples": 4, "search": 1},
+    cold_start={"steps": 0},
+    search={"targets": "path"},
+    algo={"target": "path"},
+  )
   parts = assembly.assemble(config)
   params = parts.algorithm.init(jax.random.key(0), parts.params).params
   params["value"] = {"weight": jnp.linspace(-1.0, 1.0, parts.model.width), "bias": jnp.float32(0.0)}
@@ -116,5 +121,5 @@ def test_without_a_value_head_its_rows_are_left_out_and_a_note_says_so(tmp_path)
 @pytest.mark.parametrize("leaves", [[1], [2, 99]])
 def test_leaves_that_do_not_fit_are_refused(leaves, checkpoint):
   config, run, _ = checkpoint
-  with pytest.raises(ValueError, match=rf"leaves={leaves[-1]}: give at least 2, and at most engine.slots=6"):
+  with pytest.raises(ValueError, match=rf"--leaves {leaves[-1]}: give at least 2, and at most engine.slots=6"):
     compare_search.compare(config_lib.resolve(config, {}, where="test"), run=run, step=None, leaves=leaves)

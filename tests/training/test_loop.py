@@ -102,12 +102,22 @@ def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, 
     ({"cold_start": {"batch": 3}}, "cold_start.batch: there 4, here 3"),
     ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: there 0.0, here 0.1"),
     ({"optimizer": {"schedule": "cosine"}}, "optimizer.schedule: there 'linear', here 'cosine'"),
+    ({"task": {"family": "countdown"}}, "task.family"),
     ({"cold_start": {"steps": 0}}, "cold_start.steps: there 2, here 0"),
   ],
 )
 def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_assembly, change, message):
   with pytest.raises(ValueError, match=message):
     cold_started_by(config_lib.resolve(tiny_config, change, where="test"), tiny_assembly(), unbroken[0])
+
+
+def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_assembly, tmp_path):
+  taker = config_lib.resolve(tiny_config, {"cold_start": {"run": "runs/first"}}, where="test")
+  (tmp_path / "config.json").write_text(config_lib.to_json(taker))
+  with pytest.raises(ValueError, match="took over its cold start itself, from 'runs/first': name that"):
+    cold_started_by(tiny_config, tiny_assembly(), tmp_path)
+  with pytest.raises(FileNotFoundError, match=r"cold_start.run: .* holds no run"):
+    cold_started_by(tiny_config, tiny_assembly(), tmp_path / "nowhere")
 
 
 class Stopped(Exception):

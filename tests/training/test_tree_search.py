@@ -22,7 +22,7 @@ SETTINGS = {
   "engine": {"slots": 6, "decode_tokens": 4},
   "mesh": {"data": 1},
   "search": {"step_tokens": 5, "targets": "visits", "prior": "uniform", "c_puct": 2.0},
-  "algo": {"target": "path", "reduction": "sequence_mean", "value_hidden": 0},
+  "algo": {"value_hidden": 0},
 }
 
 
@@ -97,8 +97,8 @@ def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny
 
 def test_an_algorithm_without_a_value_head_is_refused():
   with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' trains none"):
-    assembly.assemble(settings(algorithm="grpo"))
-  rolled = assembly.assemble(settings(algorithm="grpo", search={"evaluate": "rollout"}))
+    assembly.assemble(settings(algorithm="grpo", search={"targets": "path"}))
+  rolled = assembly.assemble(settings(algorithm="grpo", search={"targets": "path", "evaluate": "rollout"}))
   assert not assembly.searches_by_value(rolled.collector.searcher)
 
 
@@ -111,6 +111,10 @@ def test_an_algorithm_without_a_value_head_is_refused():
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"targets": "visit"}}, r"search.targets: 'visit' is not one of path, visits; did you mean 'visits'"),
     ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
+    ({"algo": {"target": "path"}}, r"search.targets='visits' gives the visited siblings .* set search.targets='path'"),
+    ({"search": {"targets": "path"}}, r"algo.target='visits' .* not 'tree_search' and 'path'"),
+    ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent' and 'visits'"),
+    ({"search": {"step_end": "\\n"}}, r"search.step_end='.*' has a backslash and an n, not a line end"),
     ({"rollout": {"strategy": "tree"}}, r"rollout.strategy: 'tree' is not one of .*tree_search"),
   ],
 )
@@ -175,6 +179,7 @@ def test_a_searched_evaluation_reads_the_value_head_of_the_checkpoint(finished, 
 
 
 def test_rollouts_without_search_can_be_evaluated_with_it():
-  plain = assembly.assemble(settings(rollout={"strategy": "independent"}, eval={"search": 1}))
+  path = {"rollout": {"strategy": "independent"}, "algo": {"target": "path"}}
+  plain = assembly.assemble(settings(**path, eval={"search": 1}))
   assert plain.collector.searcher is None and assembly.searches_by_value(plain.searcher)
-  assert assembly.assemble(settings(rollout={"strategy": "independent"})).searcher is None
+  assert assembly.assemble(settings(**path)).searcher is None

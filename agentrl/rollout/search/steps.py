@@ -24,6 +24,10 @@ class StepEnd:
   text: str = ""
 
   def __post_init__(self):
+    if "\\n" in self.text:
+      raise ValueError(
+        f"search.step_end={self.text!r} has a backslash and an n, not a line end: in a shell a line end is $'\\n'"
+      )
     if self.text and not can_spell(self.chat.tokenizer, self.text.encode()):
       raise ValueError(f"search.step_end={self.text!r}: no sequence of the vocabulary's tokens spells it: no step ends")
 

@@ -75,6 +75,11 @@ class BranchingConfig:
 
   def check(self, group_size: int, engine: EngineConfig) -> None:
     """Raises ValueError where groups of this size cannot be sampled on these slots."""
+    if self.initial == group_size:
+      raise ValueError(
+        f"rollout.branching.initial={self.initial} is all of rollout.group_size={group_size}, which leaves no sample "
+        "to branch: lower it, or set rollout.strategy='independent'"
+      )
     if self.initial > group_size:
       raise ValueError(
         f"rollout.branching.initial={self.initial} exceeds rollout.group_size={group_size}: the samples that start "
