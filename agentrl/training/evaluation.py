@@ -151,7 +151,7 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
     raise FileNotFoundError(f"cold_start.run: {error}") from error
   if theirs.cold_start.run:
     raise ValueError(
-      f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run}: name that"
+      f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run!r}: name that"
     )
   ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
   differing = config_lib.differences(theirs, config)

@@ -226,7 +226,6 @@ def naive_tree(group, settings, vocab_size):
     dataclasses.replace(SOMETIMES, rule="random", branches=2, initial=1),
     dataclasses.replace(SOMETIMES, rule="threshold"),
     dataclasses.replace(SOMETIMES, rule="threshold", alpha=0.0, beta=5.0, threshold=0.02, window=20),
-    dataclasses.replace(SOMETIMES, initial=SIZE),
   ],
 )
 def test_the_tree_is_that_of_rounds_over_finished_trajectories(talkative, settings):
@@ -367,6 +366,7 @@ def test_bad_settings_name_their_key(change, message):
 @pytest.mark.parametrize(
   ("settings", "slots", "message"),
   [
+    (dataclasses.replace(ALWAYS, initial=SIZE), 8, "rollout.branching.initial=6 is all of rollout.group_size=6"),
     (dataclasses.replace(ALWAYS, initial=SIZE + 1), 8, "rollout.branching.initial=7 exceeds rollout.group_size=6"),
     (ALWAYS, SIZE - 1, "rollout.group_size=6 exceeds engine.slots=5"),
   ],
