@@ -1,7 +1,7 @@
 """ArCHer on finding one of 16 things by asking: a clone of aimless play, then critics over utterances.
 
 Ten turns, -1 each but for the right guess. The best strategy asks what halves the candidates, and gets -3.5 on average;
-the demonstrations, and their clone, ask at random and guess early (-4.6).
+the demonstrations ask at random and guess early (-4.6), and so does the clone of them.
 
   python experiments/train.py --config configs/archer_sixteen.py --workdir runs/archer_sixteen
 
@@ -9,7 +9,9 @@ The baselines beside this file may begin with the clone of a run of their seed:
 --config.cold_start.run=runs/archer_sixteen.
 
 Paper: Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Clipped double Q, and a Q that sees likelihoods, are not
-the paper's; without the latter nothing was learned here (LOG.md, 2026-11-21). Result: not yet run.
+the paper's; without the latter nothing was learned here (LOG.md, 2026-11-21).
+Result: -4.9 to -3.7 in 2,560 games; first at -3.89, 90 % of the optimum, after 1,120; PPO needs 11,520 (seed 0);
+results/archer_sixteen/archer.
 """
 
 from agentrl.training.defaults import run_config

@@ -2,8 +2,9 @@
 
   python experiments/train.py --config configs/archer_sixteen_filtered_bc.py --workdir runs/archer_sixteen_filtered_bc
 
-Paper: baseline of Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: it
-falls from -5.5 to -7.7 in 25,600 games, since lucky guesses have the highest returns; results/archer_sixteen/.
+Paper: baseline of Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Result: not
+yet run from this clone; from one that was at -5.5 it fell to -7.6 in 25,600 games, since lucky guesses have the highest
+returns (LOG.md).
 """
 
 import pathlib

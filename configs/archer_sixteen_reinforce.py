@@ -2,8 +2,8 @@
 
   python experiments/train.py --config configs/archer_sixteen_reinforce.py --workdir runs/archer_sixteen_reinforce
 
-Paper: Ahmadian et al., 2024 (https://arxiv.org/abs/2402.14740), leave-one-out. Result: -5.5 to
--3.7 in 25,600 games, results/archer_sixteen/reinforce.
+Paper: Ahmadian et al., 2024 (https://arxiv.org/abs/2402.14740), leave-one-out. Result: not yet
+run from this clone; from one that was at -5.5 it got to -3.7 in 25,600 games (LOG.md).
 """
 
 import pathlib

@@ -9,7 +9,8 @@ Evaluations sample without search; with `eval.search=1` they also search. The se
 
 Paper: Tambde, 2026, "Tree search distillation for language models using PPO", but for the targets, which are visits as
 in AlphaZero (the paper's are `search.targets="path"`, `algo.target="path"`, `algo.reduction="sequence_mean"`).
-Result: not yet run.
+Result: one sample 31 -> 42 and 37 -> 43 % in 590,000 tokens (seeds 0, 1; results/tree_countdown/search), level with
+CISPO (44, 40 %) and ahead of best-of-16 (33, 36 %).
 """
 
 from agentrl.training.defaults import run_config
