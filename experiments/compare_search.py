@@ -26,6 +26,7 @@ from agentrl.training.run_folder import read_config
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
+  overrides, rest = config_lib.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--run", type=pathlib.Path, required=True, help="folder of a run")
   parser.add_argument("--step", type=int, help="global step of a checkpoint; the latest unless given")
@@ -36,16 +37,19 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--temperature", type=float)
   parser.add_argument("--out", type=pathlib.Path, help="where the table goes instead")
   parser.add_argument("--traceback", action="store_true", help="show where an error came from")
-  arguments = parser.parse_args(argv)
-  return run_command(lambda: run(arguments), traceback=arguments.traceback, interrupted="Nothing was written.")
+  arguments = parser.parse_args(rest)
+  return run_command(
+    lambda: run(arguments, overrides), traceback=arguments.traceback, interrupted="Nothing was written."
+  )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   """Compares, prints and saves."""
   where = str(arguments.run / "config.json")
   changes = {"samples": arguments.samples, "search": arguments.searches}
   changes |= {name: v for name in ("tasks", "temperature") if (v := vars(arguments)[name]) is not None}
-  config = config_lib.resolve(read_config(arguments.run), {"eval": changes}, where=where)
+  config = config_lib.override(read_config(arguments.run), overrides, where=where, sections=("search",))
+  config = config_lib.resolve(config, {"eval": changes}, where=where)
   with settings_of(where):
     found = compare_search.compare(config, run=arguments.run, step=arguments.step, leaves=arguments.leaves)
   show(found, config.eval.tasks)

@@ -2,7 +2,7 @@
 
 python experiments/evaluate.py --run runs/quickstart --tasks 256 --samples 4          the latest checkpoint of a run
 python experiments/evaluate.py --run runs/quickstart --step 30                        one of its checkpoints
-python experiments/evaluate.py --run runs/tree_countdown --search 1                   also with a search of each task
+python experiments/evaluate.py --run runs/tree_countdown --search 1 --config.search.simulations=64      also searches
 python experiments/evaluate.py --config configs/qwen_grpo.py --model path/to/folder   a folder with safetensors
 python experiments/evaluate.py --config configs/smollm2_python.py                     the config's own model
 """
@@ -59,9 +59,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
   """The config of the run or the file, with what the command line changes."""
   if arguments.run is not None:
-    if overrides or arguments.model:
-      raise ValueError(f"{'--model' if arguments.model else overrides[0]} goes with --config; --run has its own config")
-    config, where = read_config(arguments.run), str(arguments.run / "config.json")
+    if arguments.model:
+      raise ValueError("--model goes with --config; --run has its own config")
+    where = str(arguments.run / "config.json")
+    config = config_lib.override(read_config(arguments.run), overrides, where=where, sections=("search", "eval"))
   else:
     config, where = config_lib.load(arguments.config, overrides), arguments.config
   changes: dict[str, Any] = {"eval": {}}

@@ -58,13 +58,27 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
     ConfigError: no such file, no such function, a value that JSON cannot hold, or a wrong override.
   """
   path = pathlib.Path(path)
-  config = _checked(_execute(path, smoke), where=str(path))
-  for override in overrides:
-    key, text = _split_assignment(override)
-    value = _parse(config, key, text, str(path))
+  return override(_checked(_execute(path, smoke), where=str(path)), overrides, where=str(path))
+
+
+def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:
+  """Applies `--config.a.b=value` strings, see `load`; a new, locked `ConfigDict`.
+
+  Args:
+    where: what to call the config in an error. sections: those that may be changed; empty: all.
+
+  Raises:
+    ConfigError: a wrong override, or one of another section.
+  """
+  for text in overrides:
+    key, value_text = _split_assignment(text)
+    if sections and key.split(".")[0] not in sections:
+      welcome = " and ".join(f"{PREFIX}{name}.*" for name in sections)
+      raise ConfigError(f"{text} goes with --config; of a run, which has its own config, {welcome} may be changed")
+    value = _parse(config, key, value_text, where)
     if key == "algorithm" and value != config.algorithm:
       config = ConfigDict({**config, "algo": algorithms.load(value).default_config()})
-    config = resolve(config, _nested(key, value), where=str(path))
+    config = resolve(config, _nested(key, value), where=where)
   return config.lock()
 
 

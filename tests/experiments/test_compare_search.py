@@ -26,10 +26,26 @@ def run(tmp_path):
 def test_the_table_is_printed_and_saved(run, monkeypatch, capsys):
   asked = {}
   monkeypatch.setattr(compare_search, "compare", lambda config, **rest: asked.update(config=config, **rest) or FOUND)
-  argv = ["--run", str(run), "--step", "7", "--tasks", "3", "--samples", "8", "--searches", "2", "--leaves", "2", "4"]
+  argv = [
+    "--run",
+    str(run),
+    "--config.search.simulations=9",
+    "--step",
+    "7",
+    "--tasks",
+    "3",
+    "--samples",
+    "8",
+    "--searches",
+    "2",
+    "--leaves",
+    "2",
+    "4",
+  ]
   assert command.main(argv) == 0
   assert (asked["run"], asked["step"], asked["leaves"]) == (run, 7, [2, 4])
   assert asked["config"].eval.to_dict() == {"tasks": 3, "samples": 8, "search": 2, "temperature": 1.0}
+  assert asked["config"].search.simulations == 9
   out = capsys.readouterr().out
   rows = [" ".join(word for word in line.split() if word not in "│┃") for line in out.splitlines()]
   assert "one sample 1 25.0% 12.5% to 50.0% 12" in rows and "tree search * 6 75.0% 50.0% to 87.5% 480" in rows

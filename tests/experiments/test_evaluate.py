@@ -58,7 +58,6 @@ def test_a_folder_of_weights(config_file, tmp_path):
   [
     (["--run", "{tmp}/nothing"], "holds no run"),
     (["--run", "{tmp}", "--model", "x"], "--model goes with --config"),
-    (["--run", "{tmp}", "--config.eval.tasks=3"], "--config.eval.tasks=3 goes with --config"),
     (["--config", "{tmp}/tiny.py", "--step", "3"], "--step needs --run"),
     (["--config", "{tmp}/tiny.py", "--model", "{tmp}/nothing"], "nothing"),
     (["--config", "{tmp}/tyni.py"], "did you mean"),
@@ -70,6 +69,14 @@ def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, ti
   assert evaluate.main([word.format(tmp=tmp_path) for word in argv]) == 1
   error = capsys.readouterr().err
   assert message in error and "Traceback" not in error
+
+
+def test_how_a_run_is_evaluated_may_be_changed_and_nothing_else(finished_run, tmp_path, capsys):
+  out = ["--out", str(tmp_path / "out.json")]
+  assert evaluate.main(["--run", str(finished_run), "--config.eval.tasks=3", "--config.search.width=2", *out]) == 0
+  assert json.loads((tmp_path / "out.json").read_text())["eval/tasks"] == 3
+  assert evaluate.main(["--run", str(finished_run), "--config.seed=3"]) == 1
+  assert "--config.seed=3 goes with --config; of a run, which has its own config, " in capsys.readouterr().err
 
 
 def test_a_step_that_is_not_there_is_told_with_those_that_are(finished_run, capsys):
