@@ -12,7 +12,8 @@ Every update adds new dialogues to the replay, takes `critic.updates` critic ste
 over, `actor.updates` actor steps on fresh utterances. Two things differ from the paper's code, where a critic step
 takes single turns, each behind its own copy of the dialogue so far, and samples a' anew for each. Here it takes whole
 dialogues, whose turns share one row, with every a' a branch of it; and the policy, which does not move meanwhile,
-answers the states of `critic.dialogues` replayed dialogues once per update, from which the steps then draw.
+answers the states of `critic.dialogues` replayed dialogues once per update, from which the steps then draw. A setting
+of our own, `critic.likelihood`, tells Q how likely the policy, as it was before RL, finds the utterance.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def default_config() -> ConfigDict:
     "critic": {
       "encoder": "own",  # "own": starts as a copy of the policy; "policy": the policy's trunk, without gradient
       "hidden": 128,  # width of the heads' hidden layer
-      # Q also sees how likely the policy, as it was before RL, finds an utterance: its log-likelihood and likelihood. A
-      # critic learns late by itself what does not fit a dialogue. Not the paper's, whose critics are pretrained.
+      # Q also sees an utterance's log-likelihood and likelihood under the policy as it was before RL: what does not fit
+      # a dialogue a small critic learns late by itself. Not the paper's, whose critics are pretrained.
       "likelihood": False,
       "learning_rate": 1e-4,
       "max_grad_norm": 1.0,
