@@ -11,7 +11,7 @@ The baselines beside this file may begin with the clone of a run of their seed:
 Paper: Zhou et al., 2024 (https://arxiv.org/abs/2402.19446). Clipped double Q, and a Q that sees likelihoods, are not
 the paper's; without the latter nothing was learned here (LOG.md, 2026-11-21).
 Result: -4.9, -4.7, -4.7 to -3.7, -3.7, -3.6 in 2,560 games (seeds 0, 1, 2); first at -3.89, 90 % of the optimum, after
-1,120, 1,120 and 1,440, where PPO needs 11,520 (seed 0); results/archer_sixteen/.
+1,120, 1,120 and 1,440, where PPO needs 11,520, 6,400 and 7,680; results/archer_sixteen/.
 """
 
 from agentrl.training.defaults import run_config

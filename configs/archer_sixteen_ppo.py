@@ -2,8 +2,8 @@
 
   python experiments/train.py --config configs/archer_sixteen_ppo.py --workdir runs/archer_sixteen_ppo
 
-Paper: Schulman et al., 2017 (https://arxiv.org/abs/1707.06347). Result: -4.9 to -3.5
-in 25,600 games (seed 0); results/archer_sixteen/ppo.
+Paper: Schulman et al., 2017 (https://arxiv.org/abs/1707.06347). Result: -4.9, -4.7, -4.7
+to -3.5, -3.5, -3.6 in 25,600 games (seeds 0, 1, 2); results/archer_sixteen/ppo.
 """
 
 import pathlib
