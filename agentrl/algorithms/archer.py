@@ -182,12 +182,11 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     drawn, fresh = _answered(policy.sampler, state.params["policy"], answer_key, replay, cfg.critic.dialogues)
     rows = lay_out(critic, drawn, fresh)
     order = jax.random.randint(order_key, (cfg.critic.updates, cfg.critic.batch), 0, cfg.critic.dialogues)
-    prior = {name: critic[name] for name in critic if name == "prior"}
     learned = {name: critic[name] for name in critic if name != "prior"}
     learned, opt_state["critic"], target, found = train_critic(
       learned, opt_state["critic"], state.memory.target, state.params["policy"], rows, order
     )
-    critic = {**learned, **prior}
+    critic = {**critic, **learned}
     metrics |= found
     trained = {name: tree for name, tree in state.params.items() if name != "critic"}
     actor, history = LearnerState(trained, opt_state["actor"], None, jnp.int32(0)), []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -297,6 +298,12 @@ class Branch(Episode):
   def trajectory(self) -> Trajectory:
     """See `Episode`."""
     return dataclasses.replace(super().trajectory(), parent=self.parent, fork_at=self.fork_at)
+
+
+def derived_uid(*parts: int | str) -> int:
+  """uint32 of a sample that belongs to another, such as a step of a tree: a hash, so that no two share a sequence."""
+  digest = hashlib.blake2b(repr(parts).encode(), digest_size=4)
+  return int.from_bytes(digest.digest(), "little")
 
 
 def entropy_window(sampled: Sequence[bool], entropy: Sequence[float], start: int, size: int) -> list[float]:

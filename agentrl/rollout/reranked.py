@@ -11,7 +11,6 @@ not on who else is still going on (nor does what is said, but for rounding in a 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.driver import RolloutStats
-from agentrl.rollout.episode import Episode, Request, failure_of
+from agentrl.rollout.episode import Episode, Request, derived_uid, failure_of
 from agentrl.rollout.utterances import Utterances
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import EnvironmentFailed, Trajectory
@@ -114,5 +113,4 @@ class Reranked:
 
 def candidate_uid(uid: int, turn: int, candidate: int) -> int:
   """uint32 that seeds a candidate: a hash, so that no two turns and no two trajectories share a sequence."""
-  digest = hashlib.blake2b(repr(("candidate", uid, turn, candidate)).encode(), digest_size=4)
-  return int.from_bytes(digest.digest(), "little")
+  return derived_uid("candidate", uid, turn, candidate)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
-from agentrl.rollout.episode import Episode, Request
+from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.desk import Desk, Job, Link
 from agentrl.rollout.search.steps import StepEnd
@@ -377,8 +376,7 @@ class Planner:
 
 def step_uid(tree_uid: int, path: Sequence[int]) -> int:
   """uint32 that seeds the step at a path of child indices: a hash, so that trees and paths never share a sequence."""
-  digest = hashlib.blake2b(repr((tree_uid, *path)).encode(), digest_size=4)
-  return int.from_bytes(digest.digest(), "little")
+  return derived_uid(tree_uid, *path)
 
 
 def _distinct(steps: Sequence[Step]) -> list[Step]:
