@@ -7,6 +7,7 @@ CORE = [
   "chex>=0.1.90",
   "flax>=0.12",
   "jax>=0.10",
+  "jsonschema>=4.21",
   "matplotlib>=3.9",
   "ml-collections>=1.0",
   "numpy>=2.0",

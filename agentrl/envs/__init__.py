@@ -1,4 +1,4 @@
-"""Environments, tools and tasks: host code, NumPy and the standard library alone.
+"""Environments, tools and tasks: host code, without JAX.
 
 `make` turns the strings of a config into a `TaskSource`: tasks by index, and a fresh environment for each trajectory.
 """
@@ -6,52 +6,51 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.envs import tasks
-from agentrl.envs.base import Environment, ToolEnvironment, ToolSpec
+from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
+from agentrl.envs.tool import ToolLimits, ToolSpec
 from agentrl.types import Action, Message, Task
 
-__all__ = ["TOOLS", "TaskSource", "make"]
+__all__ = ["TOOLS", "Recipe", "TaskSource", "make"]
 
 _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training counts up from 0 and never gets there
 
 
-def _no_tools(call_seconds: float, max_output_chars: int) -> Any:
-  del call_seconds, max_output_chars
+def _no_tools(limits: ToolLimits) -> Any:
+  del limits
   return object()
 
 
-def _calculator(call_seconds: float, max_output_chars: int) -> Any:
-  del call_seconds, max_output_chars
+def _calculator(limits: ToolLimits) -> Any:
+  del limits
   from agentrl.envs.tools.calculator import Calculator
 
   return Calculator()
 
 
-def _python(call_seconds: float, max_output_chars: int) -> Any:
+def _python(limits: ToolLimits) -> Any:
   """Its guest is killed before the call's deadline, and half of what is shown is kept for a traceback."""
   from agentrl.envs.sandbox import Limits, Sandbox
   from agentrl.envs.tools.python import PythonTool
 
-  limits = Limits(wall_seconds=0.8 * call_seconds, cpu_seconds=math.ceil(call_seconds))
-  return PythonTool(Sandbox(limits), stdout_chars=math.ceil(max_output_chars / 2))
+  guest = Limits(wall_seconds=0.8 * limits.call_seconds, cpu_seconds=math.ceil(limits.call_seconds))
+  return PythonTool(Sandbox(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
 
 
-def _lookup(call_seconds: float, max_output_chars: int) -> Any:
-  del call_seconds, max_output_chars
+def _lookup(limits: ToolLimits) -> Any:
+  del limits
   from agentrl.envs.tasks.key_lookup import KeyTable
 
   return KeyTable()
 
 
-# Toolsets by name, made anew for each environment from `call_seconds` and `max_output_chars`. What a tool needs is
-# imported when it is asked for.
-TOOLS: Mapping[str, Callable[[float, int], Any]] = {
+# Toolsets by name, made anew for each environment. What a tool needs is imported when it is asked for.
+TOOLS: Mapping[str, Callable[[ToolLimits], Any]] = {
   "none": _no_tools,
   "calculator": _calculator,
   "python": _python,
@@ -60,11 +59,32 @@ TOOLS: Mapping[str, Callable[[float, int], Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What an environment is made from; plain data, so that another process can make it.
+
+  Attributes:
+    family: key of `tasks.FAMILIES`. tool: key of `TOOLS`; "" for a family of `tasks.WORLDS`.
+    setting: system message, examples and limits.
+  """
+
+  family: str
+  tool: str
+  setting: Setting
+
+  def environment(self) -> Environment:
+    """A fresh one, for one trajectory."""
+    module = tasks.load(self.family)
+    if not self.tool:
+      return module.environment(self.setting)
+    return ToolEnvironment(TOOLS[self.tool](self.setting.limits), module.check, self.setting)
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskSource:
   """Tasks of one family, and environments that serve them with one tool.
 
   Attributes:
-    tools: what the policy may call; the same in every environment.
+    tools: what the policy may call in every environment; one whose tools depend on the task has more.
     task: `task(index, split)` with split "train" or "held_out"; pure.
     environment: `environment()` makes a fresh one, for one trajectory.
     oracle: `oracle(task)` gives actions that solve it: tool calls, then the answer.
@@ -91,17 +111,17 @@ def make(
 
   Args:
     family: module name under `envs/tasks/`.
-    tool: key of `TOOLS`; "" for a conversation, a family in `tasks.CONVERSATIONS`, which brings its own environment.
+    tool: key of `TOOLS`; "" for a family in `tasks.WORLDS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
     system: system message; empty for none.
     examples: solved tasks that open every episode, from the far end of the train split. They are solved here and
       now, with the tool itself.
-    call_seconds: deadline of one tool call; a conversation has none.
-    max_output_chars: characters of a tool's output that the policy sees; a conversation has none.
+    call_seconds: deadline of one tool call.
+    max_output_chars: characters of a tool's output that the policy sees.
 
   Raises:
-    ValueError: an unknown family or tool, a tool for a conversation, or one that cannot solve the family; whatever
+    ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family; whatever
       `generate` refuses.
   """
   module = tasks.load(family)
@@ -114,32 +134,23 @@ def make(
   def oracle(task: Task) -> list[Action]:
     return module.oracle(task, tool)
 
-  def environment(shown: Sequence[Message] = ()) -> Environment:
-    if not tool:
-      return module.environment(system=system or None, examples=shown)
-    return ToolEnvironment(
-      TOOLS[tool](call_seconds, max_output_chars),
-      module.check,
-      system=system or None,
-      examples=shown,
-      call_seconds=call_seconds,
-      max_output_chars=max_output_chars,
-    )
-
-  specs = environment().tools
+  setting = Setting(system, limits=ToolLimits(call_seconds, max_output_chars))
+  bare = Recipe(family, tool, setting)
+  specs = bare.environment().tools
   oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
   shown: list[Message] = []
   for number in range(examples):
     example = task(_LAST_EXAMPLE - number, "train")
-    shown += _solved(environment(), example, oracle(example))
-  return TaskSource(specs, task, functools.partial(environment, tuple(shown)), oracle)
+    shown += _solved(bare.environment(), example, oracle(example))
+  recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
+  return TaskSource(specs, task, recipe.environment, oracle)
 
 
 def _check_tool(family: str, tool: str) -> None:
-  if tool and family in tasks.CONVERSATIONS:
-    raise ValueError(f"{family} is a conversation and takes no tool, not even {tool!r}; set the tool to ''")
-  if not tool and family not in tasks.CONVERSATIONS:
-    raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(tasks.CONVERSATIONS)}")
+  if tool and family in tasks.WORLDS:
+    raise ValueError(f"{family} brings its own tools or has none, and takes no tool, not even {tool!r}; set it to ''")
+  if not tool and family not in tasks.WORLDS:
+    raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(tasks.WORLDS)}")
   if tool:
     by_name(TOOLS, tool, kind="tool")
 

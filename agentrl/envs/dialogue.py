@@ -16,7 +16,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
-from agentrl.envs.base import ToolSpec
+from agentrl.envs.base import Setting
+from agentrl.envs.tool import ToolSpec
 from agentrl.types import Action, Message, Observation, Task, TurnKind
 
 _SENTENCE_END = re.compile(r"[.!:;\n]")
@@ -108,13 +109,12 @@ class GuessingGame:
 
   Args:
     table: gives the table of a name.
-    system: text of the system message, None for none.
-    examples: messages between the system message and the opening.
+    setting: system message and examples; there is no tool to limit.
   """
 
-  def __init__(self, table: Callable[[str], Table], *, system: str | None = None, examples: Sequence[Message] = ()):
+  def __init__(self, table: Callable[[str], Table], setting: Setting | None = None):
     self._table_of = table
-    self._messages = ([] if system is None else [Message("system", system)]) + list(examples)
+    self._setting = Setting() if setting is None else setting
     self._table: Table | None = None
 
   @property
@@ -136,7 +136,7 @@ class GuessingGame:
     if self._item not in self._table.items:
       raise ValueError(f"task {task.id} hides {self._item!r}, which is no item of the table {self._table.name!r}")
     self._turns, self._return = 0, 0.0
-    return [*self._messages, Message("user", task.question)]
+    return [*self._setting.opening, Message("user", task.question)]
 
   def step(self, action: Action) -> Observation:
     """Answers one utterance.

@@ -153,9 +153,13 @@ def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
   raise ToolArgumentError(f"{where} must be {_NOUNS[hint]}, got {_shown(value)}")
 
 
+def shortened(text: str, chars: int = 3 * _SHOWN_CHARS) -> str:
+  """The beginning of a text, with dots where it was cut."""
+  return text if len(text) <= chars else text[:chars] + "..."
+
+
 def _shown(value: Any) -> str:
-  text = repr(value)
-  return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
+  return shortened(repr(value), _SHOWN_CHARS)
 
 
 def _is_optional(hint: Any) -> bool:

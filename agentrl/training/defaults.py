@@ -51,7 +51,7 @@ def base_config() -> ConfigDict:
     },
     "task": {
       "family": "arithmetic",  # module under envs/tasks/
-      "tool": "calculator",  # key of envs.TOOLS; "": none, for the families in envs.tasks.CONVERSATIONS
+      "tool": "calculator",  # key of envs.TOOLS; "": none, for the families in envs.tasks.WORLDS
       "difficulty": 1,
       "options": {},  # keyword arguments of the family's generate
       "system": "",  # system message

@@ -3,8 +3,9 @@ import time
 
 import pytest
 
-from agentrl.envs.base import VOID_TEXT, ToolEnvironment, Toolset, ToolTimeout, tools_of
+from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.schema import ToolArgumentError
+from agentrl.envs.tool import VOID_TEXT, ToolLimits, Toolset, ToolTimeout, tools_of
 from agentrl.types import Action, EnvironmentFailed, Message, Task, ToolCall, ToolFailure, TurnKind
 
 TASK = Task(id="t-0", family="tests", question="How many?", answer="4")
@@ -73,7 +74,8 @@ def answer(text):
 
 @pytest.fixture
 def environment():
-  environment = ToolEnvironment(Bench(), lambda task, text: text == task.answer, call_seconds=0.2, max_output_chars=50)
+  setting = Setting(limits=ToolLimits(0.2, 50))
+  environment = ToolEnvironment(Bench(), lambda task, text: text == task.answer, setting)
   environment.reset(TASK, 0)
   return environment
 
@@ -147,7 +149,7 @@ def test_a_method_without_docstring_is_refused_when_tools_are_collected():
 
 def test_opening_messages_come_in_order_and_end_with_the_question():
   examples = (Message("user", "1+1?"), Message("assistant", action=answer("2")))
-  environment = ToolEnvironment(Bench(), lambda task, text: True, system="Be brief.", examples=examples)
+  environment = ToolEnvironment(Bench(), lambda task, text: True, Setting("Be brief.", examples))
   assert environment.reset(TASK, 0) == [Message("system", "Be brief."), *examples, Message("user", "How many?")]
 
 
@@ -158,7 +160,7 @@ def test_a_call_is_answered_and_timed(environment):
 
 
 def test_calls_of_a_turn_run_in_order_up_to_the_limit():
-  environment = ToolEnvironment(Bench(), lambda task, text: True, max_calls=2)
+  environment = ToolEnvironment(Bench(), lambda task, text: True, Setting(limits=ToolLimits(max_calls=2)))
   environment.reset(TASK, 0)
   calls = tuple(ToolCall("echo", {"text": text}) for text in "abc")
   observation = environment.step(Action(TurnKind.TOOL_CALL, "", calls=calls))
@@ -227,7 +229,7 @@ def test_failures_of_the_environment_itself_raise(environment):
 
 def test_a_check_that_never_ends_is_the_environments_failure():
   forever = threading.Event()
-  environment = ToolEnvironment(Bench(), lambda task, text: forever.wait(2), call_seconds=0.1)
+  environment = ToolEnvironment(Bench(), lambda task, text: forever.wait(2), Setting(limits=ToolLimits(0.1)))
   environment.reset(TASK, 0)
   with pytest.raises(EnvironmentFailed, match=r"no answer within 0\.1 s"):
     environment.step(answer("4"))
@@ -237,7 +239,7 @@ def test_a_check_that_never_ends_is_the_environments_failure():
 @pytest.mark.parametrize("name", ["call_seconds", "max_output_chars", "max_calls"])
 def test_limits_must_be_positive(name):
   with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
-    ToolEnvironment(Bench(), lambda task, text: True, **{name: 0})
+    ToolLimits(**{name: 0})
 
 
 def test_tool_call_checks_its_arguments():

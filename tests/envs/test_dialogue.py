@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table
 from agentrl.types import Action, Message, Task, ToolCall, TurnKind
 
@@ -22,8 +23,8 @@ TABLE = Table(
 )
 
 
-def game(item="a dog", turns=4, **settings):
-  environment = GuessingGame({"four": TABLE}.__getitem__, **settings)
+def game(item="a dog", turns=4, setting=None):
+  environment = GuessingGame({"four": TABLE}.__getitem__, setting)
   task = Task("t", "test", "What is it?", answer=item, data={"table": "four", "turns": turns})
   environment.opening = environment.reset(task, 0)
   return environment
@@ -144,7 +145,7 @@ def test_turns_that_say_nothing_cost_a_turn(action):
 
 def test_an_environment_plays_again_and_opens_with_its_messages():
   shown = (Message("user", "before"),)
-  environment = game(system="Be brief.", examples=shown)
+  environment = game(setting=Setting("Be brief.", shown))
   assert environment.opening == [Message("system", "Be brief."), *shown, Message("user", "What is it?")]
   assert environment.tools == ()
   environment.step(say("Is it alive?"))

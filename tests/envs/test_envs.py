@@ -51,7 +51,7 @@ def test_examples_show_every_lookup():
   assert messages[4] == Message("tool", "no such key", name="lookup")
 
 
-def test_a_conversation_brings_its_own_environment():
+def test_a_world_brings_its_own_environment():
   source = envs.make("twenty_questions", "", options={"table": "sixteen"}, system="Be brief.")
   task, environment = source.task(0, "train"), source.environment()
   assert environment is not source.environment()
@@ -104,7 +104,7 @@ def test_limits_reach_the_python_guest():
     (("aritmetic", "calculator"), ValueError, "no task family is called 'aritmetic': did you mean 'arithmetic'"),
     (("arithmetic", "calc"), ValueError, "no tool is called 'calc': did you mean 'calculator'"),
     (("arithmetic", ""), ValueError, "arithmetic tasks need a tool: none, calculator, .*'' is for guess_city, twenty"),
-    (("twenty_questions", "none"), ValueError, "twenty_questions is a conversation and takes no tool, not even 'none'"),
+    (("twenty_questions", "none"), ValueError, "twenty_questions brings its own tools or has none, and takes no tool"),
     (("arithmetic", "lookup"), ValueError, "arithmetic tasks cannot be solved with the tool 'lookup'"),
     (("key_lookup", "calculator"), ValueError, "key_lookup with 0 hops cannot be solved with the tool 'calculator'"),
   ],

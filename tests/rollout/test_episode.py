@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.envs.base import ToolEnvironment, Toolset
+from agentrl.envs.base import Setting, ToolEnvironment
+from agentrl.envs.tool import ToolLimits, Toolset
 from agentrl.models.chat import ChatFormat, TagSyntax
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.episode import Episode, Request, RequestQueue, failure_of, play
@@ -244,7 +245,7 @@ def run_tools(lab, kinds, shown=50):
   """All groups of the lab, with tools that misbehave on some tasks; returns trajectories and failures."""
 
   def make():
-    return ToolEnvironment(Misbehaving(kinds), lambda task, answer: True, call_seconds=0.05, max_output_chars=shown)
+    return ToolEnvironment(Misbehaving(kinds), lambda task, answer: True, Setting(limits=ToolLimits(0.05, shown)))
 
   pool = WorkerPool(4)
   strategy = Independent(

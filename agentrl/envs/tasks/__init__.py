@@ -6,11 +6,13 @@ A family is a module with three functions:
   check(task, answer) -> bool                                     never raises, whatever the answer
   oracle(task, tool) -> list[Action]                              tool calls that solve it, then the answer
 
-The families in `CONVERSATIONS` have no tool and nothing to check at the end: the environment answers every turn. In
-place of `check` they bring it along:
+The families in `WORLDS` bring an environment of their own, with tools of its own or none, in place of `check`:
 
-  environment(*, system=None, examples=()) -> Environment         a fresh one, for one trajectory
-  oracle(task, tool) -> list[Action]                              utterances of a demonstration; the tool is ""
+  environment(setting) -> Environment                             a fresh one, for one trajectory
+  oracle(task, tool) -> list[Action]                              a demonstration; the tool is ""
+
+Some of those, in `envs/adapters/`, are of other people's making, and need an extra of the package. A family with a
+list of tasks starts over behind its end.
 
 A game over a closed table asks for the same items in both splits, in other orders, unless its option `held_out_items`
 keeps an eighth of them for the held-out split.
@@ -23,9 +25,9 @@ from types import ModuleType
 
 from agentrl.envs.named import by_name
 
-_WITH_TOOLS = ("arithmetic", "countdown", "key_lookup", "word_problems")
-CONVERSATIONS = ("guess_city", "twenty_questions")
-FAMILIES = {name: f"{__name__}.{name}" for name in (*_WITH_TOOLS, *CONVERSATIONS)}
+QUESTIONS = {name: f"{__name__}.{name}" for name in ("arithmetic", "countdown", "key_lookup", "word_problems")}
+WORLDS = {name: f"{__name__}.{name}" for name in ("guess_city", "twenty_questions")}
+FAMILIES = QUESTIONS | WORLDS
 
 
 def load(family: str) -> ModuleType:

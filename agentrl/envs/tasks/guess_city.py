@@ -12,13 +12,14 @@ paper, the answers come from a table and not from a language model.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
 from agentrl.envs.named import by_name
 from agentrl.envs.tasks import questioners
-from agentrl.types import Action, Message, Task
+from agentrl.types import Action, Task
 
 # Country code -> its cities, by their names in GeoNames without accents.
 CITIES: Mapping[str, str] = {
@@ -150,9 +151,9 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, tabl
   return questioners.make_task(load_table(table), index, **where, **game)
 
 
-def environment(*, system: str | None = None, examples: Sequence[Message] = ()) -> GuessingGame:
+def environment(setting: Setting) -> GuessingGame:
   """A fresh game, for one trajectory."""
-  return GuessingGame(load_table, system=system, examples=examples)
+  return GuessingGame(load_table, setting)
 
 
 def oracle(task: Task, tool: str = "") -> list[Action]:

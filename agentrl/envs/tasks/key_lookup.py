@@ -12,8 +12,8 @@ from __future__ import annotations
 import random
 import re
 
-from agentrl.envs.base import Toolset
 from agentrl.envs.tasks import splits, traces
+from agentrl.envs.tool import Toolset
 from agentrl.types import Action, Task
 
 NO_SUCH_KEY = "no such key"

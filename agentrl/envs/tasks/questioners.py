@@ -142,9 +142,7 @@ def oracle(table: Table, task: Task, tool: str) -> list[Action]:
     ValueError: a tool is asked for.
   """
   if tool:
-    raise ValueError(
-      f"{task.family} tasks cannot be solved with the tool {tool!r}: they are conversations, without one"
-    )
+    raise ValueError(f"{task.family} tasks cannot be solved with the tool {tool!r}: they are games, without one")
   return demonstrate(table, task)
 
 

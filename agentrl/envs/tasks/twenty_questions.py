@@ -11,14 +11,14 @@ paper, the answers come from a table and not from a language model.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
+from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table
 from agentrl.envs.named import by_name
 from agentrl.envs.tasks import questioners
 from agentrl.envs.tasks.things import QUESTIONS, THINGS
-from agentrl.types import Action, Message, Task
+from agentrl.types import Action, Task
 
 # Item -> answers to the questions below it, in their order.
 _SIXTEEN = {
@@ -69,9 +69,9 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, tabl
   return questioners.make_task(load_table(table), index, **where, **game)
 
 
-def environment(*, system: str | None = None, examples: Sequence[Message] = ()) -> GuessingGame:
+def environment(setting: Setting) -> GuessingGame:
   """A fresh game, for one trajectory."""
-  return GuessingGame(load_table, system=system, examples=examples)
+  return GuessingGame(load_table, setting)
 
 
 def oracle(task: Task, tool: str = "") -> list[Action]:

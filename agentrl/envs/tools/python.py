@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentrl.envs.base import ToolTimeout
 from agentrl.envs.sandbox import PYTHON, Completed, Sandbox
+from agentrl.envs.tool import ToolTimeout
 
 _TRACEBACK_LINES = 8
 _LINE_CHARS = 300

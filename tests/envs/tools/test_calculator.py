@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.envs.base import tools_of
+from agentrl.envs.tool import tools_of
 from agentrl.envs.tools.calculator import MAX_CHARS, Calculator, ExpressionError, evaluate, to_text
 
 calculate = Calculator().calculate

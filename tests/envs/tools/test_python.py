@@ -2,8 +2,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agentrl.envs.base import ToolEnvironment, ToolTimeout, tools_of
+from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.sandbox import ISOLATORS, Limits, Sandbox
+from agentrl.envs.tool import ToolTimeout, tools_of
 from agentrl.envs.tools.python import PythonTool
 from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
 

@@ -1,0 +1,223 @@
+"""Tools: a callable with a spec, collected from a class or described by a JSON schema, and run for a policy.
+
+The policy's failures (unknown tool, wrong argument) and the tool's (exception, time-out) become text that the policy
+reads and a `ToolFailure` that is counted; `EnvironmentFailed` comes through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jsonschema
+
+from agentrl.envs import output, schema
+from agentrl.envs.deadline import DeadlinePassed, call_within
+from agentrl.envs.schema import ToolArgumentError
+from agentrl.types import Action, EnvironmentFailed, Observation, Task, ToolCall, ToolFailure, ToolResult, TurnKind
+
+VOID_TEXT = "That turn has neither a tool call nor an answer. Call a tool, or give the final answer."
+
+
+class ToolTimeout(Exception):
+  """A tool stopped its own work because it took too long; the text is told to the policy and counted as a time-out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolSpec:
+  """What a chat format shows of a tool.
+
+  Attributes:
+    name: what the policy calls.
+    description: one paragraph.
+    schema: JSON schema of the arguments, an "object" with "properties" and "required".
+  """
+
+  name: str
+  description: str
+  schema: Mapping[str, Any]
+
+  @property
+  def text_parameter(self) -> str | None:
+    """The one required parameter, where it is a string: a tag-style call `<name>text</name>` fills it. Else None."""
+    required = self.schema.get("required", ())
+    if len(required) != 1 or self.schema["properties"][required[0]].get("type") != "string":
+      return None
+    return required[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolLimits:
+  """Of the tools of one environment.
+
+  Attributes:
+    call_seconds: deadline of one call. A tool that is past it may still be running when the next call comes: its
+      thread cannot be killed.
+    max_output_chars: characters of one tool's output that the policy sees.
+    max_calls: tool calls of one turn that are run; the others are refused.
+  """
+
+  call_seconds: float = 5.0
+  max_output_chars: int = 2000
+  max_calls: int = 8
+
+  def __post_init__(self):
+    for name, value in vars(self).items():
+      if value <= 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
+class Toolset:
+  """Base of toolsets that need the task or hold something; plain classes need none. It has no tools itself."""
+
+  def reset(self, task: Task, seed: int) -> None:
+    """Starts an episode; not a tool."""
+
+  def close(self) -> None:
+    """Ends it; not a tool."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+  """A callable with its spec.
+
+  Attributes:
+    bind: JSON arguments, checked and converted, as keyword arguments of the function.
+  """
+
+  spec: ToolSpec
+  bind: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+  function: Callable[..., Any]
+
+  def call(self, arguments: Mapping[str, Any]) -> Any:
+    """Checks and converts JSON arguments, then calls.
+
+    Raises:
+      ToolArgumentError: wrong arguments, in words for the policy. Whatever the function raises comes through.
+    """
+    return self.function(**self.bind(arguments))
+
+
+def tools_of(toolset: Any) -> dict[str, Tool]:
+  """The public methods of an object as tools, by name, base classes first and in order of definition.
+
+  Names that start with an underscore are not tools, and neither are `reset` and `close` of a `Toolset`.
+
+  Raises:
+    TypeError: a method lacks a docstring or a hint, or has a hint without a JSON schema.
+  """
+  own = vars(Toolset) if isinstance(toolset, Toolset) else ()
+  tools: dict[str, Tool] = {}
+  for cls in reversed(type(toolset).__mro__):
+    for name, member in vars(cls).items():
+      is_method = inspect.isfunction(member) or isinstance(member, staticmethod | classmethod)
+      if is_method and not name.startswith("_") and name not in own:
+        tools[name] = _make_tool(name, getattr(toolset, name))
+  return tools
+
+
+def given_tool(spec: ToolSpec, function: Callable[..., Any]) -> Tool:
+  """A tool whose JSON schema was written elsewhere; `function` takes the arguments by keyword.
+
+  Raises:
+    ValueError: the schema is none.
+  """
+  try:
+    jsonschema.Draft202012Validator.check_schema(spec.schema)
+  except jsonschema.SchemaError as error:
+    raise ValueError(f"tool {spec.name!r} has a schema that is none: {error.message}") from error
+  validator = jsonschema.Draft202012Validator(spec.schema)
+  known = tuple(spec.schema.get("properties", {}))
+
+  def bind(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in arguments:
+      if name not in known and spec.schema.get("additionalProperties", False) is False:
+        raise ToolArgumentError(f"unexpected argument {name!r}; expected: {', '.join(known) or 'none'}")
+    if (wrong := jsonschema.exceptions.best_match(validator.iter_errors(dict(arguments)))) is not None:
+      raise ToolArgumentError(_in_words(wrong))
+    return arguments
+
+  return Tool(spec, bind, function)
+
+
+class ToolRunner:
+  """Runs the tool calls of a turn in order, each under its own deadline, and puts every failure into words.
+
+  Args:
+    tools: by name.
+    limits: of a call and of a turn.
+  """
+
+  def __init__(self, tools: Mapping[str, Tool], limits: ToolLimits):
+    self._tools = dict(tools)
+    self._limits = limits
+
+  @property
+  def specs(self) -> tuple[ToolSpec, ...]:
+    """Of the tools, in order."""
+    return tuple(tool.spec for tool in self._tools.values())
+
+  def run(self, calls: Sequence[ToolCall]) -> Observation:
+    """What the calls gave.
+
+    Raises:
+      EnvironmentFailed: a tool found that its own machinery had broken.
+    """
+    most = self._limits.max_calls
+    results = [self._run(call) for call in calls[:most]]
+    refused = f"error: at most {most} tool calls in one turn; this one was not run"
+    results += [ToolResult(call, refused, False, ToolFailure.ARGUMENTS) for call in calls[most:]]
+    text = "\n".join(result.text for result in results)
+    name = calls[0].name if len(calls) == 1 else None
+    return Observation(text, ok=all(result.ok for result in results), results=tuple(results), name=name)
+
+  def refuse(self, action: Action) -> Observation:
+    """What a turn is told that neither calls a tool nor answers."""
+    text = VOID_TEXT if action.kind is TurnKind.VOID else f"error: {action.problem}"
+    return Observation(output.clean(text, self._limits.max_output_chars), ok=False)
+
+  def _run(self, call: ToolCall) -> ToolResult:
+    started = time.monotonic()
+    text, failure = self._outcome(call)
+    text = output.clean(text, self._limits.max_output_chars)
+    return ToolResult(call, text, failure is None, failure, time.monotonic() - started)
+
+  def _outcome(self, call: ToolCall) -> tuple[str, ToolFailure | None]:
+    """What the policy is told, and whose failure it was."""
+    if call.name not in self._tools:
+      return f"error: unknown tool {call.name!r}; available: {', '.join(self._tools) or 'none'}", ToolFailure.ARGUMENTS
+    tool = self._tools[call.name]
+    try:
+      return call_within(self._limits.call_seconds, lambda: output.to_text(tool.call(call.arguments))), None
+    except EnvironmentFailed:
+      raise
+    except ToolArgumentError as error:
+      return f"error: {error}", ToolFailure.ARGUMENTS
+    except (DeadlinePassed, ToolTimeout) as error:
+      return f"error: {call.name}: {error}", ToolFailure.TIMEOUT
+    except Exception as error:  # anything else that comes out of a tool is the tool's failure
+      return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
+
+
+def _make_tool(name: str, function: Callable[..., Any]) -> Tool:
+  parameters = schema.parameters_of(function)
+  described = {
+    "type": "object",
+    "properties": {p.name: dict(p.schema) for p in parameters},
+    "required": [p.name for p in parameters if p.required],
+  }
+  spec = ToolSpec(name, schema.summary_of(function), described)
+  return Tool(spec, lambda arguments: schema.bind(parameters, arguments), function)
+
+
+def _in_words(error: jsonschema.ValidationError) -> str:
+  """One schema violation, for the policy."""
+  if error.validator == "required" and not error.absolute_path:
+    missing = next(name for name in error.validator_value if name not in error.instance)
+    return f"missing argument {missing!r}"
+  where = "".join(f"[{part!r}]" for part in list(error.absolute_path)[1:])
+  head = f"argument {error.absolute_path[0]!r}{where}: " if error.absolute_path else ""
+  return f"{head}{schema.shortened(error.message)}"
