@@ -11,8 +11,8 @@ The families in `WORLDS` bring an environment of their own, with tools of its ow
   environment(setting) -> Environment                             a fresh one, for one trajectory
   oracle(task, tool) -> list[Action]                              a demonstration; the tool is ""
 
-Some of those, in `envs/adapters/`, are of other people's making, and need an extra of the package. A family with a
-list of tasks starts over behind its end.
+Those in `envs/adapters/` are of other people's making. A family with a list of
+tasks starts over behind its end.
 
 A game over a closed table asks for the same items in both splits, in other orders, unless its option `held_out_items`
 keeps an eighth of them for the held-out split.
@@ -20,13 +20,47 @@ keeps an eighth of them for the held-out split.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import importlib
 from types import ModuleType
 
 from agentrl.envs.named import by_name
 
-QUESTIONS = {name: f"{__name__}.{name}" for name in ("arithmetic", "countdown", "key_lookup", "word_problems")}
-WORLDS = {name: f"{__name__}.{name}" for name in ("guess_city", "twenty_questions")}
+
+class Isolation(enum.Enum):
+  """What the environments of a family ask of the process they live in."""
+
+  NONE = "none"  # they may live beside the trainer, any number at once, each called from any thread
+  SHARED = "shared"  # a worker process, any number at once in it, called one at a time
+  EXCLUSIVE = "exclusive"  # a worker process for one episode at a time: the library has global state
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """Where a task family is, and what it needs.
+
+  Attributes:
+    module: its import path.
+    extra: of the package, which brings what the family imports; "" for none.
+    isolation: of its environments.
+  """
+
+  module: str
+  extra: str = ""
+  isolation: Isolation = Isolation.NONE
+
+
+QUESTIONS = {
+  "arithmetic": Family(f"{__name__}.arithmetic"),
+  "countdown": Family(f"{__name__}.countdown"),
+  "key_lookup": Family(f"{__name__}.key_lookup"),
+  "word_problems": Family(f"{__name__}.word_problems"),
+}
+WORLDS = {
+  "guess_city": Family(f"{__name__}.guess_city", "envs"),
+  "twenty_questions": Family(f"{__name__}.twenty_questions"),
+}
 FAMILIES = QUESTIONS | WORLDS
 
 
@@ -34,6 +68,17 @@ def load(family: str) -> ModuleType:
   """The module of a family.
 
   Raises:
+    ModuleNotFoundError: what the family needs is not installed; says which extra of the package brings it.
     ValueError: no such family; names the nearest.
   """
-  return importlib.import_module(by_name(FAMILIES, family, kind="task family"))
+  entry = by_name(FAMILIES, family, kind="task family")
+  try:
+    return importlib.import_module(entry.module)
+  except ModuleNotFoundError as error:
+    if not entry.extra:
+      raise
+    raise ModuleNotFoundError(
+      f"the task family {family!r} needs {error.name}, which is not installed: pip install 'agentrl[{entry.extra}]', "
+      f"or in a clone pip install -e '.[{entry.extra}]'",
+      name=error.name,
+    ) from error
