@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentrl.envs import tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
 from agentrl.types import Action, Message, Task
+
+if TYPE_CHECKING:
+  from agentrl.envs.hosting import EnvironmentPool, Hosting
 
 __all__ = ["TOOLS", "Recipe", "TaskSource", "make"]
 
@@ -88,12 +92,19 @@ class TaskSource:
     task: `task(index, split)` with split "train" or "held_out"; pure.
     environment: `environment()` makes a fresh one, for one trajectory.
     oracle: `oracle(task)` gives actions that solve it: tool calls, then the answer.
+    pool: of the worker processes that the environments live in; None: they live in this process.
   """
 
   tools: Sequence[ToolSpec]
   task: Callable[[int, str], Task]
   environment: Callable[[], Environment]
   oracle: Callable[[Task], list[Action]]
+  pool: EnvironmentPool | None = None
+
+  def close(self) -> None:
+    """Ends the worker processes, if there are any."""
+    if self.pool is not None:
+      self.pool.close()
 
 
 def make(
@@ -106,6 +117,8 @@ def make(
   examples: int = 0,
   call_seconds: float = 5.0,
   max_output_chars: int = 2000,
+  hosting: Hosting | None = None,
+  backend: str = "local",
 ) -> TaskSource:
   """Tasks and environments from the strings and numbers of a config.
 
@@ -119,20 +132,26 @@ def make(
       now, with the tool itself.
     call_seconds: deadline of one tool call.
     max_output_chars: characters of a tool's output that the policy sees.
+    hosting: worker processes for the environments; None: they live in this process.
+    backend: where those are: key of `hosting.WORKERS`.
 
   Raises:
-    ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family; whatever
-      `generate` refuses.
+    ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family; a family that asks
+      for worker processes and gets none; whatever `generate` refuses.
   """
   module = tasks.load(family)
   _check_tool(family, tool)
+  pool = _pool(family, hosting, backend)
   options = dict(options or {})
 
   def task(index: int, split: str) -> Task:
     return module.generate(index, split=split, difficulty=difficulty, **options)
 
   def oracle(task: Task) -> list[Action]:
-    return module.oracle(task, tool)
+    return list(module.oracle(task, tool)) if pool is None else pool.oracle(task, tool)
+
+  def environment(recipe: Recipe) -> Environment:
+    return recipe.environment() if pool is None else pool.environment(recipe)
 
   setting = Setting(system, limits=ToolLimits(call_seconds, max_output_chars))
   bare = Recipe(family, tool, setting)
@@ -141,9 +160,25 @@ def make(
   shown: list[Message] = []
   for number in range(examples):
     example = task(_LAST_EXAMPLE - number, "train")
-    shown += _solved(bare.environment(), example, oracle(example))
+    shown += _solved(environment(bare), example, oracle(example))
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
-  return TaskSource(specs, task, recipe.environment, oracle)
+  return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pool)
+
+
+def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool | None:
+  isolation = tasks.FAMILIES[family].isolation
+  if hosting is None and isolation is not tasks.Isolation.NONE:
+    raise ValueError(
+      f"environments of {family} need worker processes of their own, since the library behind them has global state or "
+      "starts processes: set hosting.processes to how many there may be"
+    )
+  if hosting is None:
+    return None
+  from agentrl.envs.hosting import WORKERS, EnvironmentPool
+
+  alone = isolation is tasks.Isolation.EXCLUSIVE
+  hosting = dataclasses.replace(hosting, episodes=1) if alone else hosting
+  return EnvironmentPool(family, hosting, by_name(WORKERS, backend, kind="backend of workers")())
 
 
 def _check_tool(family: str, tool: str) -> None:

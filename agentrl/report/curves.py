@@ -80,7 +80,11 @@ PANELS = (
     "Failures",
     "per step",
     "count",
-    [Series("rollout/tool_failures", "tool"), Series("rollout/environment_failures", "environment")],
+    [
+      Series("rollout/policy_failures", "policy's (wrong call)"),
+      Series("rollout/tool_failures", "tool's"),
+      Series("rollout/environment_failures", "environment's"),
+    ],
   ),
   Panel(
     "Throughput",

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-import collections
+import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
+
+_QUEUED_SECONDS = 0.5  # between looks at a call that no worker has taken up yet
+
+
+class Call(Future):
+  """A call in a pool. Its time counts from when a worker takes it up: what waits in a queue is not late.
+
+  Attributes:
+    seconds: that it may take. started: `time.monotonic()` when it was taken up; None before.
+  """
+
+  def __init__(self, seconds: float = math.inf):
+    super().__init__()
+    self.seconds = seconds
+    self.started: float | None = None
+
+  @property
+  def left(self) -> float:
+    """Seconds until it is late, negative where it is; infinite while it waits for a worker."""
+    return math.inf if self.started is None else self.started + self.seconds - time.monotonic()
+
+  @property
+  def late(self) -> bool:
+    """It has used up its time and is not done."""
+    return not self.done() and self.left < 0
+
+
+def wait_for_one(calls: Collection[Call]) -> None:
+  """Returns when one of them is done or late, or when it is worth another look."""
+  soonest = min(call.left for call in calls)
+  if any(call.started is None for call in calls):
+    soonest = min(soonest, _QUEUED_SECONDS)
+  wait(calls, None if soonest == math.inf else max(0.0, soonest), return_when=FIRST_COMPLETED)
 
 
 class WorkerPool:
@@ -23,28 +56,28 @@ class WorkerPool:
       raise ValueError(f"a worker pool needs at least one worker, got {workers}")
     self._queue: queue.SimpleQueue = queue.SimpleQueue()
     self._lock = threading.Lock()
-    self._abandoned: set[Future] = set()
+    self._abandoned: set[Call] = set()
     self._closed = False
     self._size = workers
     for _ in range(workers):
       self._start_worker()
 
-  def submit(self, function: Callable[..., Any], *args: Any) -> Future:
-    """Runs `function(*args)` on a worker; its exception, if any, is kept in the future."""
+  def submit(self, function: Callable[..., Any], *args: Any, seconds: float = math.inf) -> Call:
+    """Runs `function(*args)` on a worker; its exception, if any, is kept. `seconds`: that it may take."""
     if self._closed:
       raise RuntimeError("this worker pool is closed")
-    future: Future = Future()
-    self._queue.put((future, function, args))
-    return future
+    call = Call(seconds)
+    self._queue.put((call, function, args))
+    return call
 
-  def abandon(self, future: Future) -> None:
+  def abandon(self, call: Call) -> None:
     """Gives up on a call: cancels it if it has not started, else replaces the thread that is stuck in it."""
-    if future.cancel():
+    if call.cancel():
       return
     with self._lock:  # a call that is done by now has given its thread back, or is about to
-      if future.done():
+      if call.done():
         return
-      self._abandoned.add(future)
+      self._abandoned.add(call)
     self._start_worker()
 
   def call_all(self, functions: Sequence[Callable[[], Any]], seconds: float) -> list[Future]:
@@ -53,20 +86,13 @@ class WorkerPool:
     Args:
       seconds: that each may take, from when it is its turn. A later one is abandoned, and its error a TimeoutError.
     """
-    waiting = collections.deque(enumerate(functions))
-    running: dict[Future, tuple[int, float]] = {}
-    over: dict[int, Future] = {}
-    while waiting or running:
-      while waiting and len(running) < self._size:
-        n, function = waiting.popleft()
-        running[self.submit(function)] = (n, time.monotonic() + seconds)
-      soonest = min(deadline for _, deadline in running.values())
-      wait(running, max(0.0, soonest - time.monotonic()), return_when=FIRST_COMPLETED)
-      for future, (n, deadline) in list(running.items()):
-        if future.done() or time.monotonic() > deadline:
-          del running[future]
-          over[n] = future if future.done() else self._late(future, seconds)
-    return [over[n] for n in range(len(functions))]
+    calls = [self.submit(function, seconds=seconds) for function in functions]
+    over: dict[Call, Future] = {}
+    while open_calls := [call for call in calls if call not in over]:
+      wait_for_one(open_calls)
+      over |= {call: call for call in open_calls if call.done()}
+      over |= {call: self._give_up(call) for call in open_calls if call.late}
+    return [over[call] for call in calls]
 
   def close(self) -> None:
     """Lets every idle worker end."""
@@ -74,25 +100,26 @@ class WorkerPool:
     for _ in range(self._size):
       self._queue.put(None)
 
-  def _late(self, future: Future, seconds: float) -> Future:
-    """What stands for a call that is given up."""
-    self.abandon(future)
-    late: Future = Future()
-    late.set_exception(TimeoutError(f"no answer in {seconds} s"))
-    return late
+  def _give_up(self, call: Call) -> Future:
+    """What stands for a call that is late."""
+    self.abandon(call)
+    stands_for: Future = Future()
+    stands_for.set_exception(TimeoutError(f"no answer in {call.seconds} s"))
+    return stands_for
 
   def _start_worker(self):
     threading.Thread(target=self._work, daemon=True, name="agentrl-worker").start()
 
   def _work(self):
     while (item := self._queue.get()) is not None:
-      future, function, args = item
-      if not future.set_running_or_notify_cancel():
+      call, function, args = item
+      if not call.set_running_or_notify_cancel():
         continue
-      _fulfil(future, function, args)
+      call.started = time.monotonic()
+      _fulfil(call, function, args)
       with self._lock:
-        if future in self._abandoned:  # a replacement has taken this thread's place
-          self._abandoned.remove(future)
+        if call in self._abandoned:  # a replacement has taken this thread's place
+          self._abandoned.remove(call)
           return
 
 

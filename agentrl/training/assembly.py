@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
@@ -75,14 +77,30 @@ class Assembly:
 
 
 def assemble(config: ConfigDict) -> Assembly:
-  """Builds everything; errors name the config key that is wrong."""
+  """Builds everything; errors name the config key that is wrong. Whoever is done with it closes its `tasks`."""
   check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check_rows(config.pack.rows, mesh)
-  tasks = _named("task", envs.make, **config.task)
+  tasks = _tasks(config)
+  try:
+    return _assemble(config, tasks, keys, mesh)
+  except BaseException:
+    tasks.close()
+    raise
+
+
+def _tasks(config: ConfigDict) -> envs.TaskSource:
+  settings = config.hosting.to_dict()
+  backend, hosting = settings.pop("backend"), None
+  if settings["processes"]:
+    hosting = _named("hosting", Hosting, call_seconds=config.rollout.environment_seconds, **settings)
+  return _named("task", envs.make, hosting=hosting, backend=backend, **config.task)
+
+
+def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Array], mesh: Mesh) -> Assembly:
   model, params, tokenizer = load_policy(config, tasks, keys["init"])
   chat_format = make_chat(config.chat, tokenizer, tasks)
   batch = PackConfig(
@@ -295,7 +313,8 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     max_tokens=config.rollout.max_tokens,
     max_turns=config.rollout.max_turns,
     turn_tokens=config.rollout.turn_tokens,
-    environment_seconds=config.rollout.environment_seconds,
+    # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
+    environment_seconds=config.rollout.environment_seconds if tasks.pool is None else math.inf,
     branching=_branching(config, engine),
   )
 

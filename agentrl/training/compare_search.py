@@ -11,6 +11,7 @@ Those of a search are all that were sampled for it, in its path or not.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,13 @@ def compare(
     FileNotFoundError: the run has no such checkpoint.
   """
   config, parts = _with_search(config)
+  with contextlib.closing(parts.tasks):
+    return _compare(config, parts, run, step, leaves)
+
+
+def _compare(
+  config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None, leaves: Sequence[int] | None
+) -> Comparison:
   slots = parts.collector.engine.slots
   leaves = [count for count in LEAVES if count <= slots] if leaves is None else leaves
   _check_leaves(leaves, slots)
@@ -106,6 +114,7 @@ def _with_search(config: ConfigDict) -> tuple[ConfigDict, Assembly]:
   Samples are the policy's own, also where the rollouts of the run were re-ranked.
   """
   parts = assemble(config)
+  parts.tasks.close()  # this one only says what is trained
   trained = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params
   changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}}
   if config.rollout.strategy == "reranked":

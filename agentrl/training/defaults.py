@@ -59,6 +59,14 @@ def base_config() -> ConfigDict:
       "call_seconds": 5.0,  # deadline of one tool call
       "max_output_chars": 2000,  # of a tool's output, the rest is cut and said to be
     },
+    "hosting": {  # worker processes for environments; one that is lost costs its episodes a retry
+      "processes": 0,  # 0: environments live beside the trainer
+      "episodes": 16,  # open in one process at a time, further ones wait; 1 where the family asks for it
+      "retries": 1,  # per episode: played again from its seed in another process
+      "start_seconds": 60.0,  # until a process must be ready
+      "episode_seconds": 3600.0,  # that the environment calls of an episode may take together
+      "backend": "local",  # "local": on this machine; "ray": actors of a Ray cluster
+    },
     "rollout": {
       "groups": 8,  # prompts per step
       "group_size": 8,  # samples per prompt
@@ -68,7 +76,7 @@ def base_config() -> ConfigDict:
       "temperature": 1.0,
       "compiled": True,  # one compiled loop with host callbacks; False: the same loop from Python
       "workers": 8,  # threads for environments and tools
-      "environment_seconds": 60.0,  # deadline of one environment call; then the environment has failed
+      "environment_seconds": 60.0,  # that one environment call may take; then the environment has failed
       "rounds": 1,  # how often groups that the filters emptied are resampled (dynamic sampling); 1: never
       "max_failed_share": 0.5,  # of a step's trajectories with a failed environment; above it the run stops
       # Of the samples of a prompt: "independent"; "branching": some branch from others, after tool results;

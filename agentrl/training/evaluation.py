@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -97,13 +98,14 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
     config: `eval` says how. run: the run's folder; None: the model as the config gives it.
     step: global step of the checkpoint; None: the latest.
   """
+  if run is None and step is not None:
+    raise ValueError("--step needs --run: only runs have checkpoints")
   parts = assemble(config)
-  if run is None:
-    if step is not None:
-      raise ValueError("--step needs --run: only runs have checkpoints")
-    return evaluate(config, parts, {"policy": parts.params}, None, step=0)
-  params, found = restore_params(config, parts, run, step)
-  return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
+  with contextlib.closing(parts.tasks):
+    if run is None:
+      return evaluate(config, parts, {"policy": parts.params}, None, step=0)
+    params, found = restore_params(config, parts, run, step)
+    return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
 
 
 def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:

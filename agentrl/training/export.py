@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 
 from ml_collections import ConfigDict
@@ -23,7 +24,8 @@ def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, ou
     FileNotFoundError: the run has no such checkpoint.
   """
   parts = assemble(config)
-  params, found = restore_policy(config, parts, run, step)
+  with contextlib.closing(parts.tasks):
+    params, found = restore_policy(config, parts, run, step)
   hf.save(out, parts.model, params, eos_token_ids=parts.chat.stop_tokens())
   parts.tokenizer.save(out / "tokenizer.json")
   return found

@@ -6,6 +6,7 @@ cannot be derived is in the checkpoint. So a run that is killed and started agai
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -94,7 +95,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
-  with Progress(metrics=("train/success", "eval/success")) as progress:
+  with contextlib.closing(parts.tasks), Progress(metrics=("train/success", "eval/success")) as progress:
     if config.cold_start.run and not Checkpointer(folder.checkpoints / "train").steps:
       params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
       progress.note(f"The cold start is that of {config.cold_start.run}.")
@@ -230,6 +231,8 @@ def _rollout_source(config, parts: Assembly):
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / len(everything)
+    if parts.tasks.pool is not None:
+      metrics |= {f"hosting/{name}": value for name, value in parts.tasks.pool.counts().items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
     return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees)

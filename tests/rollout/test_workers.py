@@ -1,11 +1,12 @@
 """A pool that keeps its size, whatever its calls do."""
 
+import math
 import threading
 import time
 
 import pytest
 
-from agentrl.rollout.workers import WorkerPool
+from agentrl.rollout.workers import WorkerPool, wait_for_one
 
 
 def run_together(pool, count, seconds=5.0):
@@ -69,6 +70,19 @@ def test_call_all_gives_each_call_its_own_time_and_gives_up_on_those_that_take_l
 def test_call_all_does_not_count_the_wait_for_a_worker():
   got = WorkerPool(1).call_all([lambda: time.sleep(0.2)] * 5, 0.6)
   assert [future.exception() for future in got] == [None] * 5
+
+
+def test_a_call_is_late_by_its_own_time_and_not_by_the_queues():
+  pool, release = WorkerPool(1), threading.Event()
+  stuck, queued = pool.submit(release.wait, seconds=0.1), pool.submit(lambda: 1, seconds=0.1)
+  while not stuck.late:
+    wait_for_one([stuck, queued])
+  assert (queued.started, queued.late, queued.left) == (None, False, math.inf)
+  pool.abandon(stuck)
+  assert queued.result(timeout=5) == 1
+  assert not queued.late
+  release.set()
+  wait_for_one([queued])  # of one that is done: returns at once
 
 
 def test_a_closed_pool_ends_its_threads_and_takes_no_calls():

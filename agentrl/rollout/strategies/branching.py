@@ -224,7 +224,7 @@ class Branching(Independent):
     seat.episode = path.episode
     self._call(seat, path.episode.open)
     if path.source is not None:
-      seat.call_deadline += path.episode.replayed * self._environment_seconds
+      seat.call.seconds *= path.episode.replayed + 1
 
   def _release_slots(self):
     sources = {path.source for group in self._live for path in group.paths if not path.finished}

@@ -7,15 +7,13 @@ whose turn is with the environment rests while the others decode on, and a finis
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 from agentrl.rollout.episode import Episode, Request, failure_of
-from agentrl.rollout.workers import WorkerPool
+from agentrl.rollout.workers import Call, WorkerPool, wait_for_one
 from agentrl.types import Action, EnvironmentFailed, Trajectory
 
 
@@ -28,8 +26,7 @@ class Seat:
   """
 
   episode: Episode | None = None
-  call: Future | None = None
-  call_deadline: float = 0.0
+  call: Call | None = None
   action: Action | None = None  # the action that `call` acts upon; None while the environment opens
   arriving: bool = False
   prompt: tuple[int, ...] = ()  # of the episode that sits here
@@ -48,7 +45,7 @@ class Independent:
   Args:
     requests: what to sample; shared iterators let several devices draw from one queue.
     make_environment: makes a fresh environment.
-    environment_seconds: deadline of one environment call (reset or step), after which the environment has failed.
+    environment_seconds: that one environment call (reset or step) may take; then the environment has failed.
   """
 
   def __init__(
@@ -73,7 +70,7 @@ class Independent:
     self._on_finish = on_finish
     self._seats = [Seat() for _ in range(engine.slots)]
     self._finished: list[Trajectory] = []
-    self._closing: list[Future] = []
+    self._closing: list[Call] = []
     self.failures: list[EnvironmentFailed] = []
 
   @property
@@ -119,24 +116,21 @@ class Independent:
         self._call(seat, seat.episode.open)
 
   def _call(self, seat: Seat, function, *args):
-    seat.call = self._pool.submit(function, *args)
-    seat.call_deadline = time.monotonic() + self._environment_seconds
+    seat.call = self._pool.submit(function, *args, seconds=self._environment_seconds)
 
   def _calling(self) -> list[Seat]:
     return [seat for seat in self._seats if seat.call is not None]
 
   def _wait_for_call(self):
-    calling = self._calling()
-    soonest = min(seat.call_deadline for seat in calling)
-    wait([seat.call for seat in calling], max(0.0, soonest - time.monotonic()), return_when=FIRST_COMPLETED)
+    wait_for_one([seat.call for seat in self._calling()])
 
   def _collect_calls(self):
     for seat in self._calling():
       if seat.call.done():
         self._collect(seat)
-      elif time.monotonic() > seat.call_deadline:
+      elif seat.call.late:
         self._pool.abandon(seat.call)
-        self._fail(seat, EnvironmentFailed(f"no answer from the environment in {self._environment_seconds} s"))
+        self._fail(seat, EnvironmentFailed(f"no answer from the environment in {seat.call.seconds} s"))
 
   def _collect(self, seat: Seat):
     call, seat.call = seat.call, None
@@ -162,17 +156,19 @@ class Independent:
     trajectory = seat.episode.trajectory()
     self._finished.append(trajectory)
     self._on_finish(trajectory)
-    self._closing.append(self._pool.submit(seat.episode.close))
+    self._closing.append(self._pool.submit(seat.episode.close, seconds=self._environment_seconds))
     seat.episode, seat.call, seat.action, seat.arriving, seat.feed = None, None, None, False, []
 
   def _finish(self) -> Commands:
     """Nothing is left to do: the environments get their deadline to close, and the rollout ends."""
-    _, late = wait(self._closing, self._environment_seconds)
-    for future in late:
-      self._pool.abandon(future)
-      self.failures.append(EnvironmentFailed(f"an environment did not close in {self._environment_seconds} s"))
-    errors = [future.exception() for future in self._closing if future.done() and not future.cancelled()]
-    self.failures.extend(failure_of(error) for error in errors if error is not None)
+    for call in self._closing:
+      while not (call.done() or call.late):
+        wait_for_one([call])
+      if call.late:
+        self._pool.abandon(call)
+        self.failures.append(EnvironmentFailed(f"an environment did not close in {call.seconds} s"))
+      elif (error := call.exception()) is not None:
+        self.failures.append(failure_of(error))
     commands = slot_engine.no_commands(self._engine)
     commands.done[:] = True
     return commands

@@ -13,10 +13,7 @@ was evicted is fed again in other chunks).
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
@@ -26,18 +23,8 @@ from agentrl.rollout.episode import Request, failure_of
 from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.workers import WorkerPool
+from agentrl.rollout.workers import Call, WorkerPool, wait_for_one
 from agentrl.types import EnvironmentFailed, Trajectory
-
-
-@dataclasses.dataclass(eq=False)
-class _Call:
-  """Work of an environment that is in flight."""
-
-  future: Future
-  seconds: float
-  deadline: float
-  on_done: Callable[[Any, EnvironmentFailed | None], None]
 
 
 class TreeSearch:
@@ -83,7 +70,7 @@ class TreeSearch:
     self._pool, self._environment_seconds = pool, environment_seconds
     self._version, self._on_finish = policy_version, on_finish
     self._desk, self._planner = Desk(engine, reuse=reuse), planner
-    self._calls: list[_Call] = []
+    self._calls: dict[Call, Callable[[Any, EnvironmentFailed | None], None]] = {}  # in flight, and what they set going
     self._live = 0
     self.finished: list[Planner] = []
     self.failures: list[EnvironmentFailed] = []
@@ -100,7 +87,7 @@ class TreeSearch:
     self._collect_calls()
     self._open_trees()
     while not self._desk.busy and self._calls:
-      self._wait_for_call()
+      wait_for_one(self._calls)
       self._collect_calls()
       self._open_trees()
     if self._desk.busy:
@@ -134,28 +121,21 @@ class TreeSearch:
   # -- environment calls -----------------------------------------------------------------------------------------------
 
   def _ask(self, function: Callable[[], Any], calls: int, on_done) -> None:
-    seconds = calls * self._environment_seconds
-    self._calls.append(_Call(self._pool.submit(function), seconds, time.monotonic() + seconds, on_done))
-
-  def _wait_for_call(self) -> None:
-    soonest = min(call.deadline for call in self._calls)
-    wait([call.future for call in self._calls], max(0.0, soonest - time.monotonic()), return_when=FIRST_COMPLETED)
+    self._calls[self._pool.submit(function, seconds=calls * self._environment_seconds)] = on_done
 
   def _collect_calls(self) -> None:
     """Ends calls that are over or late; what they set going may well be further calls."""
-    now = time.monotonic()
-    over = [call for call in self._calls if call.future.done() or now > call.deadline]
-    self._calls = [call for call in self._calls if call not in over]
-    for call in over:
-      if call.future.done():
-        error = call.future.exception()
+    over = [call for call in self._calls if call.done() or call.late]
+    for call, on_done in [(call, self._calls.pop(call)) for call in over]:
+      if call.done():
+        error = call.exception()
         failure = None if error is None else failure_of(error)
       else:
-        self._pool.abandon(call.future)
+        self._pool.abandon(call)
         failure = EnvironmentFailed(f"no answer from the environment in {call.seconds} s")
       if failure is not None:
         self.failures.append(failure)
-      call.on_done(None if failure else call.future.result(), failure)
+      on_done(None if failure else call.result(), failure)
 
 
 def check_search(search: SearchConfig, engine: EngineConfig, chat: ChatFormat) -> None:

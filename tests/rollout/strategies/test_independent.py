@@ -1,14 +1,13 @@
 """Who forks what: prompts, and the parts that prompts of different groups have in common."""
 
 import dataclasses
-from concurrent.futures import Future
 
 import jax
 import pytest
 
 from agentrl.rollout.episode import RequestQueue
 from agentrl.rollout.strategies.independent import Independent
-from agentrl.rollout.workers import WorkerPool
+from agentrl.rollout.workers import Call, WorkerPool
 from agentrl.types import Task
 from tests.rollout.conftest import ENGINE, Counting
 from tests.rollout.test_driver import assert_same
@@ -47,10 +46,10 @@ def test_a_group_is_prefilled_once_when_slots_are_scarce(lab):
 class AtOnce(WorkerPool):
   """Calls are over when they are submitted: the fastest tools there can be."""
 
-  def submit(self, function, *args):
-    future = Future()
-    future.set_result(function(*args))
-    return future
+  def submit(self, function, *args, seconds):
+    call = Call(seconds)
+    call.set_result(function(*args))
+    return call
 
 
 @pytest.mark.parametrize("slots", [1, 2])

@@ -1,0 +1,196 @@
+"""Worker processes that are kept alive, and the environments that live in them."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+
+from agentrl.envs import Recipe
+from agentrl.envs.hosting.host import Request
+from agentrl.envs.hosting.remote import HostedEnvironment
+from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
+from agentrl.types import Action, EnvironmentFailed, Task
+
+_START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosting:
+  """How environments are hosted.
+
+  Attributes:
+    processes: workers.
+    episodes: open in one worker at a time; those beyond wait until one closes.
+    retries: per episode; it is then played again from its seed in another worker, up to where it was.
+    start_seconds: until a new worker must be ready. call_seconds: for one call. episode_seconds: that the calls of an
+      episode may take together, repeated ones included; it fails at the next call.
+  """
+
+  processes: int
+  episodes: int = 16
+  retries: int = 1
+  start_seconds: float = 60.0
+  call_seconds: float = 60.0
+  episode_seconds: float = 3600.0
+
+  def __post_init__(self):
+    for name, value in vars(self).items():
+      if value < (0 if name == "retries" else 1) and not (name.endswith("seconds") and value > 0):
+        raise ValueError(f"Hosting.{name} must be {'0 or more' if name == 'retries' else 'positive'}, got {value}")
+
+
+class EnvironmentPool:
+  """Supervises workers. Any number of threads may open, step and close environments at once.
+
+  Workers are started as needed, ahead of the first call; one that died is replaced when next a worker is wanted. When
+  several in a row die before they have answered anything, opening an environment fails with the reason.
+
+  Args:
+    family: key of `tasks.FAMILIES`, of every environment.
+    hosting: how many workers, and their deadlines.
+    worker: see `hosting.WORKERS`.
+  """
+
+  def __init__(self, family: str, hosting: Hosting, worker: type[Worker]):
+    self.hosting = hosting
+    self._family, self._make_worker = family, worker
+    self._deadlines = Deadlines(hosting.start_seconds, hosting.call_seconds)
+    self._room = threading.Condition()
+    self._episodes: dict[Worker, int] = {}  # open, by worker
+    self._answered: set[Worker] = set()
+    self._still_born: list[str] = []  # why the last workers in a row died before their first answer
+    self._numbers = itertools.count()
+    self._counts: collections.Counter[str] = collections.Counter()
+    self._closed = False
+    with self._room:
+      self._refill()
+
+  @property
+  def workers(self) -> Sequence[Worker]:
+    """Those that live, as far as is known."""
+    with self._room:
+      return list(self._episodes)
+
+  def environment(self, recipe: Recipe) -> HostedEnvironment:
+    """A fresh environment, for one trajectory; it gets a worker when it is reset."""
+    return HostedEnvironment(self, recipe)
+
+  def oracle(self, task: Task, tool: str) -> list[Action]:
+    """The family's demonstration of a task, made in a worker.
+
+    Raises:
+      EnvironmentFailed: it could not be made.
+    """
+    worker, episode = self.take()
+    try:
+      reply = self.call(worker, Request("oracle", episode, (task, tool)), self.hosting.call_seconds)
+    except WorkerLost as error:
+      raise EnvironmentFailed(str(error)) from error
+    finally:
+      self.give_back(worker)
+    if reply.failure is not None:
+      raise EnvironmentFailed(f"task {task.id}: its oracle failed: {reply.failure}")
+    return reply.value
+
+  def counts(self) -> dict[str, float]:
+    """What has happened so far: "lost" workers, "retries" of episodes, "opened" episodes, seconds "waited" for room."""
+    with self._room:
+      return {name: float(self._counts[name]) for name in ("lost", "retries", "opened", "waited")}
+
+  def close(self) -> None:
+    """Ends all workers; environments that are still open are closed first."""
+    with self._room:
+      self._closed = True
+      workers = list(self._episodes)
+      self._episodes.clear()
+      self._room.notify_all()
+    threads = [threading.Thread(target=worker.retire) for worker in workers]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+
+  # -- for environments ----------------------------------------------------------------------------------------------
+
+  def take(self) -> tuple[Worker, int]:
+    """Room for one episode, in the worker that has most of it, and a number for the episode; waits while there is none.
+
+    Raises:
+      EnvironmentFailed: the pool is closed, or its workers do not start.
+    """
+    started = time.monotonic()
+    with self._room:
+      while (worker := self._roomiest()) is None:
+        self._room.wait(1.0)  # a worker may die without a word
+      self._episodes[worker] += 1
+      self._counts["opened"] += 1
+      self._counts["waited"] += time.monotonic() - started
+      return worker, next(self._numbers)
+
+  def give_back(self, worker: Worker) -> None:
+    """The episode is over."""
+    with self._room:
+      if worker in self._episodes:
+        self._episodes[worker] -= 1
+      self._room.notify()
+
+  def call(self, worker: Worker, request: Request, seconds: float):
+    """`Worker.call`, with the books kept.
+
+    Raises:
+      WorkerLost: see there.
+    """
+    try:
+      reply = worker.call(request, seconds)
+    except WorkerLost as error:
+      self._bury(worker, str(error))
+      raise
+    with self._room:
+      if worker not in self._answered:
+        self._answered.add(worker)
+        self._still_born.clear()
+    return reply
+
+  def retried(self) -> None:
+    """An episode begins again."""
+    with self._room:
+      self._counts["retries"] += 1
+
+  # -- inside, with the lock held ------------------------------------------------------------------------------------
+
+  def _roomiest(self) -> Worker | None:
+    if self._closed:
+      raise EnvironmentFailed("the pool of environments is closed")
+    for worker in [worker for worker in self._episodes if not worker.alive]:
+      try:
+        worker.call(Request("close", -1), 1.0)
+      except WorkerLost as error:  # which it is; the error has its last words
+        self._forget(worker, str(error))
+    if len(self._still_born) >= _START_ATTEMPTS:
+      raise EnvironmentFailed(f"{len(self._still_born)} workers in a row did not start: {self._still_born[-1]}")
+    self._refill()
+    worker = min(self._episodes, key=self._episodes.__getitem__)
+    return worker if self._episodes[worker] < self.hosting.episodes else None
+
+  def _refill(self):
+    while len(self._episodes) < self.hosting.processes:
+      self._episodes[self._make_worker(self._family, self._deadlines)] = 0
+
+  def _forget(self, worker: Worker, reason: str):
+    if self._episodes.pop(worker, None) is None:
+      return
+    self._counts["lost"] += 1
+    if worker not in self._answered:
+      self._still_born.append(reason)
+    self._answered.discard(worker)
+
+  # -- inside --------------------------------------------------------------------------------------------------------
+
+  def _bury(self, worker: Worker, reason: str):
+    with self._room:
+      self._forget(worker, reason)
+      self._room.notify_all()

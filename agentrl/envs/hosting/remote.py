@@ -1,0 +1,130 @@
+"""An environment that lives in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from agentrl.envs.hosting.host import Request
+from agentrl.envs.hosting.worker import Worker, WorkerLost
+from agentrl.envs.tool import ToolSpec
+from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task
+
+if TYPE_CHECKING:
+  from agentrl.envs import Recipe
+  from agentrl.envs.hosting.pool import EnvironmentPool
+
+
+class HostedEnvironment:
+  """See `Environment`. When its worker is lost, the episode is played again in another one: same seed, same actions.
+
+  An environment that answers anything else there than it did before has failed, since nobody could tell which of the
+  two episodes the policy is in.
+  """
+
+  def __init__(self, pool: EnvironmentPool, recipe: Recipe):
+    self._pool, self._recipe = pool, recipe
+    self._retries = pool.hosting.retries
+    self._seconds_left = pool.hosting.episode_seconds
+    self._seat: tuple[Worker, int] | None = None
+    self._started: tuple[Task, int] | None = None
+    self._messages: list[Message] = []
+    self._tools: Sequence[ToolSpec] = ()
+    self._history: list[tuple[Action, Observation]] = []
+
+  @property
+  def tools(self) -> Sequence[ToolSpec]:
+    """What the policy may call in this episode; nothing before `reset`."""
+    return self._tools
+
+  def reset(self, task: Task, seed: int) -> list[Message]:
+    """Starts the episode in the worker that has most room; waits for room.
+
+    Raises:
+      EnvironmentFailed: the environment broke, or more workers were lost than there are retries.
+    """
+    self._leave()
+    self._started, self._history = (task, seed), []
+    self._persist(self._begin)
+    return list(self._messages)
+
+  def step(self, action: Action) -> Observation:
+    """Answers one turn; see `reset` for what it raises.
+
+    Raises:
+      RuntimeError: there is no open episode.
+    """
+    if self._started is None:
+      raise RuntimeError("step() outside an episode: call reset(task, seed) first")
+    observation = self._persist(lambda: self._call("step", action))
+    self._history.append((action, observation))
+    return observation
+
+  def close(self) -> None:
+    """Ends the episode and gives its room back.
+
+    Raises:
+      EnvironmentFailed: closing broke.
+    """
+    self._started = None
+    self._leave()
+
+  def _persist(self, attempt) -> Any:
+    """Runs `attempt`; on every worker that is lost once more, as far as retries go."""
+    while True:
+      try:
+        if self._seat is None and attempt != self._begin:
+          self._begin_again()
+        return attempt()
+      except WorkerLost as error:
+        if not self._retries:
+          raise EnvironmentFailed(str(error)) from error
+        self._retries -= 1
+        self._pool.retried()
+
+  def _begin(self):
+    self._seat = self._pool.take()
+    messages, self._tools = self._call("reset", self._recipe, *self._started)
+    if self._history and messages != self._messages:
+      raise EnvironmentFailed(self._differs("its opening", messages, self._messages))
+    self._messages = messages
+
+  def _begin_again(self):
+    self._begin()
+    for action, before in self._history:
+      now = self._call("step", action)
+      if (now.text, now.ok, now.done) != (before.text, before.ok, before.done):
+        raise EnvironmentFailed(self._differs("an answer", now.text, before.text))
+
+  def _differs(self, what: str, now: Any, before: Any) -> str:
+    return (
+      f"task {self._started[0].id}: a worker was lost, and in another one {what} was {str(now)[:200]!r} where it had "
+      f"been {str(before)[:200]!r}; everything random in an environment must derive from its seed"
+    )
+
+  def _call(self, method: str, *arguments: Any) -> Any:
+    worker, episode = self._seat
+    if self._seconds_left <= 0:
+      raise EnvironmentFailed(f"the episode used up its {self._pool.hosting.episode_seconds:g} s")
+    try:
+      reply = self._pool.call(worker, Request(method, episode, arguments), self._pool.hosting.call_seconds)
+    except WorkerLost:
+      self._seat = None
+      raise
+    self._seconds_left -= reply.seconds
+    if reply.failure is not None:
+      raise EnvironmentFailed(reply.failure)
+    return reply.value
+
+  def _leave(self):
+    if self._seat is None:
+      return
+    (worker, episode), self._seat = self._seat, None
+    try:
+      reply = self._pool.call(worker, Request("close", episode), self._pool.hosting.call_seconds)
+    except WorkerLost:
+      return  # it took the episode along
+    finally:
+      self._pool.give_back(worker)
+    if reply.failure is not None:
+      raise EnvironmentFailed(reply.failure)

@@ -1,0 +1,233 @@
+"""Environments in worker processes: every fault costs a retry or that one trajectory, and nothing else."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from agentrl import envs
+from agentrl.envs import Recipe, tasks
+from agentrl.envs.base import Setting
+from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
+from agentrl.envs.tool import ToolLimits
+from agentrl.types import EnvironmentFailed
+
+SITE = pathlib.Path(__file__).parent / "site"
+sys.path.append(str(SITE))
+import faulty_world as faulty  # noqa: E402
+
+RECIPE = Recipe("faulty", "", Setting(limits=ToolLimits(max_output_chars=100, max_calls=2)))
+HOSTING = Hosting(processes=2, episodes=2, call_seconds=3.0)
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+  """The family is in the table, here and in the workers."""
+  monkeypatch.setitem(tasks.FAMILIES, "faulty", tasks.Family("faulty_world"))
+  monkeypatch.setenv("PYTHONPATH", str(SITE))
+
+
+@pytest.fixture
+def make_pool():
+  with contextlib.ExitStack() as stack:
+    yield lambda **changes: stack.enter_context(contextlib.closing(new_pool(**changes)))
+
+
+def new_pool(**changes):
+  settings = vars(HOSTING) | changes
+  return EnvironmentPool("faulty", Hosting(**settings), WORKERS["local"]())
+
+
+def play(pool, task, seed=0):
+  """The texts of an episode, its opening first."""
+  environment = pool.environment(RECIPE)
+  try:
+    texts = [environment.reset(task, seed)[-1].content]
+    texts += [environment.step(action).text for action in faulty.oracle(task)]
+  finally:
+    environment.close()
+  return texts
+
+
+def test_an_episode_in_a_worker_is_the_episode(make_pool):
+  pool, task = make_pool(), faulty.generate(0, split="train")
+  assert play(pool, task, seed=7) == ["Count to 3. Seed 7.", "heard 1", "heard 2", "heard 3"]
+  assert pool.oracle(task, "") == faulty.oracle(task)
+  assert {name: pool.counts()[name] for name in ("lost", "retries", "opened")} == {"lost": 0, "retries": 0, "opened": 2}
+
+
+@pytest.mark.parametrize("fault", ["die", "hang", "late", "garbage"])
+@pytest.mark.parametrize("where", ["reset", "2", "3"])
+def test_an_episode_goes_on_in_another_worker(make_pool, tmp_path, fault, where):
+  pool = make_pool()
+  task = faulty.generate(0, split="train", faults={where: f"{fault} once"}, marks=str(tmp_path))
+  assert play(pool, task) == ["Count to 3. Seed 0.", "heard 1", "heard 2", "heard 3"]
+  assert (pool.counts()["lost"], pool.counts()["retries"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+  ("fault", "words", "lost"),
+  [
+    ("die", "a worker process was lost: the stream was closed", 2),
+    ("hang", r"a worker process was lost: no answer in 3 s", 2),
+    ("garbage", "a worker process was lost: garbage instead of a message", 2),
+    ("raise", "ValueError: it broke", 0),
+    ("fail", "^it said so$", 0),
+    ("exit", "SystemExit: 3", 0),
+    ("unsendable", "what it answered cannot be sent|TypeError", 0),
+  ],
+)
+def test_a_fault_that_stays_is_the_environments_failure(make_pool, fault, words, lost):
+  pool = make_pool()
+  with pytest.raises(EnvironmentFailed, match=words):
+    play(pool, faulty.generate(0, split="train", faults={"2": fault}))
+  assert pool.counts()["lost"] == lost
+  assert play(pool, faulty.generate(1, split="train"))[-1] == "heard 3"  # the pool is as it was
+
+
+def test_what_a_worker_floods_is_drained_and_what_it_answers_is_cut(make_pool):
+  texts = play(make_pool(call_seconds=20.0), faulty.generate(0, split="train", faults={"2": "flood"}))
+  assert texts[2] == "z" * 200 + "\n[output cut: 10000000 characters, first 200 shown]"
+  assert texts[3] == "heard 3"
+
+
+def test_others_in_a_lost_worker_play_again_and_notice_nothing(make_pool, tmp_path):
+  pool = make_pool(processes=1, episodes=4)
+  quiet = [faulty.generate(n, split="train") for n in range(2)]
+  environments = [pool.environment(RECIPE) for _ in quiet]
+  for environment, task in zip(environments, quiet, strict=True):
+    environment.reset(task, 0)
+    assert environment.step(faulty.oracle(task)[0]).text == "heard 1"
+  play(pool, faulty.generate(9, split="train", faults={"1": "die once"}, marks=str(tmp_path)))
+  for environment, task in zip(environments, quiet, strict=True):
+    assert [environment.step(action).text for action in faulty.oracle(task)[1:]] == ["heard 2", "heard 3"]
+    environment.close()
+  assert (pool.counts()["lost"], pool.counts()["retries"]) == (1, 3)
+
+
+def test_an_environment_that_answers_otherwise_the_second_time_has_failed(make_pool, tmp_path):
+  task = faulty.generate(0, split="train", faults={"1": "other", "2": "die once"}, marks=str(tmp_path))
+  with pytest.raises(EnvironmentFailed, match=r"task faulty-train-0: .* in another one .* from its seed"):
+    play(make_pool(), task)
+
+
+def test_retries_may_be_none(make_pool, tmp_path):
+  task = faulty.generate(0, split="train", faults={"1": "die once"}, marks=str(tmp_path))
+  with pytest.raises(EnvironmentFailed, match="a worker process was lost"):
+    play(make_pool(retries=0), task)
+
+
+def test_an_episode_has_its_time(make_pool):
+  with pytest.raises(EnvironmentFailed, match=r"the episode used up its 0\.3 s"):
+    play(make_pool(episode_seconds=0.3), faulty.generate(0, split="train", faults={"1": "slow", "2": "slow"}))
+
+
+def test_episodes_wait_for_room_and_waiting_is_not_late(make_pool):
+  pool = make_pool(processes=1, episodes=1)
+  task = faulty.generate(0, split="train", faults={"1": "slow", "2": "slow", "3": "slow"})
+  texts = []
+  threads = [threading.Thread(target=lambda: texts.append(play(pool, task))) for _ in range(4)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join(60)
+  assert [text[-1] for text in texts] == ["heard 3"] * 4
+  assert pool.counts()["lost"] == 0
+  assert pool.counts()["waited"] > 0.6  # three waited for one, two for two, one for three episodes of 0.6 s
+
+
+def test_a_failing_close_is_told_and_gives_the_room_back(make_pool):
+  pool = make_pool(processes=1, episodes=1)
+  with pytest.raises(EnvironmentFailed, match="it broke"):
+    play(pool, faulty.generate(0, split="train", faults={"close": "raise"}))
+  assert play(pool, faulty.generate(0, split="train"))[-1] == "heard 3"
+
+
+def test_a_worker_that_dies_without_a_word_is_replaced(make_pool):
+  pool = make_pool(processes=1)
+  play(pool, faulty.generate(0, split="train"))
+  os.killpg(pool.workers[0].process_id, 9)
+  while pool.workers[0].alive:
+    time.sleep(0.01)
+  assert play(pool, faulty.generate(0, split="train"))[-1] == "heard 3"
+  assert (pool.counts()["lost"], pool.counts()["retries"]) == (1, 0)
+
+
+def test_workers_that_never_start_are_an_error_with_their_last_words(monkeypatch):
+  monkeypatch.setenv("PYTHONPATH", "")  # the family is not in their table
+  with contextlib.closing(new_pool(processes=1)) as pool:
+    reasons = []
+    for _ in range(4):
+      with pytest.raises(EnvironmentFailed) as failure:
+        play(pool, faulty.generate(0, split="train"))
+      reasons.append(str(failure.value))
+  assert "3 workers in a row did not start" in reasons[-1]
+  assert "no task family is called 'faulty'" in reasons[-1]
+
+
+def test_nothing_is_left_of_a_closed_pool_or_of_a_killed_trainer():
+  code = """
+import sys, time
+import faulty_world
+from agentrl.envs import Recipe
+from agentrl.envs.base import Setting
+from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
+pool = EnvironmentPool("faulty", Hosting(1), WORKERS["local"]())
+environment = pool.environment(Recipe("faulty", "", Setting()))
+environment.reset(faulty_world.generate(0, split="train", faults={"reset": "child"}), 0)
+print(pool.workers[0].process_id, flush=True)
+if sys.argv[1] == "close":
+  pool.close()
+  print("closed", flush=True)
+time.sleep(60)
+"""
+  path = {"PYTHONPATH": os.pathsep.join([str(SITE), str(pathlib.Path(__file__).parents[3])])}
+  for how in ("close", "kill"):
+    command = [sys.executable, "-c", code, how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | path) as trainer:
+      group = int(trainer.stdout.readline())
+      assert members(group)
+      if how == "close":
+        assert trainer.stdout.readline() == "closed\n"
+      trainer.kill()
+    deadline = time.monotonic() + 20
+    while members(group) and time.monotonic() < deadline:
+      time.sleep(0.02)
+    assert members(group) == []
+
+
+def members(group):
+  """Living processes of a process group."""
+  found = []
+  for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    with contextlib.suppress(OSError):
+      state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+      if int(its_group) == group and state != "Z":
+        found.append(stat.parent.name)
+  return found
+
+
+@pytest.mark.parametrize(("name", "value"), [("processes", 0), ("retries", -1), ("call_seconds", 0.0)])
+def test_settings_that_cannot_be_are_refused(name, value):
+  with pytest.raises(ValueError, match=rf"Hosting\.{name} must be"):
+    Hosting(**{"processes": 1, name: value})
+
+
+def test_a_family_that_asks_for_workers_gets_them_or_an_error(monkeypatch):
+  alone = tasks.Family("faulty_world", isolation=tasks.Isolation.EXCLUSIVE)
+  monkeypatch.setitem(tasks.FAMILIES, "faulty", alone)
+  monkeypatch.setitem(tasks.WORLDS, "faulty", alone)
+  with pytest.raises(ValueError, match=r"environments of faulty need worker processes .*: set hosting\.processes"):
+    envs.make("faulty", "")
+  with contextlib.closing(envs.make("faulty", "", hosting=Hosting(2))) as source:
+    assert source.pool.hosting.episodes == 1
+    task = source.task(0, "train")
+    environment = source.environment()
+    assert environment.reset(task, 3)[-1].content == "Count to 3. Seed 3."
+    assert [environment.step(action).done for action in source.oracle(task)] == [False, False, True]
+    environment.close()

@@ -1,0 +1,83 @@
+"""Faults over a training run: no trajectory is lost or blamed for its environment, and the policy still learns."""
+
+import gzip
+import json
+import pathlib
+import sys
+
+import pytest
+
+from agentrl.envs import tasks
+from agentrl.envs.tasks.numbers import is_number
+from agentrl.training import config as config_lib
+from agentrl.training import loop, metrics
+from agentrl.training.run_folder import RunFolder
+
+ROOT = pathlib.Path(__file__).parents[2]
+SITE = ROOT / "tests" / "envs" / "hosting" / "site"
+HOSTING = {"processes": 3, "episodes": 16, "retries": 4}
+
+
+@pytest.fixture
+def train(monkeypatch, tmp_path):
+  """`train(rate, **changes)` runs the quickstart under faults; returns its folder and how many faults there were."""
+  monkeypatch.syspath_prepend(SITE)
+  monkeypatch.setenv("PYTHONPATH", str(SITE))
+  chaos = tasks.Family("chaos_world")
+  monkeypatch.setitem(tasks.FAMILIES, "chaos", chaos)
+  monkeypatch.setitem(tasks.WORLDS, "chaos", chaos)
+  marks = tmp_path / "marks"
+
+  def start(rate, smoke, **changes):
+    base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
+    first = base.cold_start.steps * base.cold_start.batch
+    options = {"rate": rate, "first": first, "marks": str(marks)}
+    changes |= {"task": {"family": "chaos", "tool": "", "options": options}, "hosting": HOSTING}
+    changes["rollout"] = changes.get("rollout", {}) | {"environment_seconds": 2.0}
+    config = config_lib.resolve(base, changes, where="test")
+    with RunFolder.open(tmp_path / "run", config) as folder:
+      loop.run(config, folder)
+    return tmp_path / "run", marks.stat().st_size, config
+
+  yield start
+  sys.modules.pop("chaos_world", None)
+
+
+def check_nothing_is_lost_or_blamed(folder, config):
+  wanted = config.rollout.groups * config.rollout.group_size
+  lines = [line for line in metrics.read(folder / "metrics.jsonl") if "rollout/trajectories" in line]
+  assert [line["rollout/trajectories"] for line in lines] == [wanted] * config.train.steps
+  failed = 0
+  for file in [folder / "trajectories" / f"train_{line['step'] - 1:06d}.jsonl.gz" for line in lines]:
+    with gzip.open(file, "rt") as rows:
+      for row in map(json.loads, rows):
+        answer = row["turns"][-1]["answer"] if row["turns"] else None
+        if row["stop"] == "environment_failed":
+          failed += 1
+          assert row["reward"] is None
+        else:
+          right = row["stop"] == "answered" and is_number(answer, row["reference"])
+          assert row["reward"] == float(right)
+  assert 0 < failed <= sum(line["rollout/environment_failures"] for line in lines)  # a file holds 64 trajectories
+  return lines
+
+
+def test_a_short_run_under_many_faults(train):
+  changes = {"train": {"steps": 4, "trajectories_every": 1}, "rollout": {"groups": 8, "group_size": 4}}
+  folder, faults, config = train(0.06, smoke=True, **changes)
+  lines = check_nothing_is_lost_or_blamed(folder, config)
+  assert faults >= 10
+  assert lines[-1]["hosting/lost"] > 0
+
+
+@pytest.mark.slow
+def test_the_quickstart_learns_under_a_thousand_faults(train):
+  folder, faults, config = train(0.025, smoke=False, train={"trajectories_every": 1})
+  lines = check_nothing_is_lost_or_blamed(folder, config)
+  print(f"{faults} faults, {lines[-1]['hosting/lost']:.0f} workers lost, {lines[-1]['hosting/retries']:.0f} retries")
+  assert faults >= 1000
+  before, after = [line["eval/success"] for line in metrics.read(folder / "metrics.jsonl") if "eval/success" in line][
+    1::4
+  ]
+  assert before < 0.7  # after a quarter of the updates
+  assert after > 0.85
