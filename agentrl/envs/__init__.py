@@ -67,7 +67,7 @@ class Recipe:
   """What an environment is made from; plain data, so that another process can make it.
 
   Attributes:
-    family: key of `tasks.FAMILIES`. tool: key of `TOOLS`; "" for a family of `tasks.WORLDS`.
+    family: see `tasks.find`. tool: key of `TOOLS`; "" for a family of `tasks.WORLDS`.
     setting: system message, examples and limits.
   """
 
@@ -123,7 +123,7 @@ def make(
   """Tasks and environments from the strings and numbers of a config.
 
   Args:
-    family: module name under `envs/tasks/`.
+    family: key of `tasks.FAMILIES`, or the import path of a module of yours.
     tool: key of `TOOLS`; "" for a family in `tasks.WORLDS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
@@ -166,7 +166,7 @@ def make(
 
 
 def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool | None:
-  isolation = tasks.FAMILIES[family].isolation
+  isolation = tasks.find(family).isolation
   if hosting is None and isolation is not tasks.Isolation.NONE:
     raise ValueError(
       f"environments of {family} need worker processes of their own, since the library behind them has global state or "
@@ -182,9 +182,10 @@ def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool
 
 
 def _check_tool(family: str, tool: str) -> None:
-  if tool and family in tasks.WORLDS:
+  world = tasks.find(family).world
+  if tool and world:
     raise ValueError(f"{family} brings its own tools or has none, and takes no tool, not even {tool!r}; set it to ''")
-  if not tool and family not in tasks.WORLDS:
+  if not tool and not world:
     raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(tasks.WORLDS)}")
   if tool:
     by_name(TOOLS, tool, kind="tool")

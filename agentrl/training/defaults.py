@@ -50,7 +50,7 @@ def base_config() -> ConfigDict:
       "answer_open": "", "answer_close": "",  # around an answer; empty: the whole last turn; read by "tags"
     },
     "task": {
-      "family": "arithmetic",  # module under envs/tasks/
+      "family": "arithmetic",  # of envs.tasks.FAMILIES, or the import path of a module of yours
       "tool": "calculator",  # key of envs.TOOLS; "": none, for the families in envs.tasks.WORLDS
       "difficulty": 1,
       "options": {},  # keyword arguments of the family's generate

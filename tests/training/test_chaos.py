@@ -3,11 +3,9 @@
 import gzip
 import json
 import pathlib
-import sys
 
 import pytest
 
-from agentrl.envs import tasks
 from agentrl.envs.tasks.numbers import is_number
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
@@ -23,24 +21,20 @@ def train(monkeypatch, tmp_path):
   """`train(rate, **changes)` runs the quickstart under faults; returns its folder and how many faults there were."""
   monkeypatch.syspath_prepend(SITE)
   monkeypatch.setenv("PYTHONPATH", str(SITE))
-  chaos = tasks.Family("chaos_world")
-  monkeypatch.setitem(tasks.FAMILIES, "chaos", chaos)
-  monkeypatch.setitem(tasks.WORLDS, "chaos", chaos)
   marks = tmp_path / "marks"
 
   def start(rate, smoke, **changes):
     base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
     first = base.cold_start.steps * base.cold_start.batch
     options = {"rate": rate, "first": first, "marks": str(marks)}
-    changes |= {"task": {"family": "chaos", "tool": "", "options": options}, "hosting": HOSTING}
+    changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}, "hosting": HOSTING}
     changes["rollout"] = changes.get("rollout", {}) | {"environment_seconds": 2.0}
     config = config_lib.resolve(base, changes, where="test")
     with RunFolder.open(tmp_path / "run", config) as folder:
       loop.run(config, folder)
     return tmp_path / "run", marks.stat().st_size, config
 
-  yield start
-  sys.modules.pop("chaos_world", None)
+  return start
 
 
 def check_nothing_is_lost_or_blamed(folder, config):

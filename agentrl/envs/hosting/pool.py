@@ -50,7 +50,7 @@ class EnvironmentPool:
   several in a row die before they have answered anything, opening an environment fails with the reason.
 
   Args:
-    family: key of `tasks.FAMILIES`, of every environment.
+    family: of every environment, see `tasks.find`.
     hosting: how many workers, and their deadlines.
     worker: see `hosting.WORKERS`.
   """

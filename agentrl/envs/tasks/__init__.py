@@ -1,4 +1,4 @@
-"""Task families, one module each, found by module name.
+"""Task families, one module each, found by name, or by import path where they are yours.
 
 A family is a module with three functions:
 
@@ -44,11 +44,13 @@ class Family:
     module: its import path.
     extra: of the package, which brings what the family imports; "" for none.
     isolation: of its environments.
+    world: it brings an environment of its own.
   """
 
   module: str
   extra: str = ""
   isolation: Isolation = Isolation.NONE
+  world: bool = False
 
 
 QUESTIONS = {
@@ -57,21 +59,39 @@ QUESTIONS = {
   "key_lookup": Family(f"{__name__}.key_lookup"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }
-WORLDS = {
+_WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
 }
+WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
 
 
+def find(family: str) -> Family:
+  """The entry of a family.
+
+  Args:
+    family: key of `FAMILIES`; with a dot in it, the import path of a module that is not ours. That is a world if it
+      has an `environment`, and may say `ISOLATION = tasks.Isolation.SHARED` or the like.
+
+  Raises:
+    ModuleNotFoundError: there is no such module.
+    ValueError: no such family; names the nearest.
+  """
+  if "." not in family:
+    return by_name(FAMILIES, family, kind="task family")
+  names = vars(importlib.import_module(family))
+  return Family(family, isolation=names.get("ISOLATION", Isolation.NONE), world="environment" in names)
+
+
 def load(family: str) -> ModuleType:
-  """The module of a family.
+  """The module of a family; see `find`.
 
   Raises:
     ModuleNotFoundError: what the family needs is not installed; says which extra of the package brings it.
     ValueError: no such family; names the nearest.
   """
-  entry = by_name(FAMILIES, family, kind="task family")
+  entry = find(family)
   try:
     return importlib.import_module(entry.module)
   except ModuleNotFoundError as error:

@@ -19,16 +19,15 @@ from agentrl.types import EnvironmentFailed
 
 SITE = pathlib.Path(__file__).parent / "site"
 sys.path.append(str(SITE))
-import faulty_world as faulty  # noqa: E402
+from testworlds import faulty  # noqa: E402
 
-RECIPE = Recipe("faulty", "", Setting(limits=ToolLimits(max_output_chars=100, max_calls=2)))
+RECIPE = Recipe("testworlds.faulty", "", Setting(limits=ToolLimits(max_output_chars=100, max_calls=2)))
 HOSTING = Hosting(processes=2, episodes=2, call_seconds=3.0)
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-  """The family is in the table, here and in the workers."""
-  monkeypatch.setitem(tasks.FAMILIES, "faulty", tasks.Family("faulty_world"))
+  """The workers find the family."""
   monkeypatch.setenv("PYTHONPATH", str(SITE))
 
 
@@ -40,7 +39,7 @@ def make_pool():
 
 def new_pool(**changes):
   settings = vars(HOSTING) | changes
-  return EnvironmentPool("faulty", Hosting(**settings), WORKERS["local"]())
+  return EnvironmentPool("testworlds.faulty", Hosting(**settings), WORKERS["local"]())
 
 
 def play(pool, task, seed=0):
@@ -159,7 +158,7 @@ def test_a_worker_that_dies_without_a_word_is_replaced(make_pool):
 
 
 def test_workers_that_never_start_are_an_error_with_their_last_words(monkeypatch):
-  monkeypatch.setenv("PYTHONPATH", "")  # the family is not in their table
+  monkeypatch.setenv("PYTHONPATH", "")
   with contextlib.closing(new_pool(processes=1)) as pool:
     reasons = []
     for _ in range(4):
@@ -167,19 +166,19 @@ def test_workers_that_never_start_are_an_error_with_their_last_words(monkeypatch
         play(pool, faulty.generate(0, split="train"))
       reasons.append(str(failure.value))
   assert "3 workers in a row did not start" in reasons[-1]
-  assert "no task family is called 'faulty'" in reasons[-1]
+  assert "No module named 'testworlds'" in reasons[-1]
 
 
 def test_nothing_is_left_of_a_closed_pool_or_of_a_killed_trainer():
   code = """
 import sys, time
-import faulty_world
+from testworlds import faulty
 from agentrl.envs import Recipe
 from agentrl.envs.base import Setting
 from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
-pool = EnvironmentPool("faulty", Hosting(1), WORKERS["local"]())
-environment = pool.environment(Recipe("faulty", "", Setting()))
-environment.reset(faulty_world.generate(0, split="train", faults={"reset": "child"}), 0)
+pool = EnvironmentPool("testworlds.faulty", Hosting(1), WORKERS["local"]())
+environment = pool.environment(Recipe("testworlds.faulty", "", Setting()))
+environment.reset(faulty.generate(0, split="train", faults={"reset": "child"}), 0)
 print(pool.workers[0].process_id, flush=True)
 if sys.argv[1] == "close":
   pool.close()
@@ -219,12 +218,10 @@ def test_settings_that_cannot_be_are_refused(name, value):
 
 
 def test_a_family_that_asks_for_workers_gets_them_or_an_error(monkeypatch):
-  alone = tasks.Family("faulty_world", isolation=tasks.Isolation.EXCLUSIVE)
-  monkeypatch.setitem(tasks.FAMILIES, "faulty", alone)
-  monkeypatch.setitem(tasks.WORLDS, "faulty", alone)
-  with pytest.raises(ValueError, match=r"environments of faulty need worker processes .*: set hosting\.processes"):
-    envs.make("faulty", "")
-  with contextlib.closing(envs.make("faulty", "", hosting=Hosting(2))) as source:
+  monkeypatch.setattr(faulty, "ISOLATION", tasks.Isolation.EXCLUSIVE, raising=False)
+  with pytest.raises(ValueError, match=r"testworlds\.faulty need worker processes .*: set hosting\.processes"):
+    envs.make("testworlds.faulty", "")
+  with contextlib.closing(envs.make("testworlds.faulty", "", hosting=Hosting(2))) as source:
     assert source.pool.hosting.episodes == 1
     task = source.task(0, "train")
     environment = source.environment()
