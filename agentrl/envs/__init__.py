@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TOOLS", "Recipe", "TaskSource", "make"]
 
 _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training counts up from 0 and never gets there
+_SESSION_CALLS = 16  # calls of a Python session that may use all of their time
 
 
 def _no_tools(limits: ToolLimits) -> Any:
@@ -39,11 +40,20 @@ def _calculator(limits: ToolLimits) -> Any:
 
 def _python(limits: ToolLimits) -> Any:
   """Its guest is killed before the call's deadline, and half of what is shown is kept for a traceback."""
-  from agentrl.envs.sandbox import Limits, Sandbox
+  from agentrl.envs.sandbox import Limits, shared_pool
   from agentrl.envs.tools.python import PythonTool
 
   guest = Limits(wall_seconds=0.8 * limits.call_seconds, cpu_seconds=math.ceil(limits.call_seconds))
-  return PythonTool(Sandbox(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
+  return PythonTool(shared_pool(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
+
+
+def _python_session(limits: ToolLimits) -> Any:
+  """As `_python`; CPU time is that of all calls of an episode."""
+  from agentrl.envs.sandbox import Limits, shared_pool
+  from agentrl.envs.tools.python import PythonSession
+
+  guest = Limits(wall_seconds=0.8 * limits.call_seconds, cpu_seconds=math.ceil(_SESSION_CALLS * limits.call_seconds))
+  return PythonSession(shared_pool(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
 
 
 def _lookup(limits: ToolLimits) -> Any:
@@ -58,6 +68,7 @@ TOOLS: Mapping[str, Callable[[ToolLimits], Any]] = {
   "none": _no_tools,
   "calculator": _calculator,
   "python": _python,
+  "python_session": _python_session,
   "lookup": _lookup,
 }
 

@@ -20,7 +20,7 @@ def compute(expression: str, tool: str, *, family: str) -> list[Action]:
 
   Args:
     expression: valid for the calculator and in Python.
-    tool: "calculator", "python" or "none".
+    tool: "calculator", "python", "python_session" or "none".
     family: for the error.
 
   Raises:
@@ -29,8 +29,10 @@ def compute(expression: str, tool: str, *, family: str) -> list[Action]:
   match tool:
     case "calculator":
       return [call("calculate", expression=expression)]
-    case "python":
+    case "python" | "python_session":
       return [call("python", code=f"print({expression})")]
     case "none":
       return []
-  raise ValueError(f"{family} tasks cannot be solved with the tool {tool!r}; use calculator, python or none")
+  raise ValueError(
+    f"{family} tasks cannot be solved with the tool {tool!r}; use calculator, python, python_session or none"
+  )

@@ -1,74 +1,100 @@
-"""A Python interpreter as a tool: each call is a fresh guest of the sandbox."""
+"""Python interpreters as tools: `PythonTool` forgets between calls, `PythonSession` remembers.
+
+Both show what code prints and the value of its last expression, as a notebook does.
+"""
 
 from __future__ import annotations
 
-from agentrl.envs.sandbox import PYTHON, Completed, Sandbox
-from agentrl.envs.tool import ToolTimeout
+from agentrl.envs.sandbox import Completed, Limits, Session, WarmPool, shared_pool
+from agentrl.envs.tool import Toolset, ToolTimeout
+from agentrl.types import Task
 
 _TRACEBACK_LINES = 8
 _LINE_CHARS = 300
-
-# Runs stdin as a notebook cell would: the value of a last expression is printed. The code becomes a file so that
-# tracebacks can show its lines, and it runs in `__main__`, emptied first. Every exception is shown from the frame of
-# the code on. It takes `ast` and `traceback` from the interpreter's core, whose modules would cost ten milliseconds.
-_CELL = """
-def cell():
-  import _ast, os, sys
-  source = sys.stdin.buffer.read()
-  os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-  for stream in (sys.stdout, sys.stderr):
-    stream.reconfigure(errors="backslashreplace")
-  with open("code.py", "wb") as file:
-    file.write(source)
-  names = sys.modules["__main__"].__dict__
-  del names["cell"]
-  try:
-    tree = compile(source, "code.py", "exec", _ast.PyCF_ONLY_AST)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
-    cell_code = compile(tree, "code.py", "exec")
-    value_code = None if last is None else compile(_ast.Expression(last.value), "code.py", "eval")
-  except Exception as error:
-    sys.__excepthook__(type(error), error.with_traceback(None), None)
-    sys.exit(1)
-  try:
-    exec(cell_code, names)
-    value = None if value_code is None else eval(value_code, names)
-    if value is not None:
-      print(repr(value))
-  except Exception as error:
-    frames = error.__traceback__.tb_next
-    sys.__excepthook__(type(error), error.with_traceback(frames), frames)
-    sys.exit(1)
-
-cell()
-"""
+_NOT_RUN = (
+  "[the interpreter had ended since the last call: its variables and files are gone, and this code was not run]"
+)
 
 
 class PythonTool:
   """The tool `python`. One object serves any number of trajectories: calls share nothing.
 
   Args:
-    sandbox: where the code runs, with its limits; None for the default ones.
+    pool: where the code runs, with its limits; None for the shared one with the default limits.
     stdout_chars: characters of stdout that are told; what follows it, such as a traceback, is always told.
 
   Raises:
     SandboxUnavailable: code cannot be isolated on this machine.
   """
 
-  def __init__(self, sandbox: Sandbox | None = None, *, stdout_chars: int = 1500):
-    if stdout_chars <= 0:
-      raise ValueError(f"stdout_chars must be positive, got {stdout_chars}")
-    self._sandbox = Sandbox() if sandbox is None else sandbox
-    self._stdout_chars = stdout_chars
+  def __init__(self, pool: WarmPool | None = None, *, stdout_chars: int = 1500):
+    self._pool = shared_pool(Limits()) if pool is None else pool
+    self._stdout_chars = _checked(stdout_chars)
 
   def python(self, code: str) -> str:
     """Runs Python code in a fresh interpreter; returns what it prints and the value of its last expression."""
-    completed = self._sandbox.run([*PYTHON, "-X", "utf8", "-c", _CELL], stdin=code)
-    parts = [_head(completed.stdout, self._stdout_chars), _tail(completed.stderr), _ending(completed)]
-    told = "\n".join(part.rstrip("\n") for part in parts if part)
-    if completed.timed_out:
-      raise ToolTimeout(told)
-    return told
+    completed = self._pool.run(code)
+    return _told(completed, [_ending(completed)], self._stdout_chars)
+
+
+class PythonSession(Toolset):
+  """The tool `python` with an interpreter of its own for each trajectory; it starts with the first call.
+
+  A cell that ends the interpreter, or has it ended, costs the variables and files, which the policy is told.
+
+  Args:
+    pool: as of `PythonTool`. Its CPU time is that of all cells together.
+    stdout_chars: as of `PythonTool`.
+
+  Raises:
+    SandboxUnavailable: code cannot be isolated on this machine.
+  """
+
+  def __init__(self, pool: WarmPool | None = None, *, stdout_chars: int = 1500):
+    self._pool = shared_pool(Limits()) if pool is None else pool
+    self._stdout_chars = _checked(stdout_chars)
+    self._session: Session | None = None
+
+  def reset(self, task: Task, seed: int) -> None:
+    """Ends the interpreter of the episode before."""
+    del task, seed
+    self.close()
+
+  def close(self) -> None:
+    """Ends the interpreter."""
+    if self._session is not None:
+      self._session.close()
+      self._session = None
+
+  def python(self, code: str) -> str:
+    """Runs Python code; variables are kept between calls. Returns what it prints and its last expression's value."""
+    if self._session is None:
+      self._session = self._pool.session()
+    completed = self._session.run(code)
+    if completed is None:
+      return _NOT_RUN
+    return _told(completed, [] if completed.alive else [_ending(completed), _lost(completed)], self._stdout_chars)
+
+
+def _checked(stdout_chars: int) -> int:
+  if stdout_chars <= 0:
+    raise ValueError(f"stdout_chars must be positive, got {stdout_chars}")
+  return stdout_chars
+
+
+def _told(completed: Completed, notes: list[str], stdout_chars: int) -> str:
+  """Everything that the policy reads of a call; a time-out is raised with it."""
+  parts = [_head(completed.stdout, stdout_chars), _tail(completed.stderr), *notes]
+  told = "\n".join(part.rstrip("\n") for part in parts if part)
+  if completed.timed_out:
+    raise ToolTimeout(told)
+  return told
+
+
+def _lost(completed: Completed) -> str:
+  """Of a session whose interpreter is gone."""
+  ended = "the interpreter was ended" if completed.killed_by else "the code ended the interpreter"
+  return f"[{ended}: its variables and files are gone, and the next call starts a new one]"
 
 
 def _head(stdout: str, chars: int) -> str:
@@ -90,7 +116,8 @@ def _ending(completed: Completed) -> str:
   if completed.killed_by == "output":
     return "[the code was stopped: it wrote too much output]"
   if completed.killed_by is not None:
-    return f"[the interpreter was ended by {completed.killed_by}]"
+    why = ", perhaps for using too much memory" if completed.killed_by == "SIGKILL" else ""
+    return f"[the interpreter was ended by {completed.killed_by}{why}]"
   if completed.exit_code != 0 and not completed.stderr:
     return f"[exit code {completed.exit_code}]"
   return ""

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agentrl.envs.base import ToolEnvironment
-from agentrl.envs.sandbox import ISOLATORS, Limits, Sandbox
+from agentrl.envs.sandbox import ISOLATORS, Limits, Sandbox, WarmPool
 from agentrl.envs.tool import ToolTimeout, tools_of
 from agentrl.envs.tools.python import PythonTool
 from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
@@ -11,12 +11,14 @@ from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
 
 @pytest.fixture(scope="module", params=tuple(ISOLATORS))
 def python(request):
-  return PythonTool(Sandbox(isolator=request.param)).python
+  with WarmPool(Sandbox(isolator=request.param), size=2) as pool:
+    yield PythonTool(pool).python
 
 
 @pytest.fixture(scope="module")
 def hasty():
-  return PythonTool(Sandbox(Limits(wall_seconds=0.7, output_bytes=1 << 16)), stdout_chars=100).python
+  with WarmPool(Sandbox(Limits(wall_seconds=0.7, output_bytes=1 << 16)), size=1) as pool:
+    yield PythonTool(pool, stdout_chars=100).python
 
 
 @pytest.mark.parametrize(
@@ -111,10 +113,10 @@ def test_the_policy_is_offered_code_as_text():
 
 
 def test_in_an_environment_a_time_out_is_the_tools_failure():
-  tool = PythonTool(Sandbox(Limits(wall_seconds=0.5)))
-  environment = ToolEnvironment(tool, check=lambda task, answer: True)
-  environment.reset(Task("t", "test", "?"), seed=0)
-  observation = environment.step(Action(TurnKind.TOOL_CALL, "", [ToolCall("python", {"code": "while True: pass"})]))
+  with WarmPool(Sandbox(Limits(wall_seconds=0.5)), size=0) as pool:
+    environment = ToolEnvironment(PythonTool(pool), check=lambda task, answer: True)
+    environment.reset(Task("t", "test", "?"), seed=0)
+    observation = environment.step(Action(TurnKind.TOOL_CALL, "", [ToolCall("python", {"code": "while True: pass"})]))
   assert [result.failure for result in observation.results] == [ToolFailure.TIMEOUT]
   assert "it took too long" in observation.text
 

@@ -8,14 +8,14 @@ import subprocess
 
 import pytest
 
-from agentrl.envs import jail, seccomp
+from agentrl.envs.sandbox import jail, seccomp
 
 PYTHON = ["/usr/bin/python3", "-I", "-S", "-c"]
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
 
 
 def run_jail(command, *, seccomp_filter: bytes | None = None, scratch: int = 1 << 20, **popen):
-  """Starts the jail as `sandbox.py` does; returns (what it reported, the finished process)."""
+  """Starts the jail as `isolators.py` does; returns (what it reported, the finished process)."""
   filter_in, filter_out = os.pipe()
   os.write(filter_out, seccomp.program(platform.machine()) if seccomp_filter is None else seccomp_filter)
   os.close(filter_out)

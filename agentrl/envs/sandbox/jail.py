@@ -1,6 +1,6 @@
 """Isolation with nothing but the kernel and a Python interpreter, for machines without bubblewrap.
 
-`sandbox.py` hands this file to the system's interpreter as text:
+`isolators.py` hands this file to the system's interpreter as text:
 
   python3 -I -S -c SOURCE STATUS_FD FILTER_FD SCRATCH_BYTES COMMAND...
 
@@ -38,6 +38,7 @@ _LANDLOCK_VERSION, _LANDLOCK_PATH_BENEATH = 1, 1
 
 # LANDLOCK_ACCESS_FS_*: how many rights each ABI knows, from the lowest bit on.
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+_ALL_PORTS, _ALL_SCOPES = 3, 3  # bind and connect; abstract unix sockets and signals
 _READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read file, read directory
 _FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # execute, write, read, truncate
 _FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
@@ -149,10 +150,14 @@ def _become(command: Sequence[str], seccomp_filter: bytes) -> None:
 
 
 def _restrict_files() -> None:
-  """Landlock: `_READABLE` may be read, `_WRITABLE` written, nothing else opened."""
+  """Landlock: `_READABLE` may be read, `_WRITABLE` written, nothing else opened.
+
+  Newer kernels also keep it from TCP ports, and from abstract sockets and signals to processes outside.
+  """
   abi = _landlock(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION)
   handled = (1 << _RIGHTS_OF_ABI[min(abi, max(_RIGHTS_OF_ABI))]) - 1
-  ruleset = _landlock(_LANDLOCK_CREATE, struct.pack("=Q", handled), 8, 0)
+  attributes = struct.pack("=QQQ", handled, _ALL_PORTS, _ALL_SCOPES)[: 8 if abi < 4 else 16 if abi < 6 else 24]
+  ruleset = _landlock(_LANDLOCK_CREATE, attributes, len(attributes), 0)
   for paths, rights in ((_READABLE, _READ), (_WRITABLE, handled)):
     for path in filter(os.path.exists, paths):
       _allow(ruleset, path, rights & handled)

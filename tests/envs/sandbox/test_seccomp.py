@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from agentrl.envs.seccomp import MACHINES, program
+from agentrl.envs.sandbox.seccomp import MACHINES, program
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

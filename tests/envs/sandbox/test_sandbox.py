@@ -1,5 +1,6 @@
 import ast
 import os
+import platform
 import re
 import signal
 import socket
@@ -13,9 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from agentrl.envs import sandbox as sandbox_module
-from agentrl.envs import seccomp
-from agentrl.envs.sandbox import ISOLATORS, PYTHON, Completed, Limits, Sandbox, SandboxUnavailable, find_isolator, probe
+from agentrl.envs import sandbox as sandbox_package
+from agentrl.envs.sandbox import (
+  ISOLATORS,
+  PYTHON,
+  Completed,
+  Limits,
+  Sandbox,
+  SandboxUnavailable,
+  find_isolator,
+  probe,
+  seccomp,
+)
 from agentrl.types import EnvironmentFailed
 
 LIMITS = Limits(wall_seconds=10.0, processes=8, memory_bytes=256 << 20, file_bytes=1 << 20, output_bytes=1 << 16)
@@ -118,7 +128,8 @@ def test_the_network_is_away_even_without_the_filter(guest, monkeypatch):
   code = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=2)"
   with socket.create_server(("127.0.0.1", 0)) as server:
     done = guest(code, str(server.getsockname()[1]))
-  assert re.search("Network is unreachable|Connection refused", done.stderr)
+  # By its namespace, or before that by Landlock; the filter's error would be EPERM.
+  assert re.search("Network is unreachable|Connection refused|Errno 13", done.stderr)
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/var/tmp", "/dev/shm"])
@@ -191,9 +202,9 @@ for fd in range(3, 64):
 def test_the_parent_cannot_be_signalled(guest):
   code = """
 import os, signal
-os.kill(1, signal.SIGKILL)
-try: os.kill(-1, signal.SIGKILL)
-except OSError: pass
+for pid in (1, -1):
+  try: os.kill(pid, signal.SIGKILL)
+  except OSError: pass
 for pid in range(3, 70000):
   try:
     os.kill(pid, 0)
@@ -321,7 +332,7 @@ from agentrl.envs.sandbox import PYTHON, Limits, Sandbox
 command = [*PYTHON, '-c', 'print(flush=True); import time; time.sleep(50)', '{marker}']
 Sandbox(Limits(wall_seconds=60.0), isolator={isolator!r}).run(command)
 """
-  root = Path(sandbox_module.__file__).parents[2]
+  root = Path(sandbox_package.__file__).parents[3]
   trainer = subprocess.Popen([sys.executable, "-c", code], cwd=root)
   deadline = time.monotonic() + 20.0
   while not any(line.startswith(b"/usr/bin/python3\0-I\0-S\0-c\0print") for line in _command_lines(marker)):
@@ -356,7 +367,6 @@ def test_a_leaky_isolator_is_refused():
 
 def test_a_broken_isolator_is_not_the_policys_failure(monkeypatch):
   monkeypatch.setitem(ISOLATORS, "bubblewrap", lambda *_: ["/bin/sh", "-c", "echo no namespaces >&2; exit 1"])
-  monkeypatch.setattr(sandbox_module, "probe", lambda names: probe(("jail",)))
   broken = Sandbox(LIMITS, isolator="jail")
   monkeypatch.setattr(broken, "_isolate", ISOLATORS["bubblewrap"])
   with pytest.raises(EnvironmentFailed, match="no namespaces"):
@@ -373,7 +383,7 @@ def test_the_jail_is_taken_where_bubblewrap_is_missing(monkeypatch):
 
 
 def test_other_systems_are_refused(monkeypatch):
-  monkeypatch.setattr(sandbox_module.platform, "machine", lambda: "riscv64")
+  monkeypatch.setattr(platform, "machine", lambda: "riscv64")
   with pytest.raises(SandboxUnavailable, match="riscv64"):
     find_isolator(ISOLATORS)
 

@@ -1,0 +1,199 @@
+"""Caps on memory and processes of a guest's whole tree, where this process may make control groups.
+
+Resource limits count per process; a control group counts the tree, scratch folder included. Groups are made under the
+trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a group that has processes
+cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in memory for as long as
+any page that it was charged for.
+
+Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import pathlib
+import threading
+import time
+from collections import deque
+
+from agentrl.envs.sandbox.limits import Limits
+
+_PREFIX = "agentrl"
+_REMOVE_SECONDS = 1.0
+_OVERHEAD_PROCESSES = 6  # the shell that enters, the isolator's monitor, process 1
+_OVERHEAD_BYTES = 16 << 20  # theirs, and what the kernel keeps for the tree
+_ENTER = 'for file in "$1" "$2"; do echo 0 >"$file" || exit 125; done; shift 2; exec "$@"'
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """One folder per controller; the same folder twice with version 2."""
+
+  folders: tuple[pathlib.Path, pathlib.Path]
+
+  @property
+  def entering(self) -> list[str]:
+    """A command line that enters the group and becomes the command behind it."""
+    return ["/bin/sh", "-c", _ENTER, "sh", *(str(folder / "cgroup.procs") for folder in self.folders)]
+
+  def is_empty(self) -> bool:
+    """Whether its last process has been reaped: until then it counts, though it is listed no more."""
+    return (self.folders[1] / "pids.current").read_text().strip() == "0"
+
+  def remove(self) -> None:
+    for folder in set(self.folders):
+      with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+class Groups:
+  """Groups with the same limits, made when needed and lent to one guest at a time.
+
+  Args:
+    parents: folders in which to make them, for memory and for processes.
+    limits: of each guest.
+  """
+
+  def __init__(self, parents: tuple[pathlib.Path, pathlib.Path], limits: Limits):
+    self._parents = parents
+    self._memory = limits.memory_bytes + limits.file_bytes + _OVERHEAD_BYTES
+    self._processes = limits.processes + _OVERHEAD_PROCESSES
+    self._lock = threading.Lock()
+    self._free: deque[Group] = deque()
+    self._made: list[Group] = []
+    atexit.register(self.close)
+
+  def acquire(self) -> Group:
+    """An empty group. A guest's last processes may outlive its end by a moment, so the longest free is looked at first.
+
+    Raises:
+      OSError: none can be made.
+    """
+    with self._lock:
+      if self._free and self._free[0].is_empty():
+        return self._free.popleft()
+    group = self._make()
+    with self._lock:
+      self._made.append(group)
+    return group
+
+  def release(self, group: Group) -> None:
+    """Takes a group back when its guest was killed."""
+    with self._lock:
+      self._free.append(group)
+
+  def close(self) -> None:
+    """Removes every group; one that does not become empty within a second is left to the next process's sweep."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    with self._lock:
+      for group in self._made:
+        while not group.is_empty() and time.monotonic() < deadline:
+          time.sleep(0.01)
+        group.remove()
+      self._made.clear()
+      self._free.clear()
+
+  def _make(self) -> Group:
+    name = f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
+    group = Group((self._parents[0] / name, self._parents[1] / name))
+    try:
+      for folder in dict.fromkeys(group.folders):
+        folder.mkdir()
+      self._cap(*group.folders)
+    except OSError:
+      group.remove()
+      raise
+    return group
+
+  def _cap(self, memory: pathlib.Path, processes: pathlib.Path) -> None:
+    (processes / "pids.max").write_text(str(self._processes))
+    if (memory / "memory.max").exists():
+      (memory / "memory.max").write_text(str(self._memory))
+      extra = {"memory.swap.max": 0, "memory.oom.group": 1}
+    else:
+      (memory / "memory.limit_in_bytes").write_text(str(self._memory))
+      extra = {"memory.memsw.limit_in_bytes": self._memory}
+    for name, value in extra.items():  # swap is counted only where the kernel was told to
+      if (memory / name).exists():
+        (memory / name).write_text(str(value))
+
+
+_numbers = itertools.count()
+
+
+def groups(limits: Limits) -> Groups | None:
+  """The process's groups with these limits; None where it may make none."""
+  return _groups(limits, os.getpid())
+
+
+@functools.lru_cache(maxsize=64)
+def _groups(limits: Limits, pid: int) -> Groups | None:
+  """A forked child must not share its parent's: hence `pid`."""
+  parents = _parents(pid)
+  return None if parents is None else Groups(parents, limits)
+
+
+@functools.lru_cache(maxsize=1)
+def _parents(pid: int) -> tuple[pathlib.Path, pathlib.Path] | None:
+  """The folders in which groups for memory and for processes can be made, found by making one."""
+  for parents in _candidates():
+    trial = Groups(parents, Limits())
+    try:
+      for parent in dict.fromkeys(parents):
+        _sweep(parent)
+      trial.acquire()
+    except OSError:
+      continue
+    trial.close()
+    return parents
+  return None
+
+
+def _candidates() -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Version 1: this process's own groups. Version 2: its own and the one above."""
+  own: dict[str, pathlib.Path] = {}
+  for line in _lines("/proc/self/cgroup"):
+    number, names, path = line.split(":", 2)
+    for name in names.split(","):
+      if (folder := _folder("cgroup2" if number == "0" else "cgroup", name, path)) is not None:
+        own[name] = folder
+  found = []
+  if "memory" in own and "pids" in own:
+    found.append((own["memory"], own["pids"]))
+  if "" in own:
+    for folder in (own[""], own[""].parent):
+      control = folder / "cgroup.subtree_control"
+      if control.exists() and {"memory", "pids"} <= set(control.read_text().split()):
+        found.append((folder, folder))
+  return found
+
+
+def _folder(kind: str, controller: str, path: str) -> pathlib.Path | None:
+  """Where the group `path` of a hierarchy is mounted."""
+  for line in _lines("/proc/self/mountinfo"):
+    before, after = line.split(" - ")
+    root, mountpoint = before.split()[3:5]
+    if after.split()[0] == kind and (not controller or controller in after.split()[2].split(",")):
+      inside = os.path.relpath(path, root)
+      return None if inside.startswith("..") else pathlib.Path(mountpoint, inside)
+  return None
+
+
+def _lines(path: str) -> list[str]:
+  try:
+    return pathlib.Path(path).read_text().splitlines()
+  except OSError:  # a system without /proc has no groups either
+    return []
+
+
+def _sweep(parent: pathlib.Path) -> None:
+  """Removes empty groups of processes that are gone."""
+  for folder in parent.glob(f"{_PREFIX}-*-*"):
+    if not pathlib.Path("/proc", folder.name.split("-")[1]).exists():
+      with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,186 @@
+"""One guest, from its start to its end: pipes, deadlines, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from agentrl.envs.sandbox import cgroup, seccomp
+from agentrl.envs.sandbox.exchange import Exchange
+from agentrl.envs.sandbox.isolators import Isolator
+from agentrl.envs.sandbox.limits import Completed, Limits
+from agentrl.types import EnvironmentFailed
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+
+_REAP_SECONDS = 5.0  # for a process that was sent SIGKILL
+_START_SECONDS = 10.0  # for an interpreter to take its first cell; its deadline counts from there
+_CHUNK_BYTES = 1 << 16
+_SIGNALS = {128 + number: number.name for number in signal.Signals}
+
+
+class CellNotTaken(Exception):
+  """The interpreter had ended before it took the cell; the text is what it last wrote to stderr."""
+
+
+class Guest:
+  """A command in isolation. One thread talks to it; `kill` may come from any.
+
+  A guest dies with the thread that made it: give it to one that lives as long.
+
+  Args:
+    isolate: how.
+    command: an absolute path under /usr and its arguments. One that takes cells gets the number of its end of the
+      channel as a further argument (see `interpreter.py`).
+    limits: of the guest.
+    takes_cells: it is an interpreter that takes cells on stdin, for `run_cell`.
+
+  Raises:
+    EnvironmentFailed: it could not be started.
+  """
+
+  def __init__(self, isolate: Isolator, command: Sequence[str], limits: Limits, *, takes_cells: bool = False):
+    self._limits = limits
+    self._lock = threading.Lock()
+    self._ended = False
+    self._has_begun = False
+    with contextlib.ExitStack() as stack:
+      try:
+        self._start(isolate, command, takes_cells, stack)
+      except OSError as error:
+        raise EnvironmentFailed(f"a sandbox could not be started: {error}") from error
+      self._open = stack.pop_all()
+
+  def _start(self, isolate: Isolator, command: Sequence[str], takes_cells: bool, stack: contextlib.ExitStack) -> None:
+    with contextlib.ExitStack() as theirs:
+      self._status, status_out = _pipe(stack, theirs)
+      self._channel, channel_out = _pipe(stack, theirs) if takes_cells else (None, None)
+      filter_in, filter_out = _pipe(theirs, theirs)
+      with filter_out:
+        filter_out.write(seccomp.program(platform.machine()))
+      passed = [stream.fileno() for stream in (status_out, filter_in, channel_out) if stream is not None]
+      command = [*command, str(channel_out.fileno())] if takes_cells else command
+      line = isolate(command, self._limits, status_out.fileno(), filter_in.fileno())
+      groups = cgroup.groups(self._limits)
+      if groups is not None:
+        group = groups.acquire()
+        stack.callback(groups.release, group)
+        line = [*group.entering, *line]
+      self._process = subprocess.Popen(
+        line,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=ENVIRONMENT,
+        cwd="/",
+        pass_fds=passed,
+        start_new_session=True,
+      )
+    for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+      stack.callback(stream.close)
+
+  def is_alive(self) -> bool:
+    """Whether its process runs. Looks without reaping, so that its id stays its own until `close`."""
+    return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+  def run(self, stdin: bytes) -> Completed:
+    """Gives it all of its stdin and waits until it has ended, or has reached a limit; the caller then calls `close`.
+
+    Raises:
+      EnvironmentFailed: its command was not run.
+    """
+    exchange = Exchange(self._process, self._status, stdin, self._limits)
+    exchange.run()
+    return _completed(exchange)
+
+  def run_cell(self, code: bytes, *, last: bool) -> Completed:
+    """Gives it one cell. Where it is not alive afterwards, the caller then calls `close`.
+
+    Args:
+      code: Python.
+      last: it gets no other, and ends behind this one as a script does.
+
+    Raises:
+      CellNotTaken: the guest had ended; the cell was not run.
+      EnvironmentFailed: a new guest did not start in time.
+    """
+    os.set_blocking(self._channel.fileno(), False)
+    while self._channel.read(_CHUNK_BYTES):  # anything that the last cell left there
+      pass
+    exchange = Exchange(
+      self._process,
+      self._status,
+      b"%08x" % len(code) + code,
+      self._limits,
+      channel=self._channel,
+      last=last,
+      start_seconds=0.0 if self._has_begun else _START_SECONDS,
+    )
+    exchange.run()
+    if not exchange.has_begun and exchange.killed_by is None:
+      raise CellNotTaken(exchange.stderr.decode(errors="replace").strip()[-500:] or "no reason given")
+    if not exchange.has_begun and not self._has_begun:
+      raise EnvironmentFailed(f"a sandboxed interpreter did not start within {_START_SECONDS:g} s")
+    self._has_begun = True
+    return _completed(exchange)
+
+  def kill(self) -> None:
+    """Kills the isolator's process group, and with it the guest's PID namespace; harmless when all is over."""
+    with self._lock, contextlib.suppress(ProcessLookupError):
+      if not self._ended:
+        os.killpg(self._process.pid, signal.SIGKILL)
+
+  def close(self) -> None:
+    """Kills, reaps and frees; a second call does nothing.
+
+    Raises:
+      EnvironmentFailed: it outlived SIGKILL.
+    """
+    self.kill()
+    with self._lock:
+      if self._ended:
+        return
+      self._ended = True
+    with self._open:
+      try:
+        self._process.wait(_REAP_SECONDS)
+      except subprocess.TimeoutExpired as error:
+        text = f"process {self._process.pid} of a sandbox outlived SIGKILL by {_REAP_SECONDS:g} s"
+        raise EnvironmentFailed(text) from error
+
+
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+  """A pipe whose ends are closed with one stack each."""
+  read_end, write_end = os.pipe()
+  return reading.enter_context(os.fdopen(read_end, "rb", 0)), writing.enter_context(os.fdopen(write_end, "wb", 0))
+
+
+def _completed(exchange: Exchange) -> Completed:
+  stdout, stderr, status = (
+    bytes(part).decode(errors="replace") for part in (exchange.stdout, exchange.stderr, exchange.status)
+  )
+  seconds = time.monotonic() - exchange.started
+  if exchange.killed_by is not None:
+    return Completed(stdout, stderr, None, exchange.killed_by, seconds)
+  if exchange.cell_status is not None:
+    return Completed(stdout, stderr, exchange.cell_status, None, seconds, alive=True)
+  exit_code = _exit_code(status, stderr)
+  return Completed(stdout, stderr, exit_code, _SIGNALS.get(exit_code), seconds)
+
+
+def _exit_code(status: str, stderr: str) -> int:
+  """The exit code that the isolator reported; it reports none where the command never ran."""
+  for line in status.splitlines():
+    fields = json.loads(line)
+    if "exit-code" in fields:
+      return fields["exit-code"]
+  raise EnvironmentFailed(f"the sandbox did not run its command: {stderr.strip()[-500:] or 'no reason given'}")

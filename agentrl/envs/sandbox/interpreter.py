@@ -1,0 +1,144 @@
+"""Runs in a guest: an interpreter that takes cells, and prints the value of a last expression as a notebook does.
+
+`warm.py` hands this file to the system's interpreter as text, with the number of the channel's file descriptor:
+
+  python3 -I -S -X utf8 -c SOURCE CHANNEL
+
+A cell comes on stdin: eight hexadecimal digits, then as many bytes. On the channel goes "b" before it runs, and "0" or
+"1" behind it. When stdin ends, so does the interpreter, with that as its exit code. Nothing here needs to be trusted:
+code that reads the next cell, or says that it has ended, cheats only itself.
+
+A cell becomes a file so that tracebacks can show its lines. Importing `ast` or `traceback` would double the start-up.
+"""
+
+import _ast
+import os
+import sys
+
+_SHOWN_CHARS = 50_000  # of a value
+_HIDDEN = ("/usr/", "/lib", "<frozen")  # frames of the library say little that the exception does not
+
+
+def serve(cells, channel):
+  """Takes cells until there are no more; returns the exit code."""
+  names = _fresh_main()
+  status = number = 0
+  while (code := _next_cell(cells)) is not None:
+    number += 1
+    owner = os.getpid()
+    os.write(channel, b"b")
+    status = _run(code, "code.py" if number == 1 else f"code{number}.py", names)
+    for stream in (sys.stdout, sys.stderr):
+      _flush(stream)
+    if os.getpid() != owner:  # a child that the cell forked and did not end
+      os._exit(status)
+    try:
+      os.write(channel, b"%d" % status)
+    except OSError:  # the cell closed it, and the end of this process is the one sign left
+      return status
+  return status
+
+
+def _fresh_main():
+  """The names of a new `__main__`, in place of this one."""
+  module = type(sys)("__main__")
+  module.__builtins__ = __builtins__
+  sys.modules["__main__"] = module
+  return module.__dict__
+
+
+def _next_cell(cells):
+  try:
+    size = _read(cells, 8)
+    return _read(cells, int(size, 16)) if size else None
+  except OSError:  # a cell closed it
+    return None
+
+
+def _read(cells, size):
+  parts = []
+  while size > 0:
+    part = os.read(cells, min(size, 1 << 20))
+    if not part:
+      break
+    parts.append(part)
+    size -= len(part)
+  return b"".join(parts)
+
+
+def _run(source, name, names):
+  """Runs a cell and shows how it ended; 1 where it raised."""
+  try:
+    with open(f"/tmp/{name}", "wb") as file:
+      file.write(source)
+  except OSError:  # the scratch folder is full, or gone: tracebacks will do without lines
+    pass
+  try:
+    tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
+    cell = compile(tree, name, "exec")
+    value = None if last is None else compile(_ast.Expression(last.value), name, "eval")
+  except Exception as error:
+    sys.__excepthook__(type(error), error.with_traceback(None), None)
+    return 1
+  try:
+    exec(cell, names)
+    if value is not None:
+      _show(eval(value, names))
+  except SystemExit:
+    raise
+  except BaseException as error:
+    _trim(error)
+    sys.__excepthook__(type(error), error, error.__traceback__)
+    return 1
+  return 0
+
+
+def _show(value):
+  if value is None:
+    return
+  text = repr(value)
+  if len(text) > _SHOWN_CHARS:
+    text = f"{text[:_SHOWN_CHARS]}\n[the first {_SHOWN_CHARS} of {len(text)} characters]"
+  print(text)
+
+
+def _trim(error):
+  """Leaves the cell's own frames of an exception, and of those that it came from."""
+  seen = set()
+  while error is not None and id(error) not in seen:
+    seen.add(id(error))
+    frames, entry = [], error.__traceback__
+    while entry is not None:
+      name = entry.tb_frame.f_code.co_filename
+      if entry.tb_frame.f_globals is not globals() and not name.startswith(_HIDDEN):
+        frames.append(entry)
+      entry = entry.tb_next
+    kept = None
+    for entry in reversed(frames):
+      kept = type(entry)(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    error.__traceback__ = kept
+    error = error.__cause__ or error.__context__
+
+
+def _flush(stream):
+  try:
+    stream.flush()
+  except Exception:  # a cell may have closed it or put anything in its place
+    return
+
+
+def main(channel):
+  """Keeps stdin for itself: a cell that reads finds its end."""
+  cells = os.dup(0)
+  nothing = os.open("/dev/null", os.O_RDONLY)
+  os.dup2(nothing, 0)
+  os.close(nothing)
+  os.set_inheritable(channel, False)
+  sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
+  sys.stderr.reconfigure(errors="backslashreplace")
+  return serve(cells, channel)
+
+
+if __name__ == "__main__":
+  sys.exit(main(int(sys.argv.pop())))

@@ -1,0 +1,68 @@
+"""Ways to put a command into isolation, as command lines."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Sequence
+
+from agentrl.envs.sandbox import jail
+from agentrl.envs.sandbox.limits import Limits
+
+PYTHON = ("/usr/bin/python3", "-I", "-S")  # the guest's interpreter: ours may live where no other uid can read
+
+_NOBODY = 65534
+_JAIL_SOURCE = pathlib.Path(jail.__file__).read_text(encoding="utf-8")
+
+# (command, limits, status_fd, filter_fd) -> command line. The isolator writes a line of JSON with "exit-code" to
+# status_fd when the command has ended, and reads its seccomp filter from filter_fd; the command gets neither.
+Isolator = Callable[[Sequence[str], Limits, int, int], list[str]]
+
+
+def _bubblewrap(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:
+  path = shutil.which("bwrap")
+  if path is None:
+    raise FileNotFoundError("bwrap is not on the PATH")
+  options = ["--unshare-user", "--unshare-all", "--hostname", "guest", "--die-with-parent", "--new-session"]
+  options += ["--cap-drop", "ALL", "--json-status-fd", str(status_fd), "--seccomp", str(filter_fd)]
+  options += ["--ro-bind", "/usr", "/usr", *_system_links(), "--dev", "/dev", "--remount-ro", "/dev"]
+  options += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
+  return [*_demoted(), path, *options, "--", *_limited(command, limits)]
+
+
+def _jail(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:
+  arguments = [str(status_fd), str(filter_fd), str(limits.file_bytes)]
+  return [*_demoted(), *PYTHON, "-c", _JAIL_SOURCE, *arguments, *_limited(command, limits)]
+
+
+ISOLATORS: dict[str, Isolator] = {"bubblewrap": _bubblewrap, "jail": _jail}  # in order of preference
+
+
+def _demoted() -> list[str]:
+  """Gives up root, and has the kernel pick a guest rather than a trainer when memory runs out."""
+  demoted = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
+  return [*demoted, "choom", "--adjust", "1000", "--"]
+
+
+def _limited(command: Sequence[str], limits: Limits) -> list[str]:
+  options = {
+    "as": limits.memory_bytes,
+    "nproc": limits.processes,
+    "cpu": f"{limits.cpu_seconds}:{limits.cpu_seconds + 1}",  # SIGXCPU, then SIGKILL
+    "fsize": limits.file_bytes,
+    "nofile": 64,
+    "core": 0,
+  }
+  return ["/usr/bin/prlimit", *(f"--{name}={value}" for name, value in options.items()), "--", *command]
+
+
+def _system_links() -> list[str]:
+  """/bin, /lib and so on as they are on the host: links into /usr, or folders of their own on older systems."""
+  options: list[str] = []
+  for path in ("/bin", "/lib", "/lib64", "/sbin"):
+    if os.path.islink(path):
+      options += ["--symlink", os.readlink(path), path]
+    elif os.path.isdir(path):
+      options += ["--ro-bind", path, path]
+  return options
