@@ -3,7 +3,7 @@
 Resource limits count per process; a control group counts the tree, scratch folder included. Groups are made under the
 trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a group that has processes
 cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in memory for as long as
-any page that it was charged for.
+any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no work.
 
 Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel.
 """

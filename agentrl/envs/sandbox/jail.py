@@ -119,7 +119,9 @@ def _build_root(scratch_bytes: int) -> None:
     os.close(os.open(path[1:], os.O_CREAT, 0o644))
     _mount(path, path[1:], "", _MS_BIND)
   os.mkdir("tmp")
-  _mount("tmpfs", "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={scratch_bytes},mode=700")
+  # Empty files take no room, but memory of the kernel's.
+  options = f"size={scratch_bytes},nr_inodes={max(scratch_bytes // 4096, 1024)},mode=700"
+  _mount("tmpfs", "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, options)
   _check(_libc.pivot_root(b".", b"."), "pivot_root")
   _check(_libc.umount2(b".", _MNT_DETACH), "detaching the host's root")
   _mount("none", "/", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)

@@ -73,7 +73,7 @@ def test_a_filter_that_the_kernel_rejects_stops_the_start():
 def test_a_scratch_folder_that_cannot_be_mounted_stops_the_start():
   status, done = run_jail([*PYTHON, "print(1)"], scratch=-1, **NOBODY)
   assert (status, done.stdout, done.returncode) == ("", "", 1)
-  assert "mounting tmpfs on tmp (size=-1,mode=700)" in done.stderr
+  assert "mounting tmpfs on tmp (size=-1,nr_inodes=1024,mode=700)" in done.stderr
 
 
 def test_a_missing_command_is_no_exit_code():
