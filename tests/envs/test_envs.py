@@ -98,6 +98,18 @@ def test_limits_reach_the_python_guest():
   assert environment.step(answer).parts == {"correct": 1.0}
 
 
+def test_a_python_session_keeps_variables_and_solves_what_python_does():
+  source = envs.make("arithmetic", "python_session", call_seconds=1.0, examples=1)
+  task, environment = source.task(0, "train"), source.environment()
+  environment.reset(task, 0)
+  assert environment.step(Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "x = 6"}),))).ok
+  assert environment.step(Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "x * 7"}),))).text == "42"
+  (call, answer) = source.oracle(task)
+  assert environment.step(call).text == task.answer
+  assert environment.step(answer).parts == {"correct": 1.0}
+  environment.close()
+
+
 @pytest.mark.parametrize(
   ("arguments", "error", "words"),
   [

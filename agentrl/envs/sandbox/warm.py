@@ -162,7 +162,7 @@ class Session:
       was not run.
 
     Raises:
-      EnvironmentFailed: no interpreter could be started.
+      EnvironmentFailed: no interpreter could be started, or the session was closed meanwhile.
       RuntimeError: the session is closed.
     """
     with self._lock:

@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.sandbox import ISOLATORS, Limits, Sandbox, WarmPool
 from agentrl.envs.tool import ToolTimeout, tools_of
-from agentrl.envs.tools.python import PythonTool
+from agentrl.envs.tools.python import PythonSession, PythonTool
 from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
 
 
@@ -121,6 +122,124 @@ def test_in_an_environment_a_time_out_is_the_tools_failure():
   assert "it took too long" in observation.text
 
 
-def test_stdout_chars_is_checked():
+@pytest.mark.parametrize("tool", [PythonTool, PythonSession])
+def test_stdout_chars_is_checked(tool):
   with pytest.raises(ValueError, match="stdout_chars must be positive, got 0"):
-    PythonTool(stdout_chars=0)
+    tool(stdout_chars=0)
+
+
+def test_frames_of_the_library_are_left_out(python):
+  assert python("import json\njson.loads('{')").splitlines()[:3] == [
+    "Traceback (most recent call last):",
+    '  File "code.py", line 2, in <module>',
+    "    json.loads('{')",
+  ]
+  assert "decoder" not in python("import json\njson.loads('{')").replace("json.decoder.JSONDecodeError", "")
+
+
+def test_the_error_behind_an_error_is_told(python):
+  told = python("try:\n  1 / 0\nexcept ZeroDivisionError:\n  raise ValueError('second')")
+  assert "ZeroDivisionError: division by zero" in told
+  assert told.endswith("ValueError: second")
+
+
+def test_a_huge_value_is_cut(python):
+  told = python("list(range(10**6))")
+  assert told.startswith("[0, 1, 2,")
+  assert "characters of output left out]" in told
+  assert len(told) < 1700
+
+
+# ---- sessions -------------------------------------------------------------------------------------------------------
+
+TASK = Task("t", "test", "?")
+
+
+@pytest.fixture(scope="module")
+def hasty_pool():
+  with WarmPool(Sandbox(Limits(wall_seconds=0.7, output_bytes=1 << 16)), size=2) as pool:
+    yield pool
+
+
+@pytest.fixture
+def session(hasty_pool):
+  toolset = PythonSession(hasty_pool)
+  toolset.reset(TASK, 0)
+  yield toolset
+  toolset.close()
+
+
+def test_a_session_keeps_what_a_call_left(session):
+  assert session.python("x = 41\ndef f(): return x + 1") == ""
+  assert session.python("f()") == "42"
+  assert session.python("raise ValueError(x)").endswith("ValueError: 41")
+  assert session.python("x += 1; x") == "42"
+
+
+def test_a_session_that_runs_out_of_time_is_told_what_that_costs(session):
+  session.python("x = 1")
+  with pytest.raises(
+    ToolTimeout, match=r"begun\n\[the code was stopped .*: it took too long\]\n\[.* variables .* gone"
+  ):
+    session.python("print('begun')\nwhile True: pass")
+  assert session.python("x").endswith("NameError: name 'x' is not defined")
+
+
+@pytest.mark.parametrize(
+  ("code", "told"),
+  [
+    (
+      "import sys; sys.exit(3)",
+      "[exit code 3]\n[the code ended the interpreter: its variables and files are gone, and",
+    ),
+    ("import os; os.abort()", "[the interpreter was ended by SIGABRT]\n[the interpreter was ended: its variables"),
+    (
+      "while True: print('x' * 9999)",
+      "[the code was stopped: it wrote too much output]\n[the interpreter was ended: its",
+    ),
+  ],
+)
+def test_a_session_that_ends_is_told(session, code, told):
+  session.python("x = 1")
+  assert told in session.python(code)
+  assert "NameError" in session.python("x")
+
+
+def test_a_session_that_ended_between_calls_is_told_and_the_code_is_not_run(session):
+  session.python("import os, threading\nthreading.Timer(0.05, os._exit, (0,)).start()")
+  while session._session._guest.is_alive():
+    pass
+  assert session.python("print('run')").startswith("[the interpreter had ended since the last call")
+  assert session.python("print('run')") == "run"
+
+
+def test_each_episode_has_a_session_of_its_own(hasty_pool):
+  toolsets = [PythonSession(hasty_pool) for _ in range(2)]
+  for number, toolset in enumerate(toolsets):
+    toolset.reset(TASK, 0)
+    toolset.python(f"x = {number}")
+  assert [toolset.python("x") for toolset in toolsets] == ["0", "1"]
+  pid = toolsets[0]._session._guest._process.pid
+  toolsets[0].reset(TASK, 0)
+  assert not os.path.exists(f"/proc/{pid}")
+  assert "NameError" in toolsets[0].python("x")
+  for toolset in toolsets:
+    toolset.close()
+    toolset.close()
+
+
+def test_a_session_in_an_environment_lives_as_long_as_the_episode(hasty_pool):
+  def call(code):
+    (result,) = environment.step(Action(TurnKind.TOOL_CALL, "", [ToolCall("python", {"code": code})])).results
+    return result.text, result.failure
+
+  environment = ToolEnvironment(PythonSession(hasty_pool), check=lambda task, answer: True)
+  assert [spec.name for spec in environment.tools] == ["python"]
+  assert "kept between calls" in environment.tools[0].description
+  environment.reset(TASK, seed=0)
+  assert call("x = 6") == ("[no output]", None)
+  assert call("x * 7") == ("42", None)
+  assert call("while True: pass")[1] is ToolFailure.TIMEOUT
+  environment.reset(TASK, seed=0)
+  assert "NameError" in call("x")[0]
+  environment.close()
