@@ -585,6 +585,24 @@ time.sleep(60)
   host.assert_unharmed()
 
 
+def test_what_a_session_says_between_cells_is_not_heard(host, pool):
+  forge = """
+def forge():
+  time.sleep(0.1)
+  for fd in range(3, 64):
+    try:
+      os.write(fd, b"b0")
+    except OSError:
+      pass
+  open("forged", "w").close()
+threading.Thread(target=forge).start()
+"""
+  with contextlib.closing(pool.session()) as session:
+    assert session.run(host.payload(forge)).alive
+    time.sleep(0.5)
+    assert session.run("print(os.path.exists('forged'))").stdout == "True\n"
+
+
 @pytest.mark.parametrize("code", ["os.closerange(3, 64)", "os.close(0); os.closerange(3, 64)", "os._exit(0)"])
 def test_a_session_that_closes_its_channel_ends(host, pool, code):
   with contextlib.closing(pool.session()) as session:

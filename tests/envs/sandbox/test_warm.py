@@ -148,6 +148,15 @@ def test_one_that_never_takes_its_cell_is_not_the_policys_failure(either, monkey
     pool.run("1")
 
 
+def test_the_start_of_an_interpreter_is_not_the_cells_time(monkeypatch):
+  slow = "import time\ntime.sleep(1.2)\n"
+  monkeypatch.setattr(warm, "_COMMAND", [*warm._COMMAND[:-1], slow + warm._COMMAND[-1]])
+  with WarmPool(Sandbox(Limits(wall_seconds=0.8)), size=0) as pool:
+    done = pool.run("6 * 7")
+    assert (done.stdout, done.killed_by) == ("42\n", None)
+    assert pool.run("import time; time.sleep(60)").killed_by == "wall time"
+
+
 def test_waiting_uses_no_time():
   with WarmPool(Sandbox(Limits(wall_seconds=0.8, cpu_seconds=1)), size=1) as pool:
     pool.run("1")
