@@ -61,6 +61,7 @@ class Groups:
 
   def __init__(self, parents: tuple[pathlib.Path, pathlib.Path], limits: Limits):
     self._parents = parents
+    self._pid = os.getpid()
     self._memory = limits.memory_bytes + limits.file_bytes + _OVERHEAD_BYTES
     self._processes = limits.processes + _OVERHEAD_PROCESSES
     self._lock = threading.Lock()
@@ -69,14 +70,18 @@ class Groups:
     atexit.register(self.close)
 
   def acquire(self) -> Group:
-    """An empty group. A guest's last processes may outlive its end by a moment, so the longest free is looked at first.
+    """An empty group: a guest's last processes may outlive its end by a moment.
 
     Raises:
       OSError: none can be made.
     """
     with self._lock:
-      if self._free and self._free[0].is_empty():
-        return self._free.popleft()
+      for _ in range(len(self._free)):
+        group = self._free.popleft()
+        with contextlib.suppress(FileNotFoundError):  # somebody removed it
+          if group.is_empty():
+            return group
+          self._free.append(group)
     group = self._make()
     with self._lock:
       self._made.append(group)
@@ -89,11 +94,14 @@ class Groups:
 
   def close(self) -> None:
     """Removes every group; one that does not become empty within a second is left to the next process's sweep."""
+    if os.getpid() != self._pid:  # a forked child runs its parent's exit handlers
+      return
     deadline = time.monotonic() + _REMOVE_SECONDS
     with self._lock:
       for group in self._made:
-        while not group.is_empty() and time.monotonic() < deadline:
-          time.sleep(0.01)
+        with contextlib.suppress(FileNotFoundError):
+          while not group.is_empty() and time.monotonic() < deadline:
+            time.sleep(0.01)
         group.remove()
       self._made.clear()
       self._free.clear()

@@ -73,6 +73,25 @@ def test_a_group_is_lent_again_once_it_is_empty(tmp_path, monkeypatch):
   assert groups.acquire() is first
 
 
+def test_a_group_that_somebody_removed_is_not_lent(tmp_path, monkeypatch):
+  make_folder(monkeypatch, "memory.max")
+  groups = Groups((tmp_path, tmp_path), LIMITS)
+  first = groups.acquire()
+  groups.release(first)
+  (first.folders[1] / "pids.current").unlink()
+  assert groups.acquire().folders != first.folders
+  assert not groups._free
+
+
+def test_a_forked_child_leaves_its_parents_groups(tmp_path, monkeypatch):
+  make_folder(monkeypatch, "memory.max")
+  groups = Groups((tmp_path, tmp_path), LIMITS)
+  groups.acquire()
+  monkeypatch.setattr(os, "getpid", lambda: -1)
+  groups.close()
+  assert groups._made
+
+
 def test_entering_fails_where_the_group_is_gone():
   group = Group((cgroup.pathlib.Path("/nowhere"), cgroup.pathlib.Path("/nowhere")))
   done = subprocess.run([*group.entering, "/bin/echo", "ran"], capture_output=True, text=True)
