@@ -16,7 +16,7 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
 
   A Python thread cannot be killed. One that is past its deadline is abandoned: it goes on until it returns by itself,
   its result is dropped, and as a daemon it does not hold up the end of the process. Code that may never return belongs
-  in `sandbox.py`, which kills its process.
+  in `sandbox`, which kills its process.
 
   Args:
     seconds: wall time that the call may take.

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -601,6 +602,28 @@ threading.Thread(target=forge).start()
     assert session.run(host.payload(forge)).alive
     time.sleep(0.5)
     assert session.run("print(os.path.exists('forged'))").stdout == "True\n"
+
+
+def test_a_session_that_never_stops_talking_is_stopped(host, pool):
+  flood = """
+def flood(fd):
+  while True:
+    os.write(fd, b"0" * 65536)
+for fd in range(3, 64):
+  try:
+    os.write(fd, b"")
+  except OSError:
+    continue
+  for _ in range(3):
+    threading.Thread(target=flood, args=(fd,), daemon=True).start()
+"""
+  with contextlib.closing(pool.session()) as session:
+    session.run(host.payload(flood))
+    later = threading.Thread(target=session.run, args=("time.sleep(60)",), daemon=True)
+    later.start()
+    later.join(60)
+    assert not later.is_alive()
+  host.assert_unharmed()
 
 
 @pytest.mark.parametrize("code", ["os.closerange(3, 64)", "os.close(0); os.closerange(3, 64)", "os._exit(0)"])

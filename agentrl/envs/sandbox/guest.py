@@ -24,6 +24,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 _REAP_SECONDS = 5.0  # for a process that was sent SIGKILL
 _START_SECONDS = 10.0  # for an interpreter to take its first cell; its deadline counts from there
 _CHUNK_BYTES = 1 << 16
+_STALE_CHUNKS = 16  # a pipe's largest size without privileges
 _SIGNALS = {128 + number: number.name for number in signal.Signals}
 
 
@@ -114,8 +115,9 @@ class Guest:
       EnvironmentFailed: a new guest did not start in time.
     """
     os.set_blocking(self._channel.fileno(), False)
-    while self._channel.read(_CHUNK_BYTES):  # anything that the last cell left there
-      pass
+    for _ in range(_STALE_CHUNKS):  # what the last cell left there; one that goes on is stopped by the limit on output
+      if not self._channel.read(_CHUNK_BYTES):
+        break
     exchange = Exchange(
       self._process,
       self._status,
