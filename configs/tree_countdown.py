@@ -21,7 +21,10 @@ def get_config(smoke: bool = False):
     "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
     "chat": {"style": "dialogue", "stop": ""},
     "task": {"family": "countdown", "tool": "none", "options": {"stepwise": True, "largest": 13}},
-    "rollout": {"groups": 40, "group_size": 1, "max_tokens": 64, "max_turns": 1, "strategy": "tree_search"},
+    # A peaked policy proposes one step again and again: at temperature 1 a tree has 3 to 6 nodes.
+    "rollout": {
+      "groups": 40, "group_size": 1, "max_tokens": 64, "max_turns": 1, "strategy": "tree_search", "temperature": 1.6,
+    },
     "search": {"simulations": 32, "width": 4, "depth": 4, "step_tokens": 16, "parallel": 4, "targets": "visits"},
     "engine": {
       "slots": 256, "decode_rows": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32,

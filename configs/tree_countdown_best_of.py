@@ -19,7 +19,12 @@ from agentrl.training.defaults import run_config
 def get_config(smoke: bool = False):
   base = config.load(pathlib.Path(__file__).with_name("tree_countdown.py"), smoke=smoke)
   settings = {
-    "rollout": {"strategy": "independent", "groups": 2 if smoke else 16, "group_size": 4 if smoke else 16},
+    "rollout": {
+      "strategy": "independent",
+      "groups": 2 if smoke else 16,
+      "group_size": 4 if smoke else 16,
+      "temperature": 1.0,
+    },
     "train": {"steps": 2 if smoke else 150},
     "algo": {"target": "path", "baseline": "none", "reduction": "sequence_mean"},
     "filters": ("best_of_group",),
