@@ -73,16 +73,18 @@ class Setting:
 class ToolEnvironment:
   """A question, tools, and a check of the answer.
 
-  `step` runs tool calls in order, each under its own deadline; an answer ends the episode with the part "correct";
-  a void or malformed turn is told what was wrong and goes on.
+  `step` runs tool calls in order, each under its own deadline; an answer ends the episode with the part "correct", 0 or
+  1, and where the check gives a number also with that, as the part "score"; a void or malformed turn is told what was
+  wrong and goes on.
 
   Args:
     toolset: its public methods are the tools; one object per trajectory (see `tools_of` and `Toolset`).
-    check: whether an answer solves the task; it should not raise on any text, and has a call's deadline.
+    check: whether an answer solves the task, or to what degree, from 0.0 to 1.0, which alone is "correct"; it should
+      not raise on any text, and has a call's deadline.
     setting: system message, examples and limits.
   """
 
-  def __init__(self, toolset: Any, check: Callable[[Task, str], bool], setting: Setting | None = None):
+  def __init__(self, toolset: Any, check: Callable[[Task, str], bool | float], setting: Setting | None = None):
     self._toolset = toolset
     self._check = check
     self._setting = Setting() if setting is None else setting
@@ -124,8 +126,17 @@ class ToolEnvironment:
     if answer is None:
       raise RuntimeError("an Action of kind ANSWER carries no answer; the chat format that made it is wrong")
     try:
-      correct = call_within(self._setting.limits.call_seconds, lambda: bool(self._check(task, answer)))
+      parts = call_within(self._setting.limits.call_seconds, lambda: _parts(self._check(task, answer)))
     except Exception as error:
       raise EnvironmentFailed(f"task {task.id}: checking the answer failed: {output.error_line(error)}") from error
     self._task = None
-    return Observation("", done=True, parts={"correct": float(correct)})
+    return Observation("", done=True, parts=parts)
+
+
+def _parts(verdict: bool | float) -> dict[str, float]:
+  """Reward parts of a check's verdict; a degree below 1 is not correct."""
+  if isinstance(verdict, bool):
+    return {"correct": float(verdict)}
+  if not (isinstance(verdict, float) and 0.0 <= verdict <= 1.0):
+    raise ValueError(f"a check gives True, False or a float from 0.0 to 1.0, not {verdict!r}")
+  return {"correct": float(verdict == 1.0), "score": verdict}

@@ -227,6 +227,30 @@ def test_failures_of_the_environment_itself_raise(environment):
     environment.step(answer("4"))
 
 
+@pytest.mark.parametrize(
+  ("verdict", "parts"),
+  [
+    (True, {"correct": 1.0}),
+    (False, {"correct": 0.0}),
+    (1.0, {"correct": 1.0, "score": 1.0}),
+    (0.99, {"correct": 0.0, "score": 0.99}),
+    (0.0, {"correct": 0.0, "score": 0.0}),
+  ],
+)
+def test_a_check_may_grade_and_only_full_marks_are_correct(verdict, parts):
+  environment = ToolEnvironment(Bench(), lambda task, text: verdict)
+  environment.reset(TASK, 0)
+  assert environment.step(answer("4")).parts == parts
+
+
+@pytest.mark.parametrize("verdict", [None, 1, 1.01, -0.1, float("nan"), "yes"])
+def test_a_verdict_that_is_none_is_the_environments_failure(verdict):
+  environment = ToolEnvironment(Bench(), lambda task, text: verdict)
+  environment.reset(TASK, 0)
+  with pytest.raises(EnvironmentFailed, match=r"a check gives True, False or a float from 0\.0 to 1\.0, not"):
+    environment.step(answer("4"))
+
+
 def test_a_check_that_never_ends_is_the_environments_failure():
   forever = threading.Event()
   environment = ToolEnvironment(Bench(), lambda task, text: forever.wait(2), Setting(limits=ToolLimits(0.1)))
