@@ -12,7 +12,7 @@ reached; after every turn it tells how things stand. Without an attack there is 
 Upstream's check of five requests of the bank (5, 6, 8, 9, 10) is content when nothing at all is done.
 
 `task.data` holds "suite", "user_task", "attack", "injection_task" and "injections", the planted texts by their place.
-Outputs of tools may have ten thousand characters: allow for that with `max_output_chars`.
+Outputs of tools have up to 28,000 characters, in the workspace: allow for that with `max_output_chars`.
 """
 
 from __future__ import annotations
