@@ -39,7 +39,7 @@ def test_the_answer_of_another_task_is_seldom_right(name):
   tasks = tasks_of(name, 1, 8)
   others = [(task, other.answer) for task in tasks for other in tasks if task.answer.split() != other.answer.split()]
   right = sum(check(task, answer) == 1.0 for task, answer in others)
-  assert right <= len(others) / 3  # of some puzzles most are solved by a few answers: the queens of a board of four
+  assert right <= len(others) / 2  # a board of four queens has two solutions, and most tasks have both
 
 
 @every
