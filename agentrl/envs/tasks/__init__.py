@@ -65,6 +65,7 @@ _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
+  "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
