@@ -103,10 +103,12 @@ def _window(t: Trajectory, start: int, size: int) -> list[float]:
 
 
 def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict[str, float]:
-  """Success of k samples per task: mean@k with its 95 % interval (`success_low` to `success_high`), pass@j for j <= k.
+  """Success of k samples per task: mean@k with its 95 % interval (`success_low` to `success_high`), pass@j and pass^j.
 
-  pass@j is the unbiased estimate of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), eq. 1. Trajectories whose
-  environment failed are left out of their task's k, and a pass@j for which no task has samples left is left out.
+  For j <= k, pass@j is the probability that one of j samples succeeds and pass^j that all of them do: the unbiased
+  estimates of Chen et al., 2021 (https://arxiv.org/abs/2107.03374), eq. 1, and of Yao et al., 2024
+  (https://arxiv.org/abs/2406.12045). Trajectories whose environment failed are left out of their task's k, and a j for
+  which no task has samples left is left out.
   """
   by_task: Mapping[int, list[bool]] = collections.defaultdict(list)
   for t in trajectories:
@@ -131,7 +133,11 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
   metrics |= {f"eval/reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
   ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if 1 < k <= samples]
   enough = {k: [outcomes for outcomes in by_task.values() if len(outcomes) >= k] for k in ks}
-  return metrics | {f"eval/pass@{k}": _mean(pass_at_k(o, k) for o in tasks) for k, tasks in enough.items() if tasks}
+  for k, tasks in enough.items():
+    if tasks:
+      metrics[f"eval/pass@{k}"] = _mean(pass_at_k(outcomes, k) for outcomes in tasks)
+      metrics[f"eval/pass^{k}"] = _mean(pass_all_k(outcomes, k) for outcomes in tasks)
+  return metrics
 
 
 def searched_metrics(trajectories: Sequence[Trajectory], samples: int, stats: RolloutStats) -> dict[str, float]:
@@ -173,6 +179,14 @@ def pass_at_k(outcomes: Sequence[bool], k: int) -> float:
   if k > n:
     raise ValueError(f"pass@{k} needs at least {k} samples of a task, got {n}")
   return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def pass_all_k(outcomes: Sequence[bool], k: int) -> float:
+  """Probability that all of k samples drawn from the outcomes succeed, pass^k: C(c, k) / C(n, k)."""
+  n, correct = len(outcomes), sum(outcomes)
+  if k > n:
+    raise ValueError(f"pass^{k} needs at least {k} samples of a task, got {n}")
+  return math.comb(correct, k) / math.comb(n, k)
 
 
 def _mean(values) -> float:

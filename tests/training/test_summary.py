@@ -39,6 +39,18 @@ def test_pass_at_k_counts_subsets(outcomes, data):
   assert summary.pass_at_k(outcomes, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
+def test_pass_all_k_counts_subsets(outcomes, data):
+  k = data.draw(st.integers(1, len(outcomes)))
+  subsets = list(itertools.combinations(outcomes, k))
+  assert summary.pass_all_k(outcomes, k) == pytest.approx(sum(map(all, subsets)) / len(subsets))
+
+
+def test_pass_all_k_needs_k_samples():
+  with pytest.raises(ValueError, match=r"pass\^3 needs at least 3 samples of a task, got 2"):
+    summary.pass_all_k([True, False], 3)
+
+
 def test_pass_at_k_needs_k_samples():
   with pytest.raises(ValueError, match="pass@3 needs at least 3 samples of a task, got 2"):
     summary.pass_at_k([True, False], 3)
@@ -52,7 +64,9 @@ def test_evaluation_by_hand():
   assert (metrics["eval/success_low"], metrics["eval/success_high"]) == summary.success_interval(np.array([0.5, 0, 1]))
   assert metrics["eval/pass@2"] == pytest.approx((5 / 6 + 0 + 1) / 3)  # of 6 pairs of [1, 1, 0, 0] one has no success
   assert metrics["eval/pass@4"] == pytest.approx(2 / 3)
-  assert "eval/pass@8" not in metrics
+  assert metrics["eval/pass^2"] == pytest.approx((1 / 6 + 0 + 1) / 3)  # and one of the six has two
+  assert metrics["eval/pass^4"] == pytest.approx(1 / 3)
+  assert not {"eval/pass@8", "eval/pass^8"} & metrics.keys()
 
 
 def test_the_interval_is_wilsons_for_one_sample_per_task():
