@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from agentrl.envs.sandbox import cgroup, seccomp
+from agentrl.envs.sandbox import cgroup, keeper, seccomp
 from agentrl.envs.sandbox.exchange import Exchange
 from agentrl.envs.sandbox.isolators import Isolator
 from agentrl.envs.sandbox.limits import Completed, Limits
@@ -88,6 +88,8 @@ class Guest:
       )
     for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
       stack.callback(stream.close)
+    self._keeper = keeper.KEEPER
+    self._keeper.add(self._process.pid)
 
   def is_alive(self) -> bool:
     """Whether its process runs. Looks without reaping, so that its id stays its own until `close`."""
@@ -153,6 +155,7 @@ class Guest:
         return
       self._ended = True
     with self._open:
+      self._keeper.remove(self._process.pid)
       try:
         self._process.wait(_REAP_SECONDS)
       except subprocess.TimeoutExpired as error:
