@@ -21,10 +21,11 @@ from agentrl.envs.named import by_name
 
 
 class Table(NamedTuple):
-  """Columns with their types, such as "year INTEGER", and rows."""
+  """Columns with their types, such as "year INTEGER", rows, and the columns that SQLite is to index."""
 
   columns: Sequence[str]
   rows: Iterable[Sequence[Any]]
+  indexed: Sequence[str] = ()
 
 
 _building = threading.Lock()
@@ -63,9 +64,11 @@ def _write_sqlite(path: Path, tables: Mapping[str, Table]) -> None:
   connection = sqlite3.connect(path)
   try:
     connection.execute("PRAGMA journal_mode = OFF")
-    for name, (columns, rows) in tables.items():
+    for name, (columns, rows, indexed) in tables.items():
       connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
       connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", rows)
+      for column in indexed:
+        connection.execute(f"CREATE INDEX {name}_{column} ON {name} ({column})")
     connection.commit()
   finally:
     connection.close()
@@ -78,7 +81,7 @@ def _write_duckdb(path: Path, tables: Mapping[str, Table]) -> None:
   source = path.with_suffix(".csv")
   connection = duckdb.connect(str(path))
   try:
-    for name, (columns, rows) in tables.items():
+    for name, (columns, rows, _) in tables.items():
       with source.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(["" if value is None else value for value in row] for row in rows)
       connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
@@ -114,7 +117,8 @@ def _from_csv(table: str, text: io.StringIO) -> Table:
   reader = csv.reader(text)
   columns = [f"{name} {_kind(table, name)}" for name in next(reader)]
   # Numbers stay text here: either engine converts them to the type of their column.
-  return Table(columns, ([None if value in ("", "NA") else value for value in row] for row in reader))
+  rows = ([None if value in ("", "NA") else value for value in row] for row in reader)
+  return Table(columns, rows, ("dest", "tailnum") if table == "flights" else ())
 
 
 def _kind(table: str, column: str) -> str:
