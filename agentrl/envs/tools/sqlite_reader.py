@@ -14,14 +14,16 @@ from agentrl.envs.tools.sql import Rows, SqlLimits, cell_text
 
 _STEPS = 2000  # of SQLite's machine between two looks at the clock: a fraction of a millisecond
 _PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list")
-_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer")  # those of the shell are not linked
-# A string of a megabyte bounds what a single step can take; ATTACH is refused twice.
+# Those that reach out, and printf and format, which count to a billion without a look at the clock: '%.*c'.
+_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "printf", "format")
+# A function call cannot be stopped, and trim or LIKE take the product of two lengths: short strings bound them all.
+# ATTACH is refused twice.
 _BOUNDS = {
-  sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,
+  sqlite3.SQLITE_LIMIT_LENGTH: 50_000,
   sqlite3.SQLITE_LIMIT_SQL_LENGTH: 20_000,
   sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 100,
   sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
-  sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+  sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 200,
   sqlite3.SQLITE_LIMIT_ATTACHED: 0,
 }
 _READ_ONLY = "this database can only be read: one SELECT (or WITH, VALUES, EXPLAIN) statement, and no other"
@@ -29,6 +31,8 @@ _READ_ONLY = "this database can only be read: one SELECT (or WITH, VALUES, EXPLA
 
 class SqliteReader:
   """See `sql.Reader`.
+
+  A value of more than 50,000 bytes cannot be read.
 
   Args:
     path: of the database, which nobody writes while it is open.
@@ -113,12 +117,14 @@ def _in_words(error: Exception, seconds: float) -> Exception:
   text = str(error)
   if "interrupted" in text:
     return ToolTimeout(f"the query was stopped after {seconds:g} s; ask for less, such as fewer joined rows")
+  if "to use function" in text:
+    return ToolArgumentError(f"{shortened(text)}; the other functions of SQLite, such as round, are there")
   if "not authorized" in text or "prohibited" in text or "readonly" in text:
     return ToolArgumentError(f"{_READ_ONLY} ({shortened(text)})")
   if "one statement at a time" in text:
     return ToolArgumentError("only one statement can be run in a call")
   if "too big" in text:
-    return ToolArgumentError("a value of the query is longer than a megabyte")
+    return ToolArgumentError("a value of the query is longer than 50,000 bytes")
   if "no such table" in text or "no such column" in text:
     return ToolArgumentError(f"the query is wrong: {shortened(text)}; the tool `tables` lists tables and columns")
   return ToolArgumentError(f"the query is wrong: {shortened(text)}")
