@@ -75,10 +75,10 @@ class Archive:
     if words.strip() and not expression:
       return []
     conditions, values = [], []
-    for condition, value in (("sender LIKE ?", sender), ("day >= ?", after), ("day <= ?", before)):
+    for condition, value in (("instr(sender, ?)", sender.strip().lower()), ("day >= ?", after), ("day <= ?", before)):
       if value:
         conditions.append(condition)
-        values.append(f"%{sender.strip().lower()}%" if value is sender else value)
+        values.append(value)
     if expression:
       conditions.append("found MATCH ?")
       values.append(expression)

