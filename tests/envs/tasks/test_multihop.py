@@ -102,10 +102,9 @@ def test_known_facts_are_read_rightly():
   assert graph.elements["Gold"] == 79
   assert graph.lives["James Clerk Maxwell"] == (1831, 1879)
   assert not {"Peter Gustav Lejeune Dirichlet", "Alexis de Tocqueville"} & set(graph.lives)  # both lived 1805-1859
-  assert {side: other for side, (other, _) in graph.neighbours["Mongolia"].items()} == {
-    "north": "Russia",
-    "south": "China",
-  }
+  assert {side: other for side, (other, _) in graph.neighbours["Chad"].items()} == {
+    "north": "Libya", "east": "Sudan", "south": "Central African Republic", "west": "Niger",
+  }  # fmt: skip
   assert "south" not in graph.neighbours["Austria"]  # Slovenia and Italy
   assert graph.offices["King of Prussia from 1740 to 1786"] == "Frederick the Great"
   assert "German Empire" not in graph.events  # its years are no life
