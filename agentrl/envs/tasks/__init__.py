@@ -64,7 +64,7 @@ QUESTIONS = {
   "word_problems": Family(f"{__name__}.word_problems"),
 }
 _WORLDS = {
-  "guess_city": Family(f"{__name__}.guess_city", "envs"),
+  "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),

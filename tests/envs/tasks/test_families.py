@@ -17,14 +17,12 @@ FAMILIES = [
   ("key_lookup", (1, 2, 3), "lookup", lambda task: task.question.split("What is")[1]),
   ("word_problems", (1, 2, 3, 4), "calculator", lambda task: task.data["expression"] + task.data["kind"]),
 ]
-WITH_PACKAGES = ["multihop", "sql_qa"]  # they need what an extra brings; their own tests ask the same of them
 each = pytest.mark.parametrize(("family", "difficulties", "tool", "content"), FAMILIES, ids=[f[0] for f in FAMILIES])
 
 
 def test_every_family_is_listed():
-  adapters = [name for name, family in tasks.QUESTIONS.items() if family.extra]  # tested beside their modules
-  assert sorted(tasks.FAMILIES) == sorted([*(row[0] for row in FAMILIES), *adapters, *tasks.WORLDS])
-  assert sorted(tasks.FAMILIES) == sorted([*(row[0] for row in FAMILIES), *WITH_PACKAGES, *tasks.WORLDS])
+  with_extras = [name for name, family in tasks.QUESTIONS.items() if family.extra]  # their own tests ask the same
+  assert sorted(tasks.FAMILIES) == sorted([*(row[0] for row in FAMILIES), *with_extras, *tasks.WORLDS])
   with pytest.raises(ValueError, match=r"no task family is called 'aritmetic': did you mean 'arithmetic'\?"):
     tasks.load("aritmetic")
 
