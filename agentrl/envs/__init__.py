@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from agentrl.envs import tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
-from agentrl.types import Action, Message, Task
+from agentrl.envs.tools import TOOLS
+from agentrl.types import Action, EnvironmentFailed, Message, Task
 
 if TYPE_CHECKING:
   from agentrl.envs.hosting import EnvironmentPool, Hosting
@@ -26,87 +27,6 @@ _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training count
 _SESSION_CALLS = 16  # calls of a Python session that may use all of their time
 
 
-def _no_tools(limits: ToolLimits) -> Any:
-  del limits
-  return object()
-
-
-def _calculator(limits: ToolLimits) -> Any:
-  del limits
-  from agentrl.envs.tools.calculator import Calculator
-
-  return Calculator()
-
-
-def _python(limits: ToolLimits) -> Any:
-  """Its guest is killed before the call's deadline, and half of what is shown is kept for a traceback."""
-  from agentrl.envs.sandbox import Limits, shared_pool
-  from agentrl.envs.tools.python import PythonTool
-
-  guest = Limits(wall_seconds=0.8 * limits.call_seconds, cpu_seconds=math.ceil(limits.call_seconds))
-  return PythonTool(shared_pool(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
-
-
-def _python_session(limits: ToolLimits) -> Any:
-  """As `_python`; CPU time is that of all calls of an episode."""
-  from agentrl.envs.sandbox import Limits, shared_pool
-  from agentrl.envs.tools.python import PythonSession
-
-  guest = Limits(wall_seconds=0.8 * limits.call_seconds, cpu_seconds=math.ceil(_SESSION_CALLS * limits.call_seconds))
-  return PythonSession(shared_pool(guest), stdout_chars=math.ceil(limits.max_output_chars / 2))
-
-
-def _lookup(limits: ToolLimits) -> Any:
-  del limits
-  from agentrl.envs.tasks.key_lookup import KeyTable
-
-  return KeyTable()
-
-
-def _files(limits: ToolLimits) -> Any:
-  from agentrl.envs.tools.files import FileLimits, FileTool
-
-  return FileTool(FileLimits(page_chars=_room(limits)))
-
-
-def _sql(limits: ToolLimits) -> Any:
-  """A statement is stopped before the call's deadline."""
-  from agentrl.envs.tools.sql import SqlLimits, SqlTool
-
-  return SqlTool("sqlite", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
-
-
-def _duckdb(limits: ToolLimits) -> Any:
-  from agentrl.envs.tools.sql import SqlLimits, SqlTool
-
-  return SqlTool("duckdb", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
-
-
-def _search(limits: ToolLimits) -> Any:
-  from agentrl.envs.tools.search import SearchLimits, SearchTool
-
-  return SearchTool(limits=SearchLimits(page_chars=_room(limits)))
-
-
-def _room(limits: ToolLimits) -> int:
-  """Characters of a page, so that the note on how to read on is not cut."""
-  return max(limits.max_output_chars - 200, 100)
-
-
-# Toolsets by name, made anew for each environment. What a tool needs is imported when it is asked for.
-TOOLS: Mapping[str, Callable[[ToolLimits], Any]] = {
-  "none": _no_tools,
-  "calculator": _calculator,
-  "python": _python,
-  "python_session": _python_session,
-  "lookup": _lookup,
-  "files": _files,
-  "sql": _sql,
-  "duckdb": _duckdb,
-  "search": _search,
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class Recipe:
   """What an environment is made from; plain data, so that another process can make it.
@@ -114,18 +34,20 @@ class Recipe:
   Attributes:
     family: see `tasks.find`. tool: key of `TOOLS`; "" for a family of `tasks.WORLDS`.
     setting: system message, examples and limits.
+    tool_options: keyword arguments of the tool's entry in `TOOLS`.
   """
 
   family: str
   tool: str
   setting: Setting
+  tool_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def environment(self) -> Environment:
     """A fresh one, for one trajectory."""
     module = tasks.load(self.family)
     if not self.tool:
       return module.environment(self.setting)
-    return ToolEnvironment(TOOLS[self.tool](self.setting.limits), module.check, self.setting)
+    return ToolEnvironment(TOOLS[self.tool](self.setting.limits, **self.tool_options), module.check, self.setting)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +80,8 @@ def make(
   *,
   difficulty: int = 1,
   options: Mapping[str, Any] | None = None,
+  tool_options: Mapping[str, Any] | None = None,
+  oracle_tool: str = "",
   system: str = "",
   examples: int = 0,
   call_seconds: float = 5.0,
@@ -172,6 +96,9 @@ def make(
     tool: key of `TOOLS`; "" for a family in `tasks.WORLDS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
+    tool_options: of the tool, such as the servers of "mcp".
+    oracle_tool: the tool whose calls the oracle makes, where a family's oracle does not know `tool`: "calculator" for a
+      server that offers the same tool, "none" for an oracle that answers without one. Empty: `tool`.
     system: system message; empty for none.
     examples: solved tasks that open every episode, from the far end of the train split. They are solved here and
       now, with the tool itself.
@@ -181,31 +108,38 @@ def make(
     backend: where those are: key of `hosting.WORKERS`.
 
   Raises:
-    ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family; a family that asks
-      for worker processes and gets none; whatever `generate` refuses.
+    ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family or does not start; a
+      family that asks for worker processes and gets none; whatever `generate` refuses.
   """
   module = tasks.load(family)
   _check_tool(family, tool)
-  pool = _pool(family, hosting, backend)
+  if oracle_tool:
+    by_name(TOOLS, oracle_tool, kind="tool")
   options = dict(options or {})
+  pool = _pool(family, hosting, backend)
 
   def task(index: int, split: str) -> Task:
     return module.generate(index, split=split, difficulty=difficulty, **options)
 
   def oracle(task: Task) -> list[Action]:
-    return list(module.oracle(task, tool)) if pool is None else pool.oracle(task, tool)
+    shown = oracle_tool or tool
+    return list(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
 
   def environment(recipe: Recipe) -> Environment:
     return recipe.environment() if pool is None else pool.environment(recipe)
 
   setting = Setting(system, limits=ToolLimits(call_seconds, max_output_chars))
-  bare = Recipe(family, tool, setting)
-  specs = bare.environment().tools
-  oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
-  shown: list[Message] = []
-  for number in range(examples):
-    example = task(_LAST_EXAMPLE - number, "train")
-    shown += _solved(environment(bare), example, oracle(example))
+  bare = Recipe(family, tool, setting, dict(tool_options or {}))
+  with contextlib.ExitStack() as on_error:
+    if pool is not None:
+      on_error.callback(pool.close)
+    oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
+    specs = _specs(bare)
+    shown: list[Message] = []
+    for number in range(examples):
+      example = task(_LAST_EXAMPLE - number, "train")
+      shown += _solved(environment(bare), example, oracle(example))
+    on_error.pop_all()
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
   return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pool)
 
@@ -226,6 +160,15 @@ def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool
   return EnvironmentPool(family, hosting, by_name(WORKERS, backend, kind="backend of workers")())
 
 
+def _specs(recipe: Recipe) -> Sequence[ToolSpec]:
+  """What the tools of an environment look like; a tool that does not start is a wrong setting here."""
+  try:
+    with contextlib.closing(recipe.environment()) as environment:
+      return environment.tools
+  except EnvironmentFailed as error:
+    raise ValueError(str(error)) from error
+
+
 def _check_tool(family: str, tool: str) -> None:
   world = tasks.find(family).world
   if tool and world:
@@ -238,14 +181,14 @@ def _check_tool(family: str, tool: str) -> None:
 
 def _solved(environment: Environment, task: Task, actions: Sequence[Action]) -> list[Message]:
   """An oracle's episode as messages: the question, then turns and what the tool gave, or the reply."""
-  messages = environment.reset(task, 0)[-1:]
-  for action in actions:
-    observation = environment.step(action)
-    messages.append(Message("assistant", action=action))
-    if not observation.done:
-      role = "tool" if observation.results else "user"
-      messages.append(Message(role, observation.text, name=observation.name))
-  environment.close()
+  with contextlib.closing(environment):
+    messages = environment.reset(task, 0)[-1:]
+    for action in actions:
+      observation = environment.step(action)
+      messages.append(Message("assistant", action=action))
+      if not observation.done:
+        role = "tool" if observation.results else "user"
+        messages.append(Message(role, observation.text, name=observation.name))
   if not observation.done or observation.parts["correct"] != 1.0:
     raise ValueError(f"example {task.id} was not solved by its oracle: {observation}")
   return messages

@@ -22,6 +22,10 @@ from agentrl.types import Action, EnvironmentFailed, Observation, Task, ToolCall
 VOID_TEXT = "That turn has neither a tool call nor an answer. Call a tool, or give the final answer."
 
 
+class ToolError(Exception):
+  """A tool says in its own words that a call failed; the text is told to the policy and counted as an exception."""
+
+
 class ToolTimeout(Exception):
   """A tool stopped its own work because it took too long; the text is told to the policy and counted as a time-out."""
 
@@ -73,6 +77,10 @@ class ToolLimits:
 class Toolset:
   """Base of toolsets that need the task or hold something; plain classes need none. It has no tools itself."""
 
+  def tools(self) -> Sequence[Tool]:
+    """Tools beside the methods, made by `given_tool`; asked once, when the environment is made; not a tool."""
+    return ()
+
   def reset(self, task: Task, seed: int) -> None:
     """Starts an episode; not a tool."""
 
@@ -104,10 +112,12 @@ class Tool:
 def tools_of(toolset: Any) -> dict[str, Tool]:
   """The public methods of an object as tools, by name, base classes first and in order of definition.
 
-  Names that start with an underscore are not tools, and neither are `reset` and `close` of a `Toolset`.
+  Names that start with an underscore are not tools, and neither are `tools`, `reset` and `close` of a `Toolset`; what
+  its `tools` gives comes last.
 
   Raises:
     TypeError: a method lacks a docstring or a hint, or has a hint without a JSON schema.
+    ValueError: two tools share a name.
   """
   own = vars(Toolset) if isinstance(toolset, Toolset) else ()
   tools: dict[str, Tool] = {}
@@ -116,6 +126,10 @@ def tools_of(toolset: Any) -> dict[str, Tool]:
       is_method = inspect.isfunction(member) or isinstance(member, staticmethod | classmethod)
       if is_method and not name.startswith("_") and name not in own:
         tools[name] = _make_tool(name, getattr(toolset, name))
+  for tool in toolset.tools() if isinstance(toolset, Toolset) else ():
+    if tool.spec.name in tools:
+      raise ValueError(f"{type(toolset).__name__} has two tools called {tool.spec.name!r}; give one another name")
+    tools[tool.spec.name] = tool
   return tools
 
 
@@ -198,6 +212,8 @@ class ToolRunner:
       return f"error: {error}", ToolFailure.ARGUMENTS
     except (DeadlinePassed, ToolTimeout) as error:
       return f"error: {call.name}: {error}", ToolFailure.TIMEOUT
+    except ToolError as error:
+      return f"error: {call.name}: {error}", ToolFailure.EXCEPTION
     except Exception as error:  # anything else that comes out of a tool is the tool's failure
       return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
 

@@ -97,7 +97,7 @@ def _tasks(config: ConfigDict) -> envs.TaskSource:
   backend, hosting = settings.pop("backend"), None
   if settings["processes"]:
     hosting = _named("hosting", Hosting, call_seconds=config.rollout.environment_seconds, **settings)
-  return _named("task", envs.make, hosting=hosting, backend=backend, **config.task)
+  return _named("task", envs.make, hosting=hosting, backend=backend, **config.task.to_dict())
 
 
 def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Array], mesh: Mesh) -> Assembly:
