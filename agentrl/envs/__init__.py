@@ -181,6 +181,8 @@ def _check_tool(family: str, tool: str) -> None:
 
 def _solved(environment: Environment, task: Task, actions: Sequence[Action]) -> list[Message]:
   """An oracle's episode as messages: the question, then turns and what the tool gave, or the reply."""
+  if not actions:
+    raise ValueError(f"the family {task.family} has no demonstration of {task.id}; set examples to 0")
   with contextlib.closing(environment):
     messages = environment.reset(task, 0)[-1:]
     for action in actions:

@@ -65,6 +65,9 @@ QUESTIONS = {
 }
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
+WORLDS = {
+  "gymnasium": Family("agentrl.envs.adapters.gymnasium", "gymnasium"),
+  "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),
