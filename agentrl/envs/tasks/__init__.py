@@ -66,13 +66,14 @@ QUESTIONS = {
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
 WORLDS = {
-  "gymnasium": Family("agentrl.envs.adapters.gymnasium", "gymnasium"),
   "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),
   "tau2": Family("agentrl.envs.adapters.tau2", "tau2"),
   "archive": Family(f"{__name__}.archive"),
+  "gymnasium": Family("agentrl.envs.adapters.gymnasium", "gymnasium"),
+  "openenv": Family("agentrl.envs.adapters.openenv", "openenv"),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
