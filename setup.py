@@ -49,6 +49,8 @@ EXTRAS = {
   "gymnasium": ["gymnasium>=1.0", "minigrid>=3.0"],
   # Environments behind an OpenEnv server. Without CUDA, but with web frameworks; see envs/adapters/openenv.py for less.
   "openenv": ["openenv-core>=0.3"],
+  # Tasksets of verifiers. Without CUDA; it pins mcp to one version.
+  "verifiers": ["verifiers>=0.4,<0.5"],
   # Tools of servers of the Model Context Protocol.
   "mcp": ["mcp>=2.0"],
   "ray": ["ray>=2.40"],

@@ -74,6 +74,7 @@ WORLDS = {
   "archive": Family(f"{__name__}.archive"),
   "gymnasium": Family("agentrl.envs.adapters.gymnasium", "gymnasium"),
   "openenv": Family("agentrl.envs.adapters.openenv", "openenv"),
+  "verifiers": Family("agentrl.envs.adapters.verifiers", "verifiers"),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
