@@ -64,7 +64,7 @@ class GuessNumber(Served):
     if action.number == -1:
       raise RuntimeError("out of numbers")
     if action.number == -2:
-      time.sleep(2)
+      time.sleep(8)
     found = action.number == self.hidden
     return Hint(hint="too low" if action.number < self.hidden else "too high", done=found, reward=float(found))
 
@@ -155,8 +155,8 @@ def shop_url():
 
 
 @contextlib.contextmanager
-def opened(options, index=0, **limits):
-  source = envs.make("openenv", "", options=options, **limits)
+def opened(options, index=0, call_seconds=60.0):
+  source = envs.make("openenv", "", options=options, call_seconds=call_seconds)
   task = source.task(index, "train")
   with contextlib.closing(source.environment()) as environment:
     yield environment, environment.reset(task, 0), task
@@ -238,7 +238,7 @@ def test_a_server_of_tools(shop_url):
 def test_what_breaks_on_the_server_is_the_environment_s_failure(guess_url):
   with opened({"url": guess_url}) as (environment, _, _), pytest.raises(EnvironmentFailed, match="out of numbers"):
     environment.step(act("act", number=-1))
-  with opened({"url": guess_url}, call_seconds=1.0) as (environment, _, _), pytest.raises(EnvironmentFailed):
+  with opened({"url": guess_url}, call_seconds=5.0) as (environment, _, _), pytest.raises(EnvironmentFailed):
     environment.step(act("act", number=-2))
 
 

@@ -127,7 +127,7 @@ def nothing_shared():
 
 @contextlib.contextmanager
 def opened(servers, **limits):
-  limits = ToolLimits(**limits)
+  limits = ToolLimits(**({"call_seconds": 60.0} | limits))
   toolset = mcp.McpTools(servers, call_seconds=0.8 * limits.call_seconds)
   environment = ToolEnvironment(
     toolset, check=lambda task, answer: answer == task.answer, setting=Setting(limits=limits)
@@ -178,9 +178,9 @@ def test_a_broken_tool_is_told_in_its_own_words(stdio):
 
 
 def test_a_slow_tool_is_a_time_out_and_the_server_serves_on(stdio):
-  with opened({"test": stdio}, call_seconds=2.0) as environment:
-    result = call(environment, "sleep", seconds=2.5)
-    assert (result.failure, result.text) == (ToolFailure.TIMEOUT, "error: sleep: no answer within 1.6 s")
+  with opened({"test": stdio}, call_seconds=5.0) as environment:
+    result = call(environment, "sleep", seconds=600)
+    assert (result.failure, result.text) == (ToolFailure.TIMEOUT, "error: sleep: no answer within 4 s")
     assert call(environment, "sleep", seconds=0.1).text == "awake"
 
 
@@ -320,7 +320,7 @@ def test_structured_content_is_shown_where_the_text_does_not_say_it(texts, struc
 
 def test_a_source_from_strings(stdio):
   options = {"servers": {"test": {**stdio, "tools": ("calculate",), "shared": True}}}
-  source = envs.make("arithmetic", "mcp", tool_options=options, oracle_tool="calculator", examples=1)
+  source = envs.make("arithmetic", "mcp", tool_options=options, oracle_tool="calculator", examples=1, call_seconds=60)
   assert [spec.name for spec in source.tools] == ["calculate"]
   task = source.task(0, "train")
   with contextlib.closing(source.environment()) as environment:
