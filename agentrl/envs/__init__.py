@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["TOOLS", "Recipe", "TaskSource", "make"]
 
 _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training counts up from 0 and never gets there
-_SESSION_CALLS = 16  # calls of a Python session that may use all of their time
 
 
 @dataclasses.dataclass(frozen=True)

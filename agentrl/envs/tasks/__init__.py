@@ -65,8 +65,6 @@ QUESTIONS = {
 }
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
-WORLDS = {
-  "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),

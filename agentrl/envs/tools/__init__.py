@@ -8,6 +8,8 @@ from typing import Any
 
 from agentrl.envs.tool import ToolLimits
 
+_SESSION_CALLS = 16  # calls of a Python session that may use all of their time
+
 
 def _no_tools(limits: ToolLimits) -> Any:
   del limits
