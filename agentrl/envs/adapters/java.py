@@ -1,0 +1,79 @@
+"""A Java virtual machine of one episode, reached through py4j.
+
+It ends with `close`, and with this process: it watches a pipe of which this process holds the other end, so that even
+one that is killed leaves no machine behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+
+from agentrl.types import EnvironmentFailed
+
+# For episodes of seconds: the quick compiler alone, one thread for garbage. The heap of no game here is near the limit.
+_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g")
+_SECONDS = 10  # that a killed machine may take to go
+
+
+def check_java() -> None:
+  """Raises FileNotFoundError where there is no Java."""
+  if shutil.which("java") is None:
+    raise FileNotFoundError("this game runs on Java, and there is no `java`: apt-get install default-jre-headless")
+
+
+class JavaMachine:
+  """A running machine.
+
+  Args:
+    jar: the game.
+    entry: full name of the class that is the game's interface.
+
+  Raises:
+    EnvironmentFailed: it does not start.
+    FileNotFoundError: there is no Java.
+  """
+
+  def __init__(self, jar: str, entry: str):
+    check_java()
+    try:
+      port, token, self._process = launch_gateway(
+        classpath=jar,
+        cwd=os.path.dirname(jar),  # games read files beside their jar
+        javaopts=list(_OPTIONS),
+        die_on_exit=True,
+        enable_auth=True,  # the port is open to every process of this machine, and takes any Java code
+        return_proc=True,
+      )
+    except (ValueError, OSError) as error:
+      raise EnvironmentFailed(f"Java did not start {jar}: {error}") from error
+    # Without memory management nothing here outlives the machine and calls it; what it keeps goes with it.
+    parameters = GatewayParameters(port=port, auth_token=token, auto_field=True, enable_memory_management=False)
+    self._gateway = JavaGateway(gateway_parameters=parameters)
+    self._entry = entry
+
+  def interface(self) -> Any:
+    """A new object of the game's interface."""
+    place: Any = self._gateway.jvm
+    for name in self._entry.split("."):
+      place = getattr(place, name)
+    return place()
+
+  def close(self) -> None:
+    """Ends the machine; also twice.
+
+    Raises:
+      EnvironmentFailed: it does not go.
+    """
+    self._gateway.close()
+    self._process.kill()
+    for stream in (self._process.stdin, self._process.stdout):
+      stream.close()
+    try:
+      self._process.wait(_SECONDS)
+    except subprocess.TimeoutExpired as error:
+      raise EnvironmentFailed(f"the Java process {self._process.pid} is killed and still there") from error
