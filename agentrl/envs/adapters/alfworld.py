@@ -23,7 +23,7 @@ import fast_downward
 from textworld.envs.pddl.logic import GameLogic, PddlState
 from textworld.generator.game import EntityInfo
 
-from agentrl.envs.adapters import alfworld_data, alfworld_house, text_game
+from agentrl.envs.adapters import alfworld_data, alfworld_house, text_game, text_tasks
 from agentrl.envs.adapters.alfworld_house import QUESTS, SIZES, House
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
@@ -54,19 +54,19 @@ def generate(
     difficulty: 1, 2 or 3.
     game: key of `QUESTS`, or "all".
     steps: commands after which the game is over.
-    **options: `tool`, `show_commands`, `graded` of `text_game.make_task`.
+    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty or game.
   """
   if difficulty not in range(1, len(SIZES) + 1):
     raise ValueError(f"alfworld has difficulties 1 to {len(SIZES)}, not {difficulty!r}")
-  kind, place = text_game.pick_game(tuple(QUESTS), game, index, family="alfworld")
+  kind, place = text_tasks.pick_game(tuple(QUESTS), game, index, family="alfworld")
   rng = splits.generator(split, ("alfworld", kind, difficulty, place, seed))
   house = alfworld_house.make_house(QUESTS[kind], SIZES[difficulty - 1], split, rng)
   where = {"split": split, "difficulty": difficulty, "seed": seed}
   data = {"game": kind, "house": _plain(house)}
-  return text_game.make_task("alfworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  return text_tasks.make_task("alfworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
 
 
 def _plain(house: House) -> dict[str, Any]:
@@ -165,4 +165,4 @@ def environment(setting: Setting) -> text_game.TextGame:
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
   """The way that the household was made around; it is short, and need not be the shortest."""
-  return text_game.play(task.data["house"]["plan"], task, tool)
+  return text_tasks.play(task.data["house"]["plan"], task, tool)

@@ -7,7 +7,9 @@ simplifications of the package (open doors and containers, no wiring, flowers th
 2 without.
 
 The part "correct" is the score, by default: partial progress counts, and a wrong focus ends the episode below zero.
-Needs Java; each episode has a machine of its own, which takes a second or more to start and 300 MB.
+Needs Java; each episode has a machine of its own, which takes a second or more to start and 300 MB. A step is mostly
+one of tens of milliseconds, but one of the genetics tasks can take a second and more on a busy machine, and one that
+is past `call_seconds` is the environment's failure: leave it room.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 
 from scienceworld.constants import JAR_PATH
 
-from agentrl.envs.adapters import text_game
+from agentrl.envs.adapters import text_game, text_tasks
 from agentrl.envs.adapters.java import JavaMachine, check_java
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
@@ -92,7 +94,7 @@ def generate(
     held_out_fold: which fold the held-out split is, "test" or "dev".
     steps: commands after which the game is over; some demonstrations need more than 100.
     graded: "correct" is the score, at least 0; False: 1 where the score is full, else 0.
-    **options: `tool`, `show_commands` of `text_game.make_task`.
+    **options: `tool`, `show_commands` of `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty, game or fold.
@@ -101,12 +103,12 @@ def generate(
     raise ValueError(f"scienceworld has difficulties 1 and 2, not {difficulty!r}")
   if held_out_fold not in ("test", "dev"):
     raise ValueError(f"held_out_fold is test or dev, not {held_out_fold!r}")
-  kind, place = text_game.pick_game(tuple(VARIATIONS), game, index, family="scienceworld")
+  kind, place = text_tasks.pick_game(tuple(VARIATIONS), game, index, family="scienceworld")
   variations = fold(kind, "train" if split == splits.TRAIN else held_out_fold)
-  variation = variations[text_game.shuffled(len(variations), place, split, ("scienceworld", kind, seed))]
+  variation = variations[text_tasks.shuffled(len(variations), place, split, ("scienceworld", kind, seed))]
   data = {"game": kind, "variation": variation, "simplifications": _SIMPLIFICATIONS[difficulty - 1]}
   where = {"split": split, "difficulty": difficulty, "seed": seed}
-  return text_game.make_task(
+  return text_tasks.make_task(
     "scienceworld", index, **where, intro=_INTRO, data=data, steps=steps, graded=graded, **options
   )
 
@@ -187,4 +189,4 @@ def environment(setting: Setting) -> text_game.TextGame:
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
   """The package's own way to the full score, which takes a Java machine to find."""
-  return text_game.play(ScienceEngine().gold(task), task, tool)
+  return text_tasks.play(ScienceEngine().gold(task), task, tool)

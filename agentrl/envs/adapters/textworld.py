@@ -20,7 +20,7 @@ import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentrl.envs.adapters import text_game, textworld_games
+from agentrl.envs.adapters import text_game, text_tasks, textworld_games
 from agentrl.envs.adapters.textworld_engine import FrotzEngine, walkthrough
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks import splits
@@ -94,14 +94,14 @@ def generate(
     difficulty: 1, 2 or 3.
     game: "simple", "cooking", "coin", "treasure", or "all".
     steps: commands after which the game is over.
-    **options: `tool`, `show_commands`, `graded` of `text_game.make_task`.
+    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty or game.
   """
   if difficulty not in range(1, _LEVELS + 1):
     raise ValueError(f"textworld has difficulties 1 to {_LEVELS}, not {difficulty!r}")
-  kind, place = text_game.pick_game(tuple(_SETTINGS), game, index, family="textworld")
+  kind, place = text_tasks.pick_game(tuple(_SETTINGS), game, index, family="textworld")
   source = ("textworld", kind, difficulty, place, seed)
   game_seed = splits.draw(lambda rng: rng.randrange(_SEEDS), str, split=split, source=source)
   recipe = {
@@ -112,7 +112,7 @@ def generate(
   }
   where = {"split": split, "difficulty": difficulty, "seed": seed}
   data = {"game": kind, "recipe": recipe}
-  return text_game.make_task("textworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  return text_tasks.make_task("textworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
 
 
 def environment(setting: Setting) -> text_game.SavingTextGame:
@@ -122,7 +122,7 @@ def environment(setting: Setting) -> text_game.SavingTextGame:
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
   """The way to win that the game was made with; makes the game first where it is not on the disk yet."""
-  return text_game.play(walkthrough(task), task, tool)
+  return text_tasks.play(walkthrough(task), task, tool)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from textworld_express.constants import JAR_PATH
 
-from agentrl.envs.adapters import text_game
+from agentrl.envs.adapters import text_game, text_tasks
 from agentrl.envs.adapters.java import JavaMachine, check_java
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
@@ -72,7 +72,7 @@ def generate(
     game: key of `PARAMETERS`, or "all".
     held_out_fold: which fold the held-out split is, "test" or "dev".
     steps: commands after which the game is over.
-    **options: `tool`, `show_commands`, `graded` of `text_game.make_task`.
+    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty, game or fold.
@@ -81,8 +81,8 @@ def generate(
     raise ValueError(f"textworld_express has difficulties 1 to {_LEVELS}, not {difficulty!r}")
   if held_out_fold not in ("test", "dev"):
     raise ValueError(f"held_out_fold is test or dev, not {held_out_fold!r}")
-  name, place = text_game.pick_game(tuple(PARAMETERS), game, index, family="textworld_express")
-  place = text_game.shuffled(_FOLD_SEEDS, place, split, ("textworld_express", name, difficulty, seed))
+  name, place = text_tasks.pick_game(tuple(PARAMETERS), game, index, family="textworld_express")
+  place = text_tasks.shuffled(_FOLD_SEEDS, place, split, ("textworld_express", name, difficulty, seed))
   fold = "train" if split == splits.TRAIN else held_out_fold
   data = {
     "game": name,
@@ -91,7 +91,7 @@ def generate(
     "game_seed": _FOLDS[fold] + place,
   }
   where = {"split": split, "difficulty": difficulty, "seed": seed}
-  return text_game.make_task("textworld_express", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  return text_tasks.make_task("textworld_express", index, **where, intro=_INTRO, data=data, steps=steps, **options)
 
 
 class ExpressEngine:
@@ -171,4 +171,4 @@ def environment(setting: Setting) -> text_game.TextGame:
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
   """The game's own way to win, which takes a Java machine to find."""
-  return text_game.play(ExpressEngine().gold(task), task, tool)
+  return text_tasks.play(ExpressEngine().gold(task), task, tool)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.envs.adapters import text_game
+from agentrl.envs.adapters import text_tasks
 from agentrl.envs.adapters.text_game import Reply, SavingTextGame, TextGame, command_of
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks import traces
@@ -49,7 +49,7 @@ class Stairs:
 
 def make_task(**options):
   given = {"split": "train", "difficulty": 1, "seed": 0, "intro": "Stairs.", "data": {}, "steps": 10} | options
-  return text_game.make_task("stairs", 7, **given)
+  return text_tasks.make_task("stairs", 7, **given)
 
 
 def opened(setting=None, kind=TextGame, **options):
@@ -250,33 +250,3 @@ def test_a_snapshot_needs_an_open_episode_and_the_same_task():
   game.close()
   with pytest.raises(RuntimeError, match="outside an episode"):
     game.snapshot()
-
-
-# ---- tasks ------------------------------------------------------------------------------------------------------
-
-
-def test_games_take_turns_or_one_is_chosen():
-  assert [text_game.pick_game(("a", "b"), "all", index, family="f") for index in range(4)] == [
-    ("a", 0),
-    ("b", 0),
-    ("a", 1),
-    ("b", 1),
-  ]
-  assert text_game.pick_game(("a", "b"), "b", 3, family="f") == ("b", 3)
-  with pytest.raises(ValueError, match="f has no game 'c'; known: all, a, b"):
-    text_game.pick_game(("a", "b"), "c", 3, family="f")
-
-
-def test_each_round_has_every_entry_once_in_an_order_of_its_own():
-  rounds = [[text_game.shuffled(9, 9 * n + k, "train", ("x",)) for k in range(9)] for n in range(3)]
-  assert all(sorted(entries) == list(range(9)) for entries in rounds)
-  assert len({tuple(entries) for entries in rounds}) == 3
-
-
-def test_demonstrations_are_in_the_style_of_the_task():
-  assert text_game.play(["up"], make_task(), "") == [traces.answer("up")]
-  assert text_game.play(["up"], make_task(tool=True), "") == [traces.call("act", command="up")]
-  with pytest.raises(ValueError, match="cannot be solved with the tool 'python'"):
-    text_game.play(["up"], make_task(), "python")
-  with pytest.raises(ValueError, match=r"has 1 steps and its demonstration takes 2; raise steps"):
-    text_game.play(["up", "up"], make_task(steps=1), "")
