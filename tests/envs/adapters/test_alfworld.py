@@ -1,12 +1,12 @@
 """Our plans against ALFWorld's rules, its planner against our households, and what a household has to be."""
 
-import os
-import pathlib
+import importlib.util
 import sys
 
 import pytest
 
-pytest.importorskip("alfworld", reason="needs agentrl[alfworld]")
+if importlib.util.find_spec("alfworld") is None:  # importing it would make a folder in the user's home
+  pytest.skip("needs agentrl[alfworld]", allow_module_level=True)
 pytest.importorskip("fast_downward", reason="needs agentrl[alfworld]")
 pytest.importorskip("textworld", reason="needs agentrl[alfworld]")
 
@@ -131,4 +131,3 @@ def test_the_package_is_read_and_not_imported():
   world.generate(0, split="train")
   assert "alfworld" not in sys.modules
   assert alfworld_data.folder().name == "alfworld"
-  assert os.environ.get("ALFWORLD_DATA") is None or pathlib.Path(os.environ["ALFWORLD_DATA"]).exists()
