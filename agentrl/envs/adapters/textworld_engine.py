@@ -19,25 +19,8 @@ from agentrl.envs.adapters import textworld_games
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.types import Task
 
-_SHORT = (
-  "n",
-  "s",
-  "e",
-  "w",
-  "north",
-  "south",
-  "east",
-  "west",
-  "l",
-  "x",
-  "i",
-  "inv",
-  "get",
-  "pick",
-  "z",
-  "wait",
-  "goal",
-)
+_DIRECTIONS = ("n", "s", "e", "w", "north", "south", "east", "west")
+_SHORT = ("l", "x", "i", "inv", "get", "pick", "z", "wait", "goal", *_DIRECTIONS)
 _SEVERAL = re.compile(r"[.;]|\bthen\b")  # Frotz takes "take coin. go east" for two commands
 _SCORE = re.compile(r"<score>\s*(-?\d+)\s*</score>")
 _TOLD = re.compile(r"<(score|moves)>.*?</\1>", re.DOTALL)

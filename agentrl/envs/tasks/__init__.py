@@ -67,6 +67,8 @@ _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
 _ADAPTERS = "agentrl.envs.adapters"
 WORLDS = {
+  "guess_city": Family(f"{__name__}.guess_city", "envs"),
+  "twenty_questions": Family(f"{__name__}.twenty_questions"),
   # The translator of ALFWorld's rules swaps `sys.stdout`. The two of Java hold a machine of up to 300 MB per episode.
   "alfworld": Family(f"{_ADAPTERS}.alfworld", "alfworld", Isolation.EXCLUSIVE),
   "scienceworld": Family(f"{_ADAPTERS}.scienceworld", "scienceworld", Isolation.EXCLUSIVE),

@@ -10,6 +10,7 @@ if importlib.util.find_spec("alfworld") is None:  # importing it would make a fo
 pytest.importorskip("fast_downward", reason="needs agentrl[alfworld]")
 pytest.importorskip("textworld", reason="needs agentrl[alfworld]")
 
+from agentrl import envs
 from agentrl.envs.adapters import alfworld as world
 from agentrl.envs.adapters import alfworld_data, alfworld_house
 from agentrl.envs.adapters.text_game import command_of
@@ -131,3 +132,16 @@ def test_the_package_is_read_and_not_imported():
   world.generate(0, split="train")
   assert "alfworld" not in sys.modules
   assert alfworld_data.folder().name == "alfworld"
+
+
+def test_a_config_gets_the_world_with_solved_examples():
+  source = envs.make("alfworld", "", options={"game": "put", "tool": True}, examples=1, call_seconds=60)
+  environment = source.environment()
+  messages = environment.reset(source.task(0, "train"), 0)
+  environment.close()
+  example = world.generate(2**31 - 1, split="train", game="put")
+  assert f"Your task is to: {example.data['house']['words']}." in messages[0].content
+  assert [message.action.calls[0].name for message in messages if message.action] == ["act"] * len(
+    world.oracle(example)
+  )
+  assert {message.name for message in messages if message.role == "tool"} == {"act"}
