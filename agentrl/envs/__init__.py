@@ -132,7 +132,8 @@ def make(
   with contextlib.ExitStack() as on_error:
     if pool is not None:
       on_error.callback(pool.close)
-    oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
+    with contextlib.suppress(tasks.NoDemonstration):
+      oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
     specs = _specs(bare)
     shown: list[Message] = []
     for number in range(examples):

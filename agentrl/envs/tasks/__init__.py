@@ -36,6 +36,10 @@ class Isolation(enum.Enum):
   EXCLUSIVE = "exclusive"  # a worker process for one episode at a time: the library has global state
 
 
+class NoDemonstration(ValueError):
+  """What an oracle raises for a task that the family can ask and nobody has written a solution of."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
   """Where a task family is, and what it needs.
@@ -76,6 +80,7 @@ _WORLDS = {
   "archive": Family(f"{__name__}.archive"),
   "bfcl": Family(f"{_ADAPTERS}.bfcl", "bfcl", Isolation.SHARED),  # precision of mpmath; upstream's long contexts
   "gymnasium": Family(f"{_ADAPTERS}.gymnasium", "gymnasium"),
+  "miniwob": Family(f"{_ADAPTERS}.miniwob", "miniwob", Isolation.SHARED),
   "openenv": Family(f"{_ADAPTERS}.openenv", "openenv"),
   "tau2": Family(f"{_ADAPTERS}.tau2", "tau2"),
   "verifiers": Family(f"{_ADAPTERS}.verifiers", "verifiers"),
