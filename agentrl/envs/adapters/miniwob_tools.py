@@ -24,6 +24,7 @@ _MODIFIERS = {"shift": "\ue008", "control": "\ue009", "ctrl": "\ue009", "alt": "
 _MIDWAY = (0.02, 0.25, 0.5, 0.75, 0.98, 1.0)  # where a drag is on its way; widgets only notice a pointer that moves
 _TYPED_CHARS = 1000
 _LONGEST_WAIT = 60.0
+_NO_TEXT = ("button", "link", "checkbox", "radio", "tab", "menuitem", "option", "select", "multiselect")
 _SET_DIRECTLY = ("date", "time", "color", "slider")  # their widgets belong to the browser, not to the page
 _SMALL, _LARGE = (160, 210), (375, 667)  # px of a page, and of an airline's
 
@@ -95,6 +96,8 @@ class Page(Toolset):
     spot = self._spot(ref)
     if spot["readonly"]:
       raise ToolArgumentError(f"[{ref}] is read-only: nothing can be typed into it")
+    if spot["role"] in _NO_TEXT:
+      raise ToolArgumentError(f"[{ref}] takes no text")
     if spot["role"] in _SET_DIRECTLY:
       return self._fill(ref, spot["role"], text)
     self._click(spot["x"], spot["y"])
