@@ -29,6 +29,7 @@ from agentrl.envs.adapters.miniwob_browser import COMMAND_SECONDS
 from agentrl.envs.adapters.miniwob_observation import page_text
 from agentrl.envs.adapters.miniwob_tools import Page
 from agentrl.envs.base import Setting
+from agentrl.envs.schema import shortened
 from agentrl.envs.tasks import splits
 from agentrl.envs.tool import ToolLimits, ToolRunner, ToolSpec, tools_of
 from agentrl.types import Action, Message, Observation, Task, TurnKind
@@ -189,7 +190,9 @@ class MiniWob:
     return dataclasses.replace(told, text="", done=True, parts=parts, reward=worth)
 
   def _shown(self) -> str:
-    return page_text(self._page.state["rows"], self._setting.limits.max_output_chars, self._page.skip)
+    state = self._page.state
+    marked = f'\nMarked text: "{shortened(state["marked"])}"' if state["marked"] else ""
+    return page_text(state["rows"], self._setting.limits.max_output_chars, self._page.skip) + marked
 
   def _keep_screenshot(self) -> None:
     if folder := self._task.data["screenshots"]:

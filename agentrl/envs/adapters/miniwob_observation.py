@@ -18,6 +18,7 @@ from typing import Any
 
 _ROW_PIXELS = 6.0  # elements whose middles are that close in height stand in one row
 _NAME_CHARS = 1500
+_TALL = 24.0  # px: text of more than one line, whose middle alone does not say where it begins and ends
 _COLORS = {
   "#000000": "black", "#ffffff": "white", "#808080": "gray", "#ff0000": "red", "#00ff00": "lime", "#008000": "green",
   "#0000ff": "blue", "#ffff00": "yellow", "#ff00ff": "magenta", "#00ffff": "cyan", "#ffa500": "orange",
@@ -139,7 +140,7 @@ def _looks(row: Mapping[str, Any]) -> list[str]:
     parts.append(f"corners={row['points']}")
   if "ends" in row:
     parts.append("from={:g},{:g} to={:g},{:g}".format(*row["ends"]))
-  if row["role"] in _GRAPHICS:
+  if row["role"] in _GRAPHICS or (row["h"] > _TALL and row["role"] in ("text", "textarea")):
     parts.append(f"size={_pixel(row['w'])}x{_pixel(row['h'])}")
   return parts
 

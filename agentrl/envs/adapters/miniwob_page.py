@@ -236,7 +236,8 @@ TOOLS = r"""
     async state(milliseconds) {
       await settle(milliseconds);
       const said = core.getUtterance(), rows = WOB_DONE_GLOBAL ? [] : await listed();
-      return {instruction: typeof said === 'string' ? said : said.utterance, rows, done: WOB_DONE_GLOBAL,
+      return {rows, instruction: typeof said === 'string' ? said : said.utterance,
+        marked: String(document.getSelection()), done: WOB_DONE_GLOBAL,
         raw: Number(WOB_RAW_REWARD_GLOBAL), decayed: Number(WOB_REWARD_GLOBAL)};
     },
     // Where the element can be clicked, and what it is; or the problem.
@@ -251,8 +252,9 @@ TOOLS = r"""
       const free = clear(element, view);
       if (!free && !covered) {
         [spot] = spots(element);
-        const cover = at(view, ...spot);
-        return {problem: 'covered', by: cover && numbers.has(cover) ? numbers.get(cover) : null};
+        let cover = at(view, ...spot);
+        while (cover && !numbers.has(cover)) cover = cover.parentElement;
+        return {problem: 'covered', by: cover ? numbers.get(cover) : null};
       }
       const [dx, dy] = offsetOf(element), [x, y] = free || spots(element)[0];
       return {x: x + dx, y: y + dy, tag: element.tagName, type: element.type || '', role: roleOf(element),

@@ -262,6 +262,18 @@ def test_after_the_end_the_other_calls_of_a_turn_are_told_so(world):
 
 
 @browser
+def test_text_is_marked_by_dragging_over_it(world):
+  text = next(line for line in opened(world, "highlight-text").splitlines() if "] text" in line)
+  name, place = text.split('"')[1], text.split("@")[1].split(",")
+  height = int(text.split("size=")[1].split()[0].split("x")[1])
+  top, bottom = int(place[1]) - height / 2 + 3, int(place[1]) + height / 2 - 3
+  marked = world.step(call("drag_at", x=1, y=top, to_x=159, to_y=bottom)).text
+  assert f'Marked text: "{name}' in marked
+  submit = next(line for line in marked.splitlines() if "Submit" in line)
+  assert world.step(call("click", ref=int(submit[1]))).parts["correct"] == 1.0
+
+
+@browser
 def test_a_long_page_can_be_looked_at_in_pieces():
   world = miniwob.environment(Setting(limits=ToolLimits(max_output_chars=600)))
   text = opened(world, "email-inbox")

@@ -26,6 +26,7 @@ def row(ref=1, role="text", name="", x=10.0, y=10.0, **more):
      "[6] box .one .two .three size=20x10 @10,10"),
     (row(2, "text", "far", seen=False, pointer=True), '[2] text "far" clickable out-of-view @10,10'),
     (row(2, "textarea", value="a" * 1600), f'[2] textarea value="{"a" * 1500}... (100 characters more)" @10,10'),
+    (row(2, "text", "two lines", h=30), '[2] text "two lines" size=20x30 @10,10'),
     ({k: v for k, v in row(name="beside").items() if k != "ref"}, '[-] text "beside" @10,10'),
   ],
 )  # fmt: skip
