@@ -164,7 +164,7 @@ class MiniWob:
     if self._task is None:
       raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
     if action.kind is TurnKind.ANSWER:
-      return self._finish(Observation("", ok=False))
+      return self._finish(Observation(""))
     if action.kind is not TurnKind.TOOL_CALL:
       return self._going_on(self._runner.refuse(action))
     told = self._runner.run(action.calls)
@@ -184,7 +184,7 @@ class MiniWob:
   def _finish(self, told: Observation) -> Observation:
     """What the episode was worth: of a page that was left, or an answer, nothing."""
     state, limited = self._page.state, self._task.data["time_limit"]
-    worth = state["decayed" if limited else "raw"] if self._page.done and state else 0.0
+    worth = float(state["decayed" if limited else "raw"]) if self._page.done and state else 0.0
     self.close()
     parts = {"correct": float(worth > 0), "raw": worth}
     return dataclasses.replace(told, text="", done=True, parts=parts, reward=worth)

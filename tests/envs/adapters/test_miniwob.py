@@ -114,6 +114,9 @@ def test_a_list_may_name_tasks_and_subsets():
 def test_kinds_without_a_solver_have_no_demonstration():
   with pytest.raises(tasks.NoDemonstration, match="no solver is written for the MiniWoB task 'drag-cube'"):
     miniwob.oracle(task_of("drag-cube"))
+  assert envs.make("miniwob", "", options={"tasks": "drag-cube"}).tools
+  with pytest.raises(tasks.NoDemonstration):
+    envs.make("miniwob", "", options={"tasks": "drag-cube"}, examples=1)
   with pytest.raises(ValueError, match="takes none, not even 'hammer'"):
     miniwob.oracle(task_of("click-test"), "hammer")
 
@@ -200,7 +203,7 @@ def test_an_answer_gives_up_and_malformed_turns_are_told(world):
   assert not told.ok
   assert "neither a tool call nor an answer" in world.step(Action(TurnKind.VOID, "")).text
   last = world.step(answer("done"))
-  assert (last.done, last.parts, last.ok) == (True, {"correct": 0.0, "raw": 0.0}, False)
+  assert (last.done, last.parts, last.reward) == (True, {"correct": 0.0, "raw": 0.0}, 0.0)
 
 
 @browser
