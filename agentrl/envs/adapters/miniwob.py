@@ -83,7 +83,7 @@ def generate(
     data={
       "name": name,
       "page": miniwob_tasks.page_of(name),
-      "page_seed": f"{split} {seed} {number}",
+      "page_seed": f"{name} {split} {seed} {number}",
       "mode": "train" if split == splits.TRAIN else "test",
       "time_limit": time_limit,
       "screenshots": screenshots,

@@ -240,7 +240,7 @@ TOOLS = r"""
         marked: String(document.getSelection()), done: WOB_DONE_GLOBAL,
         raw: Number(WOB_RAW_REWARD_GLOBAL), decayed: Number(WOB_REWARD_GLOBAL)};
     },
-    // Where the element can be clicked, and what it is; or the problem.
+    // Where the element can be clicked, and what it is; or the problem. With `covered` its middle, whatever lies there.
     point(ref, covered) {
       const element = elements.get(ref);
       if (!element) return {problem: 'unknown'};
@@ -248,7 +248,8 @@ TOOLS = r"""
       const view = element.ownerDocument.defaultView;
       let [spot] = spots(element);
       if (!spot || getComputedStyle(element).visibility === 'hidden') return {problem: 'invisible'};
-      if (!clear(element, view)) element.scrollIntoView({block: 'center', inline: 'nearest', behavior: 'instant'});
+      const far = covered ? !inView(element, ...spot) || spot[1] > view.innerHeight : !clear(element, view);
+      if (far) element.scrollIntoView({block: 'center', inline: 'nearest', behavior: 'instant'});
       const free = clear(element, view);
       if (!free && !covered) {
         [spot] = spots(element);
@@ -256,7 +257,7 @@ TOOLS = r"""
         while (cover && !numbers.has(cover)) cover = cover.parentElement;
         return {problem: 'covered', by: cover ? numbers.get(cover) : null};
       }
-      const [dx, dy] = offsetOf(element), [x, y] = free || spots(element)[0];
+      const [dx, dy] = offsetOf(element), [x, y] = covered ? spots(element)[0] : free;
       return {x: x + dx, y: y + dy, tag: element.tagName, type: element.type || '', role: roleOf(element),
         disabled: Boolean(element.disabled), readonly: Boolean(element.readOnly)};
     },

@@ -142,7 +142,7 @@ class Page(Toolset):
       ref: number of the element that is dragged.
       to: number of the element that it is dropped on.
     """
-    start, end = self._spot(ref), self._spot(to, covered=True)
+    end, start = self._spot(to, covered=True), self._spot(ref)
     self._drag(start["x"], start["y"], end["x"], end["y"])
     return self._after(f"dragged [{ref}] to [{to}]")
 
@@ -237,7 +237,7 @@ class Page(Toolset):
 
     Args:
       ref: its number.
-      covered: it need not be what a click there would reach.
+      covered: its middle is wanted, whatever a click there would reach.
     """
     spot = self._call("point", ref, covered)
     match spot.get("problem"):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -262,6 +263,15 @@ def test_after_the_end_the_other_calls_of_a_turn_are_told_so(world):
   assert (last.done, last.parts["correct"]) == (True, 1.0)
   assert [result.ok for result in last.results] == [True, False]
   assert "the episode is over" in last.results[1].text
+
+
+@browser
+def test_a_drag_ends_in_the_middle_of_its_target_even_where_something_lies_over_it(world):
+  places = re.findall(r"@(\d+),(\d+)", opened(world, "drag-box", 11))
+  (x, y), (large_x, large_y) = [tuple(map(int, place)) for place in places[:2]]
+  assert abs(x - large_x) < 15 and abs(y - large_y) < 15  # the small box begins over the middle of the large one
+  moved = re.findall(r"@(\d+),(\d+)", world.step(call("drag", ref=1, to=2)).text)
+  assert all(abs(int(a) - int(b)) <= 1 for a, b in zip(moved[0], (large_x, large_y), strict=True))
 
 
 @browser
