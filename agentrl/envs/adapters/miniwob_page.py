@@ -92,7 +92,7 @@ TOOLS = r"""
 
   const rowOf = (element, role, name, rect, style) => {
     const [dx, dy] = offsetOf(element), x = rect.left + rect.width / 2, y = rect.top + rect.height / 2;
-    const row = {ref: numberOf(element), role, name, states: statesOf(element), x: x + dx, y: y + dy, w: rect.width,
+    const row = {element, role, name, states: statesOf(element), x: x + dx, y: y + dy, w: rect.width,
       h: rect.height, id: element.id, classes: String(element.getAttribute('class') || '')};
     if (element.type === 'password') row.value = '*'.repeat(element.value.length);
     else if (FIELDS.test(role) || element.type === 'range')
@@ -182,12 +182,15 @@ TOOLS = r"""
       rows.splice(before, 0, rowOf(element, 'box', squeeze(element.title), rect, style));
   }
 
+  // Only rows that are shown get numbers: which elements are there while pictures load is a matter of chance.
+  const numbered = ({element, ...row}) => element ? {ref: numberOf(element), ...row} : row;
+
   async function listed() {
     for (;;) {
       const rows = [];
       list(document.body, rows);
       const late = [...pictures].filter(url => !loaded.has(url));
-      if (!late.length) return rows;
+      if (!late.length) return rows.map(numbered);
       await Promise.all(late.map(url => {
         const image = new Image();
         image.src = url;
