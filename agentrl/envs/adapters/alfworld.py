@@ -34,6 +34,9 @@ alfworld_data.folder()  # the package is read as files, so that nothing else her
 
 _INTRO = "You are in a room and have something to do there."
 _UNKNOWN = "Nothing happens."
+# Fast Downward, loaded and without a household. Each game needs one for itself. They are kept, since one that has
+# planned and is unloaded takes the process with it at its end: it leaves a handler for that.
+_LIBRARIES: list[Any] = []
 _GOAL = "UNKNOWN GOAL"  # stands in the grammar for the goal in words
 
 
@@ -90,7 +93,7 @@ class PddlEngine:
     del seed
     self.close()
     house = House(**task.data["house"])
-    self._library = fast_downward.load_lib()
+    self._library = _LIBRARIES.pop() if _LIBRARIES else fast_downward.load_lib()
     self._logic = _logic()
     with _own_arguments():
       self._state = PddlState(self._library, alfworld_house.problem(house), self._logic)
@@ -117,10 +120,11 @@ class PddlEngine:
     return sorted(self._actions)
 
   def close(self) -> None:
-    """Frees the rules."""
+    """Frees the household, and gives the library back for the next one."""
     library, self._library = self._library, None
     if library is not None:
-      fast_downward.close_lib(library)
+      library.cleanup()
+      _LIBRARIES.append(library)
 
   def _told(self, rule: str, mapping: Any) -> str:
     context = {

@@ -74,7 +74,7 @@ class Host:
     if request.method == "step":
       return self._step(request.episode, *request.arguments)
     if request.method == "oracle":
-      return list(self._family.oracle(*request.arguments))
+      return self._oracle(*request.arguments)
     self._max_chars.pop(request.episode, None)
     environment = self._environments.pop(request.episode, None)
     return None if environment is None else environment.close()
@@ -85,6 +85,12 @@ class Host:
     environment = self._environments[episode] = recipe.environment()
     messages = environment.reset(task, seed)
     return list(messages), tuple(environment.tools)
+
+  def _oracle(self, task: Task, tool: str) -> list[Action] | tasks.NoDemonstration:
+    try:
+      return list(self._family.oracle(task, tool))
+    except tasks.NoDemonstration as error:  # an answer like any other
+      return error
 
   def _step(self, episode: int, action: Action) -> Observation:
     observation = self._environments[episode].step(action)

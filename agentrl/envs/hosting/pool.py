@@ -13,6 +13,7 @@ from agentrl.envs import Recipe
 from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
 from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
+from agentrl.envs.tasks import NoDemonstration
 from agentrl.types import Action, EnvironmentFailed, Task
 
 _START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
@@ -84,6 +85,7 @@ class EnvironmentPool:
 
     Raises:
       EnvironmentFailed: it could not be made.
+      NoDemonstration: the family has none of this task.
     """
     worker, episode = self.take()
     try:
@@ -94,6 +96,8 @@ class EnvironmentPool:
       self.give_back(worker)
     if reply.failure is not None:
       raise EnvironmentFailed(f"task {task.id}: its oracle failed: {reply.failure}")
+    if isinstance(reply.value, NoDemonstration):
+      raise reply.value
     return reply.value
 
   def counts(self) -> dict[str, float]:

@@ -29,6 +29,7 @@ def main(socket_fd: int, lifeline_fd: int) -> None:
         frames.send(stream, host.handle(pickle.loads(frames.receive(stream))))
     except frames.BrokenStream:
       host.close()
+      os.killpg(os.getpgrp(), signal.SIGKILL)  # what environments started and did not end
 
 
 def _die_with_the_trainer(lifeline_fd: int) -> None:

@@ -1,6 +1,8 @@
 """Our plans against ALFWorld's rules, its planner against our households, and what a household has to be."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 
 import pytest
@@ -145,3 +147,17 @@ def test_a_config_gets_the_world_with_solved_examples():
     world.oracle(example)
   )
   assert {message.name for message in messages if message.role == "tool"} == {"act"}
+
+
+@pytest.mark.slow
+def test_a_process_in_which_the_planner_ran_ends_well():
+  code = """
+from agentrl.envs.adapters import alfworld
+for index in range(2):
+  engine = alfworld.PddlEngine()
+  engine.start(alfworld.generate(index, split="train", game="put"), 0)
+  assert engine._state.replan(engine._entities)
+  engine.close()
+"""
+  surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+  assert subprocess.run([sys.executable, "-c", code], env=surroundings).returncode == 0

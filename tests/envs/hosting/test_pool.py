@@ -115,6 +115,13 @@ def test_an_environment_that_answers_otherwise_the_second_time_has_failed(make_p
     play(make_pool(), task)
 
 
+def test_that_there_is_no_demonstration_is_told_as_it_is(make_pool):
+  pool = make_pool(processes=1)
+  with pytest.raises(tasks.NoDemonstration, match="nobody counts that far"):
+    pool.oracle(faulty.generate(0, split="train", turns=10), "")
+  assert pool.oracle(faulty.generate(0, split="train"), "")
+
+
 def test_retries_may_be_none(make_pool, tmp_path):
   task = faulty.generate(0, split="train", faults={"1": "die once"}, marks=str(tmp_path))
   with pytest.raises(EnvironmentFailed, match="a worker process was lost"):
@@ -197,7 +204,7 @@ time.sleep(60)
     deadline = time.monotonic() + 20
     while members(group) and time.monotonic() < deadline:
       time.sleep(0.02)
-    assert members(group) == []
+    assert members(group) == [], (how, [pathlib.Path(f"/proc/{p}/cmdline").read_bytes() for p in members(group)])
 
 
 def members(group):
