@@ -47,7 +47,7 @@ class Environment(Protocol):
     """Answers one turn of the policy."""
 
   def close(self) -> None:
-    """Frees what the episode holds; called once, also after a failure."""
+    """Frees what the episode holds; called once, also after a failure, and where there was no episode."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -178,7 +178,7 @@ def test_workers_that_never_start_are_an_error_with_their_last_words(monkeypatch
 
 def test_nothing_is_left_of_a_closed_pool_or_of_a_killed_trainer():
   code = """
-import sys, time
+import time
 from testworlds import faulty
 from agentrl.envs import Recipe
 from agentrl.envs.base import Setting
@@ -187,24 +187,26 @@ pool = EnvironmentPool("testworlds.faulty", Hosting(1), WORKERS["local"]())
 environment = pool.environment(Recipe("testworlds.faulty", "", Setting()))
 environment.reset(faulty.generate(0, split="train", faults={"reset": "child"}), 0)
 print(pool.workers[0].process_id, flush=True)
-if sys.argv[1] == "close":
+if input() == "close":
   pool.close()
   print("closed", flush=True)
 time.sleep(60)
 """
   path = {"PYTHONPATH": os.pathsep.join([str(SITE), str(pathlib.Path(__file__).parents[3])])}
   for how in ("close", "kill"):
-    command = [sys.executable, "-c", code, how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | path) as trainer:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | path, **pipes) as trainer:
       group = int(trainer.stdout.readline())
       assert members(group)
+      trainer.stdin.write(how + "\n")
+      trainer.stdin.flush()
       if how == "close":
         assert trainer.stdout.readline() == "closed\n"
       trainer.kill()
     deadline = time.monotonic() + 20
     while members(group) and time.monotonic() < deadline:
       time.sleep(0.02)
-    assert members(group) == [], (how, [pathlib.Path(f"/proc/{p}/cmdline").read_bytes() for p in members(group)])
+    assert members(group) == []
 
 
 def members(group):

@@ -33,6 +33,7 @@ class Counting:
   """Wants the numbers from 1 on."""
 
   tools = ()
+  _task = None
 
   def reset(self, task: Task, seed: int):
     self._task, self._seed, self._turn = task, seed, 0
@@ -47,7 +48,8 @@ class Counting:
     return Observation(text, done=done, parts={"correct": float(right)}, ok=right)
 
   def close(self) -> None:
-    self._fault("close")
+    if self._task is not None:
+      self._fault("close")
 
   def _fault(self, where):
     fault = self._task.data["faults"].get(where)
