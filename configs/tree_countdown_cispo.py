@@ -7,7 +7,8 @@ A step of 16 tasks x 16 samples generates a third more tokens than one of 40 sea
 To begin with the cold start of a search that has been run: --config.cold_start.run=runs/tree_countdown.
 
 Paper: MiniMax, 2025 (https://arxiv.org/abs/2506.13585); a baseline of Tambde, 2026. Result: 34 -> 40 %, mean of five
-seeds; results/tree_countdown/cispo. At the searches' temperature of 1.6 seed 0 gets 43.7 instead of 43.5 %.
+seeds; results/tree_countdown/cispo. With --config.rollout.temperature=1.6, the searches', 44 %;
+results/tree_countdown/cispo_hot.
 """
 
 import pathlib
