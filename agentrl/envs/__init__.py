@@ -15,7 +15,7 @@ from agentrl.envs import tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
-from agentrl.envs.tools import TOOLS
+from agentrl.envs.tools import TOOLS, check_options
 from agentrl.types import Action, EnvironmentFailed, Message, Task
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def make(
     tool: key of `TOOLS`; "" for a family in `tasks.WORLDS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
-    tool_options: of the tool, such as the servers of "mcp".
+    tool_options: of the tool, such as the servers of "mcp", the corpus of "search" or the path of a database.
     oracle_tool: the tool whose calls the oracle makes, where a family's oracle does not know `tool`: "calculator" for a
       server that offers the same tool, "none" for an oracle that answers without one. Empty: `tool`.
     system: system message; empty for none.
@@ -112,6 +112,8 @@ def make(
   """
   module = tasks.load(family)
   _check_tool(family, tool)
+  if tool_options:
+    check_options(tool, tool_options)
   if oracle_tool:
     by_name(TOOLS, oracle_tool, kind="tool")
   options = dict(options or {})

@@ -54,7 +54,7 @@ def base_config() -> ConfigDict:
       "tool": "calculator",  # key of envs.TOOLS; "": none, for the families in envs.tasks.WORLDS
       "difficulty": 1,
       "options": {},  # keyword arguments of the family's generate
-      "tool_options": {},  # of the tool; for "mcp" its servers, see envs/tools/mcp.py
+      "tool_options": {},  # "mcp": servers, see envs/tools/mcp.py; "search": corpus; "sql", "duckdb": path
       "oracle_tool": "",  # the tool whose calls demonstrations make; "": `tool`. See envs.make
       "system": "",  # system message
       "examples": 0,  # oracle traces shown as few-shot examples in the prompt

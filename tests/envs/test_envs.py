@@ -149,3 +149,17 @@ def test_environments_and_rewards_load_neither_jax_nor_the_python_tool():
   )
   run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert run.stdout == "set()\n"
+
+
+def test_a_folder_can_be_searched_and_a_wrong_option_names_the_nearest(tmp_path):
+  (tmp_path / "moss.txt").write_text("Moss grows on the north side of trees.")
+  with pytest.raises(ValueError, match=r"no option of the tool 'search' is called 'corpsu': did you mean 'corpus'\?"):
+    envs.make("arithmetic", "search", tool_options={"corpsu": str(tmp_path)}, oracle_tool="calculator")
+  with pytest.raises(ValueError, match="no option of the tool 'calculator' is called 'corpus'"):
+    envs.make("arithmetic", "calculator", tool_options={"corpus": str(tmp_path)})
+  source = envs.make("arithmetic", "search", tool_options={"corpus": str(tmp_path)}, oracle_tool="calculator")
+  environment = source.environment()
+  environment.reset(source.task(0, "train"), 0)
+  call = ToolCall("search", {"query": "moss"})
+  assert "north side" in environment.step(Action(TurnKind.TOOL_CALL, "", calls=(call,))).text
+  environment.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits
 
 _SESSION_CALLS = 16  # calls of a Python session that may use all of their time
@@ -54,23 +57,29 @@ def _files(limits: ToolLimits) -> Any:
   return FileTool(FileLimits(page_chars=_room(limits)))
 
 
-def _sql(limits: ToolLimits) -> Any:
+def _sql(limits: ToolLimits, *, path: str = "") -> Any:
   """A statement is stopped before the call's deadline."""
   from agentrl.envs.tools.sql import SqlLimits, SqlTool
 
-  return SqlTool("sqlite", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
+  return SqlTool("sqlite", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)), _file(path))
 
 
-def _duckdb(limits: ToolLimits) -> Any:
+def _duckdb(limits: ToolLimits, *, path: str = "") -> Any:
   from agentrl.envs.tools.sql import SqlLimits, SqlTool
 
-  return SqlTool("duckdb", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)))
+  return SqlTool("duckdb", SqlLimits(seconds=0.6 * limits.call_seconds, table_chars=_room(limits)), _file(path))
 
 
-def _search(limits: ToolLimits) -> Any:
+def _search(limits: ToolLimits, *, corpus: str = "") -> Any:
+  from agentrl.envs.tools.corpus import open_corpus
   from agentrl.envs.tools.search import SearchLimits, SearchTool
 
-  return SearchTool(limits=SearchLimits(page_chars=_room(limits)))
+  return SearchTool(open_corpus(corpus) if corpus else None, SearchLimits(page_chars=_room(limits)))
+
+
+def _file(path: str) -> pathlib.Path | None:
+  """Of a config, where an empty one is for what the task names."""
+  return pathlib.Path(path) if path else None
 
 
 def _room(limits: ToolLimits) -> int:
@@ -105,3 +114,10 @@ TOOLS: Mapping[str, Callable[..., Any]] = {
   "search": _search,
   "mcp": _mcp,
 }
+
+
+def check_options(tool: str, options: Mapping[str, Any]) -> None:
+  """Raises ValueError where a tool of `TOOLS` takes no such option; names the nearest."""
+  known = {name: None for name in inspect.signature(TOOLS[tool]).parameters if name != "limits"}
+  for name in options:
+    by_name(known, name, kind=f"option of the tool {tool!r}")
