@@ -13,10 +13,11 @@ from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.run_folder import RunFolderError
 
-# ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them.
+# ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them; ImportError says which
+# extra a family or a tool needs.
 EXPECTED = (
-  ValueError, FileNotFoundError, FileExistsError, RunFolderError, CheckpointError, DiskFullError, EnvironmentsFailed,
-  SandboxUnavailable,
+  ValueError, FileNotFoundError, FileExistsError, ImportError, RunFolderError, CheckpointError, DiskFullError,
+  EnvironmentsFailed, SandboxUnavailable,
 )  # fmt: skip
 
 
