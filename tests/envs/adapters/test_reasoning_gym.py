@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-pytest.importorskip("reasoning_gym", reason="needs agentrl[reasoning_gym]")
+pytest.importorskip("reasoning_gym", reason="needs agentrl[reasoning-gym]")
 
 from agentrl import envs
 from agentrl.envs.adapters import reasoning_gym

