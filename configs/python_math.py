@@ -1,8 +1,8 @@
 """A tiny model from scratch learns to write Python for arithmetic: cold start on mixed demonstrations, then GRPO.
 
-Three operands of two digits. A quarter of the demonstrations write the expression and read what the interpreter says, the
-others answer by head, which a model of this size cannot do. Each call is a guest of the sandbox, from interpreters that
-wait for it.
+Three operands of two digits. A quarter of the demonstrations write the expression and read what the interpreter says,
+the others answer by head, which a model of this size cannot do. Each call is a guest of the sandbox, from interpreters
+that wait for it.
 
   python experiments/train.py --config configs/python_math.py --workdir runs/python_math
 
