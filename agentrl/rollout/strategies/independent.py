@@ -6,8 +6,9 @@ whose turn is with the environment rests while the others decode on, and a finis
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
@@ -69,6 +70,7 @@ class Independent:
     self._version = policy_version
     self._on_finish = on_finish
     self._seats = [Seat() for _ in range(engine.slots)]
+    self._held: dict[tuple[int, ...], dict[int, None]] = {}  # slots by the prompt they hold, while arrivals are placed
     self._finished: list[Trajectory] = []
     self._closing: list[Call] = []
     self.failures: list[EnvironmentFailed] = []
@@ -178,14 +180,21 @@ class Independent:
   def _commands(self) -> Commands:
     commands = slot_engine.no_commands(self._engine)
     self._place_arrivals(commands)
+    awaited = {seat.prompt for seat in self._seats if seat.arriving}
     for b, seat in enumerate(self._seats):
       if seat.placed:
-        self._go_on(commands, b, seat)
+        self._go_on(commands, b, seat, awaited)
     return commands
 
   def _place_arrivals(self, commands: Commands):
     """Rewinds or forks to a prompt that a slot already holds; else one member feeds it and its siblings wait a tick."""
     arriving = [(b, seat) for b, seat in enumerate(self._seats) if seat.arriving]
+    if not arriving:
+      return
+    self._held = collections.defaultdict(dict)
+    for s, seat in enumerate(self._seats):
+      if seat.holds:
+        self._held[seat.holds][s] = None
     sources: set[int] = set()
     for b, seat in arriving:
       source = self._longest_prefix(commands, b, seat.prompt, free=b not in sources)[1]
@@ -204,7 +213,10 @@ class Independent:
     commands.fork_from[b] = source
     sources.update({source} - {b})
     seat.arriving, seat.feed = False, list(seat.prompt[shared:])
+    self._held[seat.holds].pop(b, None)
     seat.holds = seat.prompt if not seat.feed else ()
+    if seat.holds:
+      self._held[seat.holds][b] = None
 
   def _longest_prefix(self, commands: Commands, b: int, prompt: tuple[int, ...], *, free: bool):
     """(tokens, slot) of the longest start of a prompt that some slot holds; (0, None) where none does.
@@ -216,19 +228,19 @@ class Independent:
       free: slot b may be forked over (no other slot forks from it in this tick).
     """
     best: tuple[int, int | None] = (0, None)
-    for s in [b, *range(len(self._seats))]:
-      holds = self._seats[s].holds
-      if not holds or commands.fork_from[s] != s or not (free or s == b):
+    for holds, slots in self._held.items():  # in the order of the first slot that held each
+      eligible = (s for s in ([b] if b in slots else []) + ([*slots] if free else []) if commands.fork_from[s] == s)
+      if (s := next(eligible, None)) is None:
         continue
       shared = _common(holds, prompt)
       if shared < len(prompt):
         shared = min(shared, len(holds) - 1)  # the last token of what a slot holds may not be in its cache yet
         shared -= shared % self._engine.prefill_tokens
-      if shared > best[0]:
+      if shared > best[0] or (shared and shared == best[0] and s == b):
         best = (shared, s)
     return best
 
-  def _go_on(self, commands: Commands, b: int, seat: Seat):
+  def _go_on(self, commands: Commands, b: int, seat: Seat, awaited: Set[tuple[int, ...]]):
     request = seat.episode.request
     given = seat.feed[: self._engine.feed_tokens]
     commands.length[b] = seat.episode.length - len(seat.feed)
@@ -238,8 +250,7 @@ class Independent:
     seat.feed = seat.feed[len(given) :]
     if not seat.feed and seat.holds != seat.prompt:
       seat.holds = seat.prompt
-      siblings_wait = any(other.arriving and other.prompt == seat.prompt for other in self._seats)
-      commands.active[b] = not siblings_wait
+      commands.active[b] = seat.prompt not in awaited  # where siblings wait for it they fork it first
     else:
       commands.active[b] = not seat.feed
 
