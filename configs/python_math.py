@@ -6,7 +6,8 @@ that wait for it.
 
   python experiments/train.py --config configs/python_math.py --workdir runs/python_math
 
-Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
+Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: held-out success 23.4 % before
+RL, 80.9 % after (75.6 to 85.2; one seed, results/python_math/seed0).
 """
 
 from agentrl.training.defaults import run_config
