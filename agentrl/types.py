@@ -153,6 +153,10 @@ class Observation:
   reward: float = 0.0
 
 
+class NoRoom(Exception):
+  """As many environments are open as there may be: the same call is worth another try when one has closed."""
+
+
 class EnvironmentFailed(Exception):
   """The environment broke (crash, lost process, deadline): the trajectory gets `reward=None` and leaves the update."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import queue
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
+
+from agentrl.types import NoRoom
 
 _QUEUED_SECONDS = 0.5  # between looks at a call that no worker has taken up yet
 
@@ -49,6 +52,7 @@ class WorkerPool:
 
   A thread cannot be killed. When a caller gives up on a future it calls `abandon`: the thread is replaced, so that
   the pool keeps its size, and the stuck one dies with the process (it is a daemon) or when its call returns at last.
+  A call that raises `NoRoom` is made again when another one is over: it holds no thread meanwhile, and is not late.
   """
 
   def __init__(self, workers: int):
@@ -57,6 +61,8 @@ class WorkerPool:
     self._queue: queue.SimpleQueue = queue.SimpleQueue()
     self._lock = threading.Lock()
     self._abandoned: set[Call] = set()
+    self._parked: collections.deque = collections.deque()  # calls that found no room, until another one is over
+    self._over = 0  # calls so far
     self._closed = False
     self._size = workers
     for _ in range(workers):
@@ -107,26 +113,44 @@ class WorkerPool:
     stands_for.set_exception(TimeoutError(f"no answer in {call.seconds} s"))
     return stands_for
 
+  def _park(self, item, over: int):
+    """Keeps a call for when another one is over, which may have made room; at once where one was meanwhile."""
+    with self._lock:
+      item[0].started = None
+      if self._over != over:
+        self._queue.put(item)
+      else:
+        self._parked.append(item)
+
   def _start_worker(self):
     threading.Thread(target=self._work, daemon=True, name="agentrl-worker").start()
 
   def _work(self):
     while (item := self._queue.get()) is not None:
       call, function, args = item
-      if not call.set_running_or_notify_cancel():
+      if not (call.running() or call.set_running_or_notify_cancel()):
         continue
-      call.started = time.monotonic()
-      _fulfil(call, function, args)
+      call.started, over = time.monotonic(), self._over
+      if not _fulfil(call, function, args):
+        self._park(item, over)
+        continue
       with self._lock:
+        self._over += 1
+        if self._parked:
+          self._queue.put(self._parked.popleft())
         if call in self._abandoned:  # a replacement has taken this thread's place
           self._abandoned.remove(call)
           return
 
 
-def _fulfil(future, function, args):
+def _fulfil(future, function, args) -> bool:
+  """Runs a call; False where it found no room and is not over."""
   try:
     result = function(*args)
+  except NoRoom:
+    return False
   except BaseException as error:  # kept for the caller, who decides whose failure it is
     future.set_exception(error)
   else:
     future.set_result(result)
+  return True

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import itertools
 import threading
-import time
 from collections.abc import Sequence
 
 from agentrl.envs import Recipe
@@ -14,7 +13,7 @@ from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
 from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
 from agentrl.envs.tasks import NoDemonstration
-from agentrl.types import Action, EnvironmentFailed, Task
+from agentrl.types import Action, EnvironmentFailed, NoRoom, Task
 
 _START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
 
@@ -25,7 +24,7 @@ class Hosting:
 
   Attributes:
     processes: workers.
-    episodes: open in one worker at a time; those beyond wait until one closes.
+    episodes: open in one worker at a time; those beyond are refused until one closes.
     retries: per episode; it is then played again from its seed in another worker, up to where it was.
     start_seconds: until a new worker must be ready. call_seconds: for one call. episode_seconds: that the calls of an
       episode may take together, repeated ones included; it fails at the next call.
@@ -60,20 +59,20 @@ class EnvironmentPool:
     self.hosting = hosting
     self._family, self._make_worker = family, worker
     self._deadlines = Deadlines(hosting.start_seconds, hosting.call_seconds)
-    self._room = threading.Condition()
+    self._lock = threading.Lock()
     self._episodes: dict[Worker, int] = {}  # open, by worker
     self._answered: set[Worker] = set()
     self._still_born: list[str] = []  # why the last workers in a row died before their first answer
     self._numbers = itertools.count()
     self._counts: collections.Counter[str] = collections.Counter()
     self._closed = False
-    with self._room:
+    with self._lock:
       self._refill()
 
   @property
   def workers(self) -> Sequence[Worker]:
     """Those that live, as far as is known."""
-    with self._room:
+    with self._lock:
       return list(self._episodes)
 
   def environment(self, recipe: Recipe) -> HostedEnvironment:
@@ -101,17 +100,16 @@ class EnvironmentPool:
     return reply.value
 
   def counts(self) -> dict[str, float]:
-    """What has happened so far: "lost" workers, "retries" of episodes, "opened" episodes, seconds "waited" for room."""
-    with self._room:
-      return {name: float(self._counts[name]) for name in ("lost", "retries", "opened", "waited")}
+    """What has happened so far: "lost" workers, "retries" of episodes, and how often one "opened" or was "refused"."""
+    with self._lock:
+      return {name: float(self._counts[name]) for name in ("lost", "retries", "opened", "refused")}
 
   def close(self) -> None:
     """Ends all workers; environments that are still open are closed first."""
-    with self._room:
+    with self._lock:
       self._closed = True
       workers = list(self._episodes)
       self._episodes.clear()
-      self._room.notify_all()
     threads = [threading.Thread(target=worker.retire) for worker in workers]
     for thread in threads:
       thread.start()
@@ -121,26 +119,28 @@ class EnvironmentPool:
   # -- for environments ----------------------------------------------------------------------------------------------
 
   def take(self) -> tuple[Worker, int]:
-    """Room for one episode, in the worker that has most of it, and a number for the episode; waits while there is none.
+    """Room for one episode, in the worker that has most of it, and a number for the episode.
+
+    It does not wait: a thread that waited here could be the one that the open episodes need in order to end.
 
     Raises:
       EnvironmentFailed: the pool is closed, or its workers do not start.
+      NoRoom: every worker has as many episodes as it may.
     """
-    started = time.monotonic()
-    with self._room:
-      while (worker := self._roomiest()) is None:
-        self._room.wait(1.0)  # a worker may die without a word
+    with self._lock:
+      worker = self._roomiest()
+      if worker is None:
+        self._counts["refused"] += 1
+        raise NoRoom(f"{sum(self._episodes.values())} episodes are open, and there may be no more")
       self._episodes[worker] += 1
       self._counts["opened"] += 1
-      self._counts["waited"] += time.monotonic() - started
       return worker, next(self._numbers)
 
   def give_back(self, worker: Worker) -> None:
     """The episode is over."""
-    with self._room:
+    with self._lock:
       if worker in self._episodes:
         self._episodes[worker] -= 1
-      self._room.notify()
 
   def call(self, worker: Worker, request: Request, seconds: float):
     """`Worker.call`, with the books kept.
@@ -153,7 +153,7 @@ class EnvironmentPool:
     except WorkerLost as error:
       self._bury(worker, str(error))
       raise
-    with self._room:
+    with self._lock:
       if worker not in self._answered:
         self._answered.add(worker)
         self._still_born.clear()
@@ -161,7 +161,7 @@ class EnvironmentPool:
 
   def retried(self) -> None:
     """An episode begins again."""
-    with self._room:
+    with self._lock:
       self._counts["retries"] += 1
 
   # -- inside, with the lock held ------------------------------------------------------------------------------------
@@ -195,6 +195,5 @@ class EnvironmentPool:
   # -- inside --------------------------------------------------------------------------------------------------------
 
   def _bury(self, worker: Worker, reason: str):
-    with self._room:
+    with self._lock:
       self._forget(worker, reason)
-      self._room.notify_all()

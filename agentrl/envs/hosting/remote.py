@@ -38,10 +38,11 @@ class HostedEnvironment:
     return self._tools
 
   def reset(self, task: Task, seed: int) -> list[Message]:
-    """Starts the episode in the worker that has most room; waits for room.
+    """Starts the episode in the worker that has most room.
 
     Raises:
       EnvironmentFailed: the environment broke, or more workers were lost than there are retries.
+      NoRoom: there is none now; the call may be made again, as may a `step` that has to begin again elsewhere.
     """
     self._leave()
     self._started, self._history = (task, seed), []

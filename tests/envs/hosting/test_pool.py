@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -15,7 +14,8 @@ from agentrl.envs import Recipe, tasks
 from agentrl.envs.base import Setting
 from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
 from agentrl.envs.tool import ToolLimits
-from agentrl.types import EnvironmentFailed
+from agentrl.rollout.workers import WorkerPool, wait_for_one
+from agentrl.types import EnvironmentFailed, NoRoom
 
 SITE = pathlib.Path(__file__).parent / "site"
 sys.path.append(str(SITE))
@@ -133,18 +133,36 @@ def test_an_episode_has_its_time(make_pool):
     play(make_pool(episode_seconds=0.3), faulty.generate(0, split="train", faults={"1": "slow", "2": "slow"}))
 
 
-def test_episodes_wait_for_room_and_waiting_is_not_late(make_pool):
-  pool = make_pool(processes=1, episodes=1)
-  task = faulty.generate(0, split="train", faults={"1": "slow", "2": "slow", "3": "slow"})
-  texts = []
-  threads = [threading.Thread(target=lambda: texts.append(play(pool, task))) for _ in range(4)]
-  for thread in threads:
-    thread.start()
-  for thread in threads:
-    thread.join(60)
-  assert [text[-1] for text in texts] == ["heard 3"] * 4
-  assert pool.counts()["lost"] == 0
-  assert pool.counts()["waited"] > 0.6  # three waited for one, two for two, one for three episodes of 0.6 s
+def test_an_episode_beyond_the_room_is_refused_until_one_closes(make_pool):
+  pool, task = make_pool(processes=1, episodes=1), faulty.generate(0, split="train")
+  first, second = pool.environment(RECIPE), pool.environment(RECIPE)
+  first.reset(task, 0)
+  with pytest.raises(NoRoom, match="1 episodes are open"):
+    second.reset(task, 0)
+  first.close()
+  assert second.reset(task, 0)[-1].content == "Count to 3. Seed 0."
+  second.close()
+  assert pool.counts()["refused"] == 1
+
+
+def test_more_episodes_than_room_and_fewer_threads_than_episodes_all_end(make_pool):
+  """Every episode's calls go through two threads, one after the other; openings that wait must not keep both."""
+  pool, task = make_pool(processes=1, episodes=2), faulty.generate(0, split="train")
+  threads = WorkerPool(2)
+  environments = [pool.environment(RECIPE) for _ in range(8)]
+  opening = {threads.submit(e.reset, task, n, seconds=20.0): e for n, e in enumerate(environments)}
+  played = 0
+  while opening:
+    wait_for_one(opening)
+    for call in [call for call in opening if call.done()]:
+      environment = opening.pop(call)
+      assert call.result()[-1].content.startswith("Count to 3.")
+      calls = [threads.submit(environment.step, action, seconds=20.0) for action in faulty.oracle(task)]
+      played += calls[-1].result(timeout=20.0).text == "heard 3"
+      threads.submit(environment.close).result(timeout=20.0)
+  assert played == 8
+  assert pool.counts()["refused"] > 0
+  threads.close()
 
 
 def test_a_failing_close_is_told_and_gives_the_room_back(make_pool):
