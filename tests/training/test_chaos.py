@@ -13,7 +13,7 @@ from agentrl.training.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / "tests" / "envs" / "hosting" / "site"
-HOSTING = {"processes": 3, "episodes": 16, "retries": 4}
+HOSTING = {"processes": 12, "episodes": 8, "retries": 4}
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_a_short_run_under_many_faults(train):
 
 @pytest.mark.slow
 def test_the_quickstart_learns_under_a_thousand_faults(train):
-  folder, faults, config = train(0.025, smoke=False, train={"trajectories_every": 1})
+  settings = {"steps": 100, "trajectories_every": 1, "eval_every": 50}
+  folder, faults, config = train(0.04, smoke=False, train=settings)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   print(f"{faults} faults, {lines[-1]['hosting/lost']:.0f} workers lost, {lines[-1]['hosting/retries']:.0f} retries")
+  evaluations = [line["eval/success"] for line in metrics.read(folder / "metrics.jsonl") if "eval/success" in line]
+  print(f"held-out success {evaluations[-3]:.3f} -> {evaluations[-1]:.3f}")
   assert faults >= 1000
-  before, after = [line["eval/success"] for line in metrics.read(folder / "metrics.jsonl") if "eval/success" in line][
-    1::4
-  ]
-  assert before < 0.7  # after a quarter of the updates
-  assert after > 0.85
+  assert evaluations[-3] < 0.4  # behind the cold start
+  assert evaluations[-1] > 0.7
