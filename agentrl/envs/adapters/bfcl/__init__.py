@@ -20,13 +20,12 @@ one process, and need nothing else. They touch no files and no working directory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from agentrl.envs.adapters.bfcl import answers, dialogues, entries
+from agentrl.envs.adapters.by_kind import ByKind, KindOfEpisode
 from agentrl.envs.base import Environment, Setting
-from agentrl.envs.tool import ToolSpec
-from agentrl.types import Action, Message, Observation, Task
+from agentrl.types import Action, Task
 
 
 def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, category: str = "multi_turn_base") -> Task:
@@ -52,7 +51,7 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, cate
 
 def environment(setting: Setting) -> Environment:
   """A fresh one, for one trajectory."""
-  return _Bfcl(setting)
+  return ByKind(setting, _start)
 
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
@@ -66,40 +65,8 @@ def oracle(task: Task, tool: str = "") -> list[Action]:
   return _kind_of(task).oracle(task.data["category"], task.data["entry"])
 
 
-class _Bfcl:
-  """Serves whichever kind of task comes: a dialogue or a single answer."""
-
-  def __init__(self, setting: Setting):
-    self._setting = setting
-    self._episode: Any = None
-
-  @property
-  def tools(self) -> Sequence[ToolSpec]:
-    """The task's own; none before `reset`. In a dialogue of miss_func there are more later."""
-    return () if self._episode is None else self._episode.tools
-
-  def reset(self, task: Task, seed: int) -> list[Message]:
-    """Starts the task; nothing is random but what the simulators draw from upstream's seeds."""
-    del seed
-    self._episode = _kind_of(task).Episode(task.data["category"], task.data["entry"], self._setting)
-    return self._episode.opening
-
-  def step(self, action: Action) -> Observation:
-    """Answers one turn.
-
-    Raises:
-      RuntimeError: there is no open episode.
-    """
-    if self._episode is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
-    observation = self._episode.step(action)
-    if observation.done:
-      self._episode = None
-    return observation
-
-  def close(self) -> None:
-    """Drops the simulators."""
-    self._episode = None
+def _start(task: Task, setting: Setting) -> KindOfEpisode:
+  return _kind_of(task).Episode(task.data["category"], task.data["entry"], setting)
 
 
 def _kind_of(task: Task) -> Any:

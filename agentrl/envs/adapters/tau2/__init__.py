@@ -16,13 +16,12 @@ They touch no files and no working directory. The one random number, the id of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from agentrl.envs.adapters.by_kind import ByKind, KindOfEpisode
 from agentrl.envs.adapters.tau2 import records, service, solo
 from agentrl.envs.base import Environment, Setting
-from agentrl.envs.tool import ToolSpec
-from agentrl.types import Action, Message, Observation, Task
+from agentrl.types import Action, Task
 
 
 def generate(
@@ -52,7 +51,7 @@ def generate(
 
 def environment(setting: Setting) -> Environment:
   """A fresh one, for one trajectory."""
-  return _Tau2(setting)
+  return ByKind(setting, _start)
 
 
 def oracle(task: Task, tool: str = "") -> list[Action]:
@@ -66,40 +65,8 @@ def oracle(task: Task, tool: str = "") -> list[Action]:
   return _kind_of(task).oracle(task.data["record"])
 
 
-class _Tau2:
-  """Serves whichever kind of task comes."""
-
-  def __init__(self, setting: Setting):
-    self._setting = setting
-    self._episode: Any = None
-
-  @property
-  def tools(self) -> Sequence[ToolSpec]:
-    """Those of the task's domain; none before `reset`."""
-    return () if self._episode is None else self._episode.tools
-
-  def reset(self, task: Task, seed: int) -> list[Message]:
-    """Opens the ticket or the conversation; nothing is random."""
-    del seed
-    self._episode = _kind_of(task).Episode(task.data["domain"], task.data["record"], self._setting)
-    return self._episode.opening
-
-  def step(self, action: Action) -> Observation:
-    """Answers one turn.
-
-    Raises:
-      RuntimeError: there is no open episode.
-    """
-    if self._episode is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
-    observation = self._episode.step(action)
-    if observation.done:
-      self._episode = None
-    return observation
-
-  def close(self) -> None:
-    """Drops the database."""
-    self._episode = None
+def _start(task: Task, setting: Setting) -> KindOfEpisode:
+  return _kind_of(task).Episode(task.data["domain"], task.data["record"], setting)
 
 
 def _kind_of(task: Task) -> Any:
