@@ -263,7 +263,7 @@ count = 0
 try:
   while count < 40:
     if os.fork() == 0:
-      time.sleep(0.4)
+      time.sleep(1.5)
       os._exit(0)
     count += 1
 except OSError as error:

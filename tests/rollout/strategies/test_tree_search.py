@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import threading
 import time
 
 import jax
@@ -247,13 +248,14 @@ def test_a_tool_that_answers_differently_is_the_environments_failure(searches):
 
 
 def test_an_environment_that_does_not_answer_is_given_up(searches):
-  request = searches.lab.requests(samples=1)[:1]
+  request, release = searches.lab.requests(samples=1)[:1], threading.Event()
 
   class Stuck(Counting):
     def reset(self, task, seed):
-      time.sleep(0.5)
+      release.wait()
 
   strategy, _ = searches.run(request, SPREAD, environment=Stuck, seconds=0.05)
+  release.set()
   assert strategy.trajectories[0].failed and "no answer" in str(strategy.failures[0])
 
 
