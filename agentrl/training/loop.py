@@ -30,6 +30,14 @@ from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
 
+_SHOWN = (
+  "train/success",
+  "eval/success",
+  "eval_search/success",
+  "reward/return",
+  "eval/reward/return",
+)  # while it runs
+
 
 class Source(NamedTuple):
   """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it.
@@ -95,7 +103,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
-  with contextlib.closing(parts.tasks), Progress(metrics=("train/success", "eval/success")) as progress:
+  with contextlib.closing(parts.tasks), Progress(metrics=_SHOWN) as progress:
     if config.cold_start.run and not Checkpointer(folder.checkpoints / "train").steps:
       params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
       progress.note(f"The cold start is that of {config.cold_start.run}.")
