@@ -11,6 +11,8 @@ from agentrl.report.style import CSS
 
 COUNTED = {
   "rollout/environment_failures": "environment failed (row left out of the update)",
+  "hosting/lost": "worker process lost, and replaced",
+  "hosting/retries": "episode played again in another worker process",
   "rollout/tool_timeout": "tool: time-out",
   "rollout/tool_exception": "tool: exception",
   "rollout/tool_arguments": "policy: wrong tool or argument",
