@@ -1,7 +1,7 @@
 """A tiny model from scratch walks through TextWorld's mazes to a coin, by the directions it is given.
 
 The demonstrations are walkthroughs; the cold start is short. Games are made on the disk when they are first played, in
-seconds: `python -m agentrl.envs.adapters.textworld --game coin --split train --count 2000` makes them ahead.
+seconds: `python -m agentrl.envs.adapters.textworld --game coin --split train --count 256` makes them ahead.
 
   python experiments/train.py --config configs/textworld.py --workdir runs/textworld
 
@@ -16,7 +16,7 @@ def get_config(smoke: bool = False):
   settings = {
     "model": {"layers": 3, "width": 128, "heads": 4, "kv_heads": 2, "head_dim": 32, "ffn": 384, "vocabulary": 1024},
     "chat": {"style": "dialogue"},
-    "task": {"family": "textworld", "tool": "", "options": {"game": "coin", "steps": 8}},
+    "task": {"family": "textworld", "tool": "", "options": {"game": "coin", "steps": 8, "games": 256}},
     "hosting": {"processes": 2},
     "rollout": {"groups": 12, "group_size": 8, "max_tokens": 512, "max_turns": 8, "turn_tokens": 12},
     "engine": {"slots": 48, "decode_tokens": 12, "feed_tokens": 128, "prefill_tokens": 64, "live_step": 128},

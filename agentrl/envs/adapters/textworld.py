@@ -85,6 +85,7 @@ def generate(
   seed: int = 0,
   game: str = "all",
   steps: int = 50,
+  games: int = 0,
   **options: Any,
 ) -> Task:
   """One task; a pure function of its arguments. The game is not made yet.
@@ -94,14 +95,18 @@ def generate(
     difficulty: 1, 2 or 3.
     game: "simple", "cooking", "coin", "treasure", or "all".
     steps: commands after which the game is over.
+    games: of each kind and split, until they come again, since making one takes seconds; 0: without end.
     **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
 
   Raises:
-    ValueError: an unknown split, difficulty or game.
+    ValueError: an unknown split, difficulty or game, or fewer than 0 games.
   """
+  if games < 0:
+    raise ValueError(f"games must be 0 or more, got {games!r}")
   if difficulty not in range(1, _LEVELS + 1):
     raise ValueError(f"textworld has difficulties 1 to {_LEVELS}, not {difficulty!r}")
   kind, place = text_tasks.pick_game(tuple(_SETTINGS), game, index, family="textworld")
+  place = place % games if games else place
   source = ("textworld", kind, difficulty, place, seed)
   game_seed = splits.draw(lambda rng: rng.randrange(_SEEDS), str, split=split, source=source)
   recipe = {

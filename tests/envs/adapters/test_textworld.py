@@ -191,6 +191,14 @@ def test_games_are_made_ahead(maker, capsys):
 
 
 @pytest.mark.slow
+def test_so_many_games_come_again_and_again():
+  recipes = [world.generate(n, split="train", game="coin", games=3).data["recipe"]["seed"] for n in range(7)]
+  assert recipes[:3] == recipes[3:6] and recipes[6] == recipes[0] and len(set(recipes)) == 3
+  assert len({world.generate(n, split="train", game="coin", games=3).id for n in range(7)}) == 7
+  with pytest.raises(ValueError, match="games must be 0 or more, got -1"):
+    world.generate(0, split="train", games=-1)
+
+
 def test_the_same_recipe_gives_the_same_game(task, tmp_path, monkeypatch):
   first = textworld_games.game_folder(task.data["recipe"])
   monkeypatch.setenv(textworld_games.FOLDER_VARIABLE, str(tmp_path))
