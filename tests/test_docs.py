@@ -1,6 +1,9 @@
 """What the pages in docs/ show is what works."""
 
+import ast
 import contextlib
+import importlib.util
+import io
 import os
 import pathlib
 import re
@@ -10,9 +13,18 @@ import sys
 import pytest
 
 from agentrl import envs
+from agentrl.envs import tasks
 from agentrl.envs.hosting import Hosting
+from agentrl.envs.tools import check_options
 
 ROOT = pathlib.Path(__file__).parents[1]
+ENVIRONMENTS = (ROOT / "docs" / "environments.md").read_text()
+COMMON = {"index", "split", "difficulty", "seed"}
+# What `**game` and `**options` of a `generate` stand for.
+PASSED_ON = {
+  "game": {"turns", "held_out_items", "demonstrator", "guess_share"},
+  "options": {"tool", "show_commands", "graded"},
+}
 
 
 @pytest.fixture
@@ -52,3 +64,76 @@ def test_the_command_of_the_page_trains(own_family, tmp_path):
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
   assert done.returncode == 0, done.stderr[-3000:]
   assert "Held-out success" in done.stdout + done.stderr
+
+
+def rows_of(section):
+  """Cells of the first table of a section of docs/environments.md, by the names in its first column."""
+  text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", ENVIRONMENTS, re.MULTILINE | re.DOTALL)[1]
+  table = re.search(r"^\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
+  rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+  return {name: row for row in rows for name in row[0].split(", ")}
+
+
+def options_of(family):
+  """Of a family's `generate`, read from its source: not every extra is installed everywhere."""
+  source = pathlib.Path(importlib.util.find_spec(tasks.find(family).module).origin).read_text()
+  made = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "generate")
+  passed_on = PASSED_ON[made.args.kwarg.arg] if made.args.kwarg else set()
+  return {argument.arg for argument in made.args.kwonlyargs} - COMMON | passed_on
+
+
+def test_every_family_is_listed_with_its_worker():
+  words = {tasks.Isolation.NONE: "", tasks.Isolation.SHARED: "shared", tasks.Isolation.EXCLUSIVE: "one each"}
+  assert {name: row[6] for name, row in rows_of("Worlds and questions").items()} == {
+    name: words[family.isolation] for name, family in tasks.FAMILIES.items()
+  }
+
+
+def test_every_option_of_every_family_is_listed():
+  rows = rows_of("Options")
+  assert set(rows) == set(tasks.FAMILIES)
+  assert {name: set(re.findall("`(.+?)`", row[2])) for name, row in rows.items()} == {
+    name: options_of(name) for name in tasks.FAMILIES
+  }
+
+
+@pytest.mark.parametrize("family", tasks.QUESTIONS)
+def test_the_listed_tools_are_those_that_an_oracle_can_call(family):
+  try:
+    module = tasks.load(family)
+  except ModuleNotFoundError as error:
+    pytest.skip(str(error))
+  listed = rows_of("Worlds and questions")[family][4].split(";")[0].split(", ")
+  task = module.generate(0, split="train", difficulty=2 if family == "key_lookup" else 1)
+  for tool in envs.TOOLS:
+    if tool in listed:
+      assert module.oracle(task, tool)
+    else:
+      with pytest.raises(ValueError, match="cannot be solved with the tool"):
+        module.oracle(task, tool)
+
+
+def test_every_tool_is_listed_and_the_options_shown_exist():
+  assert set(rows_of("Tools")) == set(envs.TOOLS)
+  shown = [ast.literal_eval(line) for line in re.findall(r'^\{"tool".*\}$', ENVIRONMENTS, re.MULTILINE)]
+  assert {settings["tool"] for settings in shown} == {"sql", "duckdb", "search", "mcp"}
+  for settings in shown:
+    check_options(settings["tool"], settings["tool_options"])
+
+
+def test_the_servers_shown_are_ones():
+  mcp = pytest.importorskip("agentrl.envs.tools.mcp", reason="needs agentrl[mcp]")
+  for line in re.findall(r'^\{"tool": "mcp".*\}$', ENVIRONMENTS, re.MULTILINE):
+    for name, settings in ast.literal_eval(line)["tool_options"]["servers"].items():
+      mcp.read_server(name, settings)
+
+
+def test_the_lines_for_a_python_shell_solve_a_task_and_call_a_tool():
+  (code,) = re.findall("```python\n(from .*?)```", ENVIRONMENTS, re.DOTALL)
+  with contextlib.redirect_stdout(io.StringIO()) as printed:
+    exec(code, {})
+  question, call, answer, by_hand = printed.getvalue().splitlines()
+  assert re.search("[0-9]", question)
+  assert "calculate" in call
+  assert answer.endswith("-> {'correct': 1.0}")
+  assert by_hand == "42"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
+
+_ends: contextvars.ContextVar[float | None] = contextvars.ContextVar("end of the call", default=None)
 
 
 class DeadlinePassed(Exception):
@@ -26,8 +30,10 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
     DeadlinePassed: the call is still running.
   """
   outcome: list[tuple[bool, Any]] = []
+  ends = time.monotonic() + seconds
 
   def target() -> None:
+    _ends.set(ends)  # of this thread's own context
     try:
       outcome.append((True, function()))
     except Exception as error:
@@ -44,3 +50,12 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
   if returned:
     return value
   raise value
+
+
+def seconds_left() -> float | None:
+  """Until the deadline of the call that runs on this thread, at least 0; None where `call_within` did not start it.
+
+  For code that can end its own work in time, rather than be abandoned.
+  """
+  ends = _ends.get()
+  return None if ends is None else max(ends - time.monotonic(), 0.0)

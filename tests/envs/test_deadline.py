@@ -1,8 +1,9 @@
 import threading
+import time
 
 import pytest
 
-from agentrl.envs.deadline import DeadlinePassed, call_within
+from agentrl.envs.deadline import DeadlinePassed, call_within, seconds_left
 
 
 def test_returns_what_the_function_returns_and_raises_what_it_raises():
@@ -34,3 +35,29 @@ def test_a_late_function_is_abandoned_and_its_result_dropped():
   assert not finished.is_set()
   release.set()
   assert finished.wait(5)  # it ran on, and nobody heard of it
+
+
+def test_a_call_knows_what_is_left_of_its_time_and_nobody_else_does():
+  def twice():
+    first = seconds_left()
+    time.sleep(0.05)
+    return first, seconds_left(), call_within(60, seconds_left), seconds_left()
+
+  first, second, inner, last = call_within(9, twice)
+  assert 9 >= first > second + 0.04 > last
+  assert 9 < inner <= 60
+  assert seconds_left() is None
+
+
+def test_nothing_is_left_behind_the_deadline():
+  left, finished = [], threading.Event()
+
+  def late():
+    time.sleep(0.1)
+    left.append(seconds_left())
+    finished.set()
+
+  with pytest.raises(DeadlinePassed):
+    call_within(0.01, late)
+  assert finished.wait(5)
+  assert left == [0.0]

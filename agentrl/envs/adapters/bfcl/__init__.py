@@ -1,4 +1,4 @@
-"""The Berkeley Function Calling Leaderboard: 800 dialogues over simulators, and 3,600 single answers.
+"""The Berkeley Function Calling Leaderboard: 800 dialogues over simulators, and 3,635 single turns.
 
 Patil et al., 2025 (https://openreview.net/forum?id=2GmDdhBdDk), as the package `bfcl-eval` ships it, version 4. The
 option `category` says which tasks:

@@ -56,10 +56,10 @@ def folder() -> pathlib.Path:
   """
   found = importlib.util.find_spec("bfcl_eval")
   if found is None or found.origin is None or importlib.util.find_spec("mpmath") is None:
-    # Not ModuleNotFoundError, for which the loader would name an extra: pip has no extra without dependencies.
+    # Not ModuleNotFoundError, for which the loader would name the extra alone: none can leave dependencies out.
     raise ImportError(
       "bfcl needs bfcl-eval without its dependencies, which pull in gigabytes of CUDA that nothing here needs: "
-      "pip install mpmath && pip install --no-deps bfcl-eval"
+      "pip install 'agentrl[bfcl]', or in a clone pip install -e '.[bfcl]', and then pip install --no-deps bfcl-eval"
     )
   return pathlib.Path(found.origin).parent / "data"
 

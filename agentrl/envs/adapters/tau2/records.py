@@ -23,10 +23,10 @@ try:
   from inspect_evals.tau2.telecom.user_tools import all_telecom_user_tools
   from inspect_evals.tau2.utils import TAU2_DATA_DIR
 except ModuleNotFoundError as error:
-  # Not ModuleNotFoundError, for which the loader would name an extra: pip has no extra without dependencies.
+  # Not ModuleNotFoundError, for which the loader would name the extra alone: none can leave dependencies out.
   raise ImportError(
     f"tau2 needs {error.name}. Of inspect-evals' dependencies it needs few: "
-    "pip install inspect-ai toml && pip install --no-deps inspect-evals"
+    "pip install 'agentrl[tau2]', or in a clone pip install -e '.[tau2]', and then pip install --no-deps inspect-evals"
   ) from error
 
 _TOOLS = {

@@ -128,7 +128,7 @@ tasks.load("bfcl")
 """
   got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
   assert "ImportError: bfcl needs bfcl-eval without its dependencies" in got.stderr
-  assert "pip install mpmath && pip install --no-deps bfcl-eval" in got.stderr
+  assert "pip install -e '.[bfcl]', and then pip install --no-deps bfcl-eval" in got.stderr
 
 
 def test_wrong_options_are_errors():

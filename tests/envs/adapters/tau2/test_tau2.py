@@ -321,7 +321,7 @@ tasks.load("tau2")
 """
   got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
   assert "ImportError: tau2 needs inspect_ai" in got.stderr
-  assert "pip install inspect-ai toml && pip install --no-deps inspect-evals" in got.stderr
+  assert "pip install -e '.[tau2]', and then pip install --no-deps inspect-evals" in got.stderr
 
 
 def test_wrong_options_are_errors():
