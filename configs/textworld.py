@@ -1,7 +1,7 @@
 """A tiny model from scratch walks through TextWorld's mazes to a coin, by the directions it is given.
 
 The demonstrations are walkthroughs; the cold start is short. Games are made on the disk when they are first played, in
-seconds: `python -m agentrl.envs.adapters.textworld --game coin --split train --count 256` makes them ahead.
+seconds: `python -m agentrl.envs.adapters.textworld --game coin --split train --count 128` makes them ahead.
 
   python experiments/train.py --config configs/textworld.py --workdir runs/textworld
 
@@ -16,16 +16,16 @@ def get_config(smoke: bool = False):
   settings = {
     "model": {"layers": 3, "width": 128, "heads": 4, "kv_heads": 2, "head_dim": 32, "ffn": 384, "vocabulary": 1024},
     "chat": {"style": "dialogue"},
-    "task": {"family": "textworld", "tool": "", "options": {"game": "coin", "steps": 8, "games": 256}},
+    "task": {"family": "textworld", "tool": "", "options": {"game": "coin", "steps": 8, "games": 128}},
     "hosting": {"processes": 2},
     "rollout": {"groups": 12, "group_size": 8, "max_tokens": 512, "max_turns": 8, "turn_tokens": 12},
     "engine": {"slots": 48, "decode_tokens": 12, "feed_tokens": 128, "prefill_tokens": 64, "live_step": 128},
     "pack": {"row_tokens": 2048, "row_actions": 1024, "rows": 2},
     "reward": {"correct": 1.0},
-    "cold_start": {"steps": 100, "batch": 16, "learning_rate": 3e-3},
+    "cold_start": {"steps": 24, "batch": 8, "learning_rate": 2e-3},
     "algo": {"reduction": "token_mean"},
     "optimizer": {"learning_rate": 5e-4, "schedule": "linear"},
-    "train": {"steps": 80, "eval_every": 20, "checkpoint_every": 20},
+    "train": {"steps": 60, "eval_every": 12, "checkpoint_every": 20},
     "eval": {"tasks": 64},
   }
   if smoke:
