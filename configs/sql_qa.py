@@ -1,11 +1,12 @@
 """A tiny model from scratch answers questions over a database of countries and cities, with SQL in JSON calls.
 
-The cold start is short, so that about half of the statements are wrong. RL has to get names and columns right.
+The cold start ends with policies that write good SQL about the wrong country: names are remembered, not copied.
 
   python experiments/train.py --config configs/sql_qa.py --workdir runs/sql_qa
 
 Needs the extra: pip install -e '.[sql]'
-Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: not yet run.
+Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300). Result: none; held-out success 12.5 %
+before RL, 10.2 % after (results/sql_qa/seed0, LOG.md).
 """
 
 from agentrl.training.defaults import run_config
@@ -20,10 +21,10 @@ def get_config(smoke: bool = False):
     "engine": {"slots": 48, "decode_tokens": 16, "feed_tokens": 256, "prefill_tokens": 64, "live_step": 128},
     "pack": {"row_tokens": 2048, "row_actions": 1024, "rows": 2},
     "reward": {"correct": 1.0},
-    "cold_start": {"steps": 200, "batch": 32, "learning_rate": 3e-3},
+    "cold_start": {"steps": 1600, "batch": 8, "learning_rate": 2e-3},
     "algo": {"reduction": "token_mean"},
     "optimizer": {"learning_rate": 5e-4, "schedule": "linear"},
-    "train": {"steps": 80, "eval_every": 20, "checkpoint_every": 20},
+    "train": {"steps": 80, "eval_every": 100, "checkpoint_every": 20},
     "eval": {"tasks": 128},
   }
   if smoke:
