@@ -28,7 +28,7 @@ import numpy as np
 
 from agentrl.ops.attention.cache import cache_attention
 from agentrl.ops.attention.forest import forest_attention
-from agentrl.ops.attention.tiled import SAVED
+from agentrl.ops.attention.forest.tiles import SAVED
 
 Params = Any
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
+
+from agentrl.ops.attention.forest.tiles import saved
 
 UNSEEN = -1e30  # score of a pair that does not see each other; finite, so that no infinity meets another
-SAVED = ("attention_out", "attention_lse")  # names of what the backward pass wants kept, for `jax.checkpoint` policies
 
 
 def tiled_forest_attention(
@@ -112,7 +112,7 @@ def _forward(q, k, v, ends):
 
 
 def _forward_rule(q, k, v, ends):
-  out, lse = (checkpoint_name(a, name) for a, name in zip(_forward(q, k, v, ends), SAVED, strict=True))
+  out, lse = saved(*_forward(q, k, v, ends))
   return out, (q, k, v, ends, out, lse)
 
 
