@@ -19,7 +19,7 @@ from agentrl.ops.named import by_name
 
 # Tokens of a tile of "tiled"; None takes "reference" for rows up to this length. Measured on a CPU (LOG.md); elsewhere
 # every tile costs a launch or more, so they are larger (not measured).
-TILE = {"cpu": 256, "gpu": 1024, "tpu": 1024}
+TILE = {"cpu": 128, "gpu": 1024, "tpu": 1024}
 
 # (q, k, v, subtree_end, *, scale) -> out
 IMPLEMENTATIONS = {

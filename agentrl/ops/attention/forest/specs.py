@@ -53,3 +53,21 @@ def tree(trunk: int, branches: Sequence[np.ndarray]) -> np.ndarray:
 def visible_pairs(subtree_end: np.ndarray) -> int:
   """Pairs of tokens of a row `[T]` of which the later one sees the other: what attention cannot do without."""
   return int(np.sum(np.maximum(subtree_end - np.arange(len(subtree_end)), 0)))
+
+
+ONE_CHAIN = "1 sample: one causal sequence"
+
+
+def example_rows(length: int) -> dict[str, np.ndarray]:
+  """Rows of `length` tokens, at least 192, as a group, a tree search and packing make them, the dense one first."""
+  half, eighth = length // 2, length // 8
+  table = {
+    ONE_CHAIN: chain(length),
+    "8 samples": group(8, length - 8 * (length // 16), length // 16),
+    "64 samples": group(64, length - 64 * (length // 96), length // 96),
+    "tree of 2 x 4 branches": tree(eighth, [group(4, eighth, (length - 3 * eighth) // 8)] * 2),
+    "packed, 2 groups of 8": side_by_side([group(8, half - 8 * (half // 16), half // 16)] * 2, length),
+    "packed, 16 sequences": side_by_side([chain(length // 16)] * 16, length),
+    "half padding": side_by_side([chain(half)], length),
+  }
+  return {name: side_by_side([row], length) for name, row in table.items()}
