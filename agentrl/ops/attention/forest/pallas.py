@@ -108,7 +108,7 @@ def _query_specs(tile, q, k):
   return (
     _block(tile, channels, query_index),
     _block(tile, 1, query_index),
-    _block(tile, channels, lambda b, h, t, query, key, *_: (b, h // group, key[b, t], 0)),
+    _block(tile, channels, lambda b, h, t, query, key, *_: (b, jax.lax.div(h, jnp.int32(group)), key[b, t], 0)),
     pl.BlockSpec((None, 1, tile), lambda b, h, t, query, key, *_: (b, 0, key[b, t])),
   )
 
