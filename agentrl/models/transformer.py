@@ -26,9 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agentrl.ops.attention import forest
 from agentrl.ops.attention.cache import cache_attention
 from agentrl.ops.attention.forest import forest_attention
-from agentrl.ops.attention.tiled import SAVED
+from agentrl.ops.attention.forest.tiles import SAVED
 
 Params = Any
 
@@ -45,7 +46,10 @@ class RopeScaling:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """Shape and switches of a decoder. Llama: the defaults; Qwen2: `qkv_bias`; Qwen3: `qk_norm`."""
+  """Shape and switches of a decoder. Llama: the defaults; Qwen2: `qkv_bias`; Qwen3: `qk_norm`.
+
+  `attention` is the update's `implementation` of `forest_attention`.
+  """
 
   vocab_size: int
   width: int
@@ -63,6 +67,7 @@ class ModelConfig:
   max_positions: int = 8192
   param_dtype: str = "float32"
   remat: str = "none"
+  attention: str | None = None
 
   def __post_init__(self):
     if self.heads % self.kv_heads:
@@ -71,6 +76,8 @@ class ModelConfig:
       raise ValueError(f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of channels")
     if self.remat not in REMAT_POLICIES:
       raise ValueError(f"remat={self.remat!r}; choose one of {sorted(REMAT_POLICIES)}")
+    if self.attention is not None and self.attention not in forest.IMPLEMENTATIONS:
+      raise ValueError(f"attention={self.attention!r}; choose None or one of {sorted(forest.IMPLEMENTATIONS)}")
 
 
 # What the backward pass keeps of each layer: everything, the outputs of weight matmuls and of attention, or the layer's
@@ -262,8 +269,11 @@ def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end
   """
   rotary = rotary_tables(positions, config)
 
+  def attend(q, k, v):
+    return forest_attention(q, k, v, subtree_end, implementation=config.attention), None
+
   def layer(x, w):
-    return _layer(x, w, rotary, lambda q, k, v: (forest_attention(q, k, v, subtree_end), None), config)
+    return _layer(x, w, rotary, attend, config)
 
   x = params["embed"][tokens]
   x, _ = jax.lax.scan(jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat]), x, params["layers"])

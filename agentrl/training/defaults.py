@@ -36,6 +36,7 @@ def base_config() -> ConfigDict:
       "path": "",  # folder, for "hf"
       "dtype": "float32",
       "remat": "none",  # what the backward pass keeps of a layer: "none" all, "dots" matmuls, "full" its input
+      "attention": "",  # `implementation` of ops/attention/forest in the update: "triton" on a GPU; empty: automatic
       # Of "random": ids at most of a tokenizer trained on authored traces; 0: the bytes.
       "vocabulary": 0,
       "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 256, "rope_base": 10_000.0,

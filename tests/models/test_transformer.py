@@ -246,6 +246,7 @@ def test_init_is_of_the_stated_spread_and_dtype():
     ({"kv_heads": 4}, "multiple of kv_heads=4"),
     ({"head_dim": 5}, "must be even"),
     ({"remat": "some"}, "choose one of"),
+    ({"attention": "flash"}, "attention='flash'; choose None or one of"),
   ],
 )
 def test_impossible_configs_are_refused(changes, message):
