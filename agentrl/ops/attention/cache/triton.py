@@ -16,7 +16,7 @@ import triton.language as tl
 from agentrl.ops import triton_call
 from agentrl.ops.attention.cache.store import Int8
 
-BLOCK = tl.constexpr(64)  # positions of a tile: K and V take 32 KiB in bf16 with 128 channels
+BLOCK = 64  # positions of a tile: K and V take 32 KiB in bf16 with 128 channels
 MAX_ROWS = 64  # of a tile of queries x heads; more, as in prefill, take several tiles
 MIN_SPLIT, MAX_SPLITS = 256, 64  # positions of a piece at least, pieces of a slot at most
 LOG2_E = 1.4426950408889634
@@ -24,31 +24,11 @@ NOTHING = tl.constexpr(-1e30)  # maximum of no scores: finite, so that no infini
 
 
 @compiler.jit
-def add_tile(
-  queries, keys, values, k_scale, v_scale, seen, peak, total, mixed,
-  SCALE: tl.constexpr, INT8: tl.constexpr, MASKED: tl.constexpr,
-):  # fmt: skip
-  """The running maximum, sum and weighted values of an online softmax in base 2, with one more tile of the cache."""
-  scores = tl.dot(queries, keys.to(queries.dtype), input_precision="ieee") * SCALE
-  if INT8:
-    scores *= k_scale[None, :]
-  if MASKED:
-    scores = tl.where(seen, scores, float("-inf"))
-  higher = tl.maximum(peak, tl.max(scores, axis=1))
-  weights, shrink = tl.exp2(scores - higher[:, None]), tl.exp2(peak - higher)
-  total = total * shrink + tl.sum(weights, axis=1)
-  if INT8:
-    weights *= v_scale[None, :]
-  mixed = tl.dot(weights.to(queries.dtype), values.to(queries.dtype), mixed * shrink[:, None], input_precision="ieee")
-  return higher, total, mixed
-
-
-@compiler.jit
 def part_kernel(
   q, k, v, k_scale, v_scale, positions, part, lse,
   QUERIES: tl.constexpr, GROUP: tl.constexpr, KV_HEADS: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr,
   ROWS: tl.constexpr, ROW_TILES: tl.constexpr, SPLIT: tl.constexpr, SPLITS: tl.constexpr, SCALE: tl.constexpr,
-  INT8: tl.constexpr,
+  INT8: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
   """One piece of one head: `part [B, K, SPLITS, Q * G, C]`, normalised, and the base-2 `lse [B, K, SPLITS, Q * G]`.
 
@@ -64,8 +44,6 @@ def part_kernel(
   end = tl.minimum(tl.max(position, axis=0) + 1, start + SPLIT)
   if start >= end:
     return
-  seen_by_all = tl.min(tl.where(real, position, LENGTH), axis=0) + 1
-  whole_end = start + tl.maximum(tl.minimum(seen_by_all, end) - start, 0) // BLOCK * BLOCK
 
   channel, column = tl.arange(0, CHANNELS), tl.arange(0, BLOCK)
   q_row = (query * KV_HEADS + head % KV_HEADS) * GROUP + row % GROUP
@@ -77,23 +55,26 @@ def part_kernel(
   peak = tl.full((ROWS,), NOTHING, tl.float32)
   total = tl.zeros((ROWS,), tl.float32)
   mixed = tl.zeros((ROWS, CHANNELS), tl.float32)
-  for s in range(start, whole_end, BLOCK):
-    keys, values = tl.load(k_tile + s), tl.load(v_tile + s * CHANNELS)
-    of_keys = tl.load(k_scale + base + s + column) if INT8 else 1.0
-    of_values = tl.load(v_scale + base + s + column) if INT8 else 1.0
-    peak, total, mixed = add_tile(
-      queries, keys, values, of_keys, of_values, True, peak, total, mixed, SCALE, INT8, False
-    )  # fmt: skip
-  for s in range(whole_end, end, BLOCK):  # some query does not see all of these
-    live = s + column < end
-    keys = tl.load(k_tile + s, mask=live[None, :], other=0)
-    values = tl.load(v_tile + s * CHANNELS, mask=live[:, None], other=0)
-    of_keys = tl.load(k_scale + base + s + column, mask=live, other=0.0) if INT8 else 1.0
-    of_values = tl.load(v_scale + base + s + column, mask=live, other=0.0) if INT8 else 1.0
-    seen = s + column[None, :] <= position[:, None]
-    peak, total, mixed = add_tile(
-      queries, keys, values, of_keys, of_values, seen, peak, total, mixed, SCALE, INT8, True
-    )  # fmt: skip
+  for s in range(start, end, BLOCK):
+    # Whole tiles are read, past `end` too: loads stay wide, and what is there gets no weight.
+    inside = s + column < LENGTH
+    if LENGTH % BLOCK:
+      keys = tl.load(k_tile + s, mask=inside[None, :], other=0)
+      values = tl.load(v_tile + s * CHANNELS, mask=inside[:, None], other=0)
+    else:
+      keys, values = tl.load(k_tile + s), tl.load(v_tile + s * CHANNELS)
+    scores = tl.dot(queries, keys.to(queries.dtype), input_precision="ieee") * SCALE
+    if INT8:
+      scores *= tl.load(k_scale + base + s + column, mask=inside, other=0.0)[None, :]
+    scores = tl.where(s + column[None, :] <= position[:, None], scores, float("-inf"))
+    higher = tl.maximum(peak, tl.max(scores, axis=1))
+    weights, shrink = tl.exp2(scores - higher[:, None]), tl.exp2(peak - higher)
+    total = total * shrink + tl.sum(weights, axis=1)
+    if INT8:
+      weights *= tl.load(v_scale + base + s + column, mask=inside, other=0.0)[None, :]
+    mixed = mixed * shrink[:, None]
+    mixed = tl.dot(weights.to(queries.dtype), values.to(queries.dtype), mixed, input_precision="ieee")
+    peak = higher
 
   out_row = (head.to(tl.int64) * SPLITS + split) * (QUERIES * GROUP) + row
   mixed = mixed / tl.where(total > 0, total, 1.0)[:, None]
@@ -154,7 +135,8 @@ def triton(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: ja
     grid=(batch * kv_heads * row_tiles, splits),
     warps=4,
     stages=3,
-    LENGTH=length, ROWS=tile, ROW_TILES=row_tiles, SCALE=channels**-0.5 * LOG2_E, INT8=isinstance(k, Int8), **sizes,
+    LENGTH=length, ROWS=tile, ROW_TILES=row_tiles, SCALE=channels**-0.5 * LOG2_E, INT8=isinstance(k, Int8),
+    BLOCK=BLOCK, **sizes,
   )  # fmt: skip
   (out,) = triton_call.launch(
     join_kernel,
@@ -171,5 +153,4 @@ def triton(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: ja
 
 def split_positions(length: int) -> int:
   """Positions of a piece, whole tiles: a function of the cache's size and nothing else."""
-  tile = BLOCK.value
-  return max(MIN_SPLIT, -(-length // (MAX_SPLITS * tile)) * tile)
+  return max(MIN_SPLIT, -(-length // (MAX_SPLITS * BLOCK)) * BLOCK)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.models import transformer
 from agentrl.ops import triton_call
 from agentrl.ops.attention.cache import BLOCK, IMPLEMENTATIONS, Int8, cache_attention, store
 
@@ -140,6 +141,30 @@ class TestImplementations:
     got = cache_attention(q, *store.of_slots(cache, slots[:, 0]), at[:, 4:], implementation=name)
     wanted = _naive(q, k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3), at[:, 4:])
     np.testing.assert_allclose(got, wanted, atol=1e-5 if dtype == "float32" else 0.03)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter")
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_model_decodes_through_triton_as_through_xla(dtype):
+  """A chunk of prefill, then one token; the second slot does not run."""
+  model = transformer.ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=16)
+  weights = transformer.decoding_weights(transformer.init_params(jax.random.key(0), model), model)
+  tokens, slots = jnp.asarray([[1, 2, 3], [4, 5, 6]]), jnp.asarray([1, 0])
+  runs, at = jnp.asarray([True, False]), jnp.asarray([3, 3])
+
+  @functools.partial(jax.jit, static_argnames="attention")
+  def decode(cache, *, attention):
+    starts = jnp.zeros(2, jnp.int32)
+    cache = transformer.prefill_chunk(weights, cache, slots, tokens, starts, config=model, attention=attention)
+    return transformer.decode_step(
+      weights, cache, tokens[:, 0], at, runs, jnp.int32(0), config=model, live_lengths=(BLOCK,), attention=attention
+    )
+
+  cache = transformer.empty_cache(model, 2, BLOCK, dtype=dtype)
+  (hidden, ours), (wanted, theirs) = (decode(cache, attention=name) for name in ("triton", "xla"))
+  np.testing.assert_allclose(hidden[0], wanted[0], atol=1e-5 if dtype == "float32" else 2e-2)
+  if dtype == "float32":
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), ours, theirs)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="of the XLA implementation")
