@@ -61,6 +61,15 @@ def _exact_dot(a, b, d, input_precision, max_num_imprecise_acc):
   return TensorHandle(np.matmul(a, b, dtype=d.data.dtype) + d.data, d.dtype.scalar)
 
 
+def _exact_int_to_float(src, dst_type):
+  """Triton 3.9's interpreter takes integers for the bits of bf16; this goes through fp32."""
+  import triton.language as tl
+  from triton.runtime.interpreter import interpreter_builder
+
+  through = interpreter_builder.cast_impl(src, tl.float32) if dst_type.scalar.is_bf16() else src
+  return interpreter_builder.cast_impl(through, dst_type)
+
+
 def launch(
   kernel: Callable, inputs: Sequence[jax.Array], outputs: Sequence[jax.ShapeDtypeStruct], *, grid: tuple[int, ...],
   warps: int, stages: int, **constants: Any,
@@ -71,6 +80,7 @@ def launch(
 
   def run(*arrays):
     interpreter_builder.create_dot = _exact_dot
+    interpreter_builder.create_si_to_fp = _exact_int_to_float
     arrays = [_Host(np.ascontiguousarray(a)) for a in arrays]
     results = [np.full(o.shape, np.nan if o.dtype.kind in "fV" else -1, o.dtype) for o in outputs]
     kernel[grid](*arrays, *(_Host(r) for r in results), **constants)

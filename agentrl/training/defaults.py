@@ -117,6 +117,8 @@ def base_config() -> ConfigDict:
     "engine": {
       "slots": 32, "decode_rows": 0, "decode_tokens": 8,
       "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
+      "attention": "",  # over the cache: "reference", "xla" or "triton"; "": by device
+      "cache_dtype": "",  # "float32", "bfloat16" or "int8", see EngineConfig for what rounding costs; "": `model.dtype`
     },
     "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
     "reward": {},  # weight of each named part, see rewards/parts.py: {"correct": 1.0}
