@@ -169,7 +169,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
       advantage = advantage - np.mean(advantage)
     columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(fresh, advantage, strict=True)]
     batch = policy.place_batch(pack(fresh, {"advantages": columns}, actor_pack))
-    actor, found = actor_step(actor, batch, jnp.int32(0), batch.micro_batches)
+    actor, found = actor_step(actor, batch, 0, batch.micro_batches)
     return actor, {**found, **metrics}
 
   def update(state: LearnerState, key, batch: Dialogues):

@@ -143,8 +143,10 @@ def policy_metrics(out: ActionOutputs, micro: Batch, flags: Mapping[str, jax.Arr
 
 def make_step(
   loss: Callable[[Any, Any, Batch], LossOutput], optimizer: optax.GradientTransformation
-) -> Callable[[LearnerState, Batch, Any, Any], tuple[LearnerState, dict[str, jax.Array]]]:
+) -> Callable[[LearnerState, Batch, int, int], tuple[LearnerState, dict[str, jax.Array]]]:
   """Builds the compiled `(state, batch, first, last) -> (state, metrics)`: one optimiser step; `state` is donated.
+
+  It compiles once for steps of one micro-batch, which need no sum of gradients, and once for all others.
 
   Args:
     loss: `(params, reference, micro) -> LossOutput` of one micro-batch, whose `sequence_length` counts what the whole
@@ -163,11 +165,18 @@ def make_step(
   def accumulate(state, batch, index, carry):
     return _add(carry, value_and_grad(state.params, state.reference, micro_batch(batch, index)))
 
-  def step(state, batch, first, last):
-    batch = batch._replace(sequence_length=lengths_of(batch, first, last))
+  def total(state, batch, first, last):
     shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, jnp.int32(0)))
     carry = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    gradient, output = jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
+    return jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
+
+  @functools.partial(jax.jit, static_argnames="single", donate_argnums=0)
+  def step(state, batch, first, last, *, single):
+    batch = batch._replace(sequence_length=lengths_of(batch, first, last))
+    if single:
+      gradient, output = value_and_grad(state.params, state.reference, micro_batch(batch, first))
+    else:
+      gradient, output = total(state, batch, first, last)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats
       updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     state = state._replace(
@@ -176,7 +185,9 @@ def make_step(
     norm = {"optimizer/grad_norm": optax.tree.norm(gradient)}
     return state, {"policy/loss": output.loss, **output.sums, **output.maxima, **norm}
 
-  return jax.jit(step, donate_argnums=0)
+  return lambda state, batch, first, last: step(
+    state, batch, jnp.int32(first), jnp.int32(last), single=int(last) - int(first) == 1
+  )
 
 
 def _add(a, b):
@@ -205,7 +216,7 @@ def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs
   history = []
   for _ in range(epochs):
     for first, last in itertools.pairwise(edges):
-      state, metrics = step(state, batch, jnp.int32(first), jnp.int32(last))
+      state, metrics = step(state, batch, first, last)
       history.append(metrics)
   return state, mean_metrics(history)
 

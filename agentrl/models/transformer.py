@@ -26,9 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentrl.ops.attention.cache import cache_attention
+from agentrl.ops.attention import forest
+from agentrl.ops.attention.cache import cache_attention, store
 from agentrl.ops.attention.forest import forest_attention
-from agentrl.ops.attention.tiled import SAVED
+from agentrl.ops.attention.forest.tiles import SAVED
 
 Params = Any
 
@@ -45,7 +46,10 @@ class RopeScaling:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """Shape and switches of a decoder. Llama: the defaults; Qwen2: `qkv_bias`; Qwen3: `qk_norm`."""
+  """Shape and switches of a decoder. Llama: the defaults; Qwen2: `qkv_bias`; Qwen3: `qk_norm`.
+
+  `attention` is the update's `implementation` of `forest_attention`.
+  """
 
   vocab_size: int
   width: int
@@ -63,6 +67,7 @@ class ModelConfig:
   max_positions: int = 8192
   param_dtype: str = "float32"
   remat: str = "none"
+  attention: str | None = None
 
   def __post_init__(self):
     if self.heads % self.kv_heads:
@@ -71,6 +76,8 @@ class ModelConfig:
       raise ValueError(f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of channels")
     if self.remat not in REMAT_POLICIES:
       raise ValueError(f"remat={self.remat!r}; choose one of {sorted(REMAT_POLICIES)}")
+    if self.attention is not None and self.attention not in forest.IMPLEMENTATIONS:
+      raise ValueError(f"attention={self.attention!r}; choose None or one of {sorted(forest.IMPLEMENTATIONS)}")
 
 
 # What the backward pass keeps of each layer: everything, the outputs of weight matmuls and of attention, or the layer's
@@ -262,8 +269,11 @@ def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end
   """
   rotary = rotary_tables(positions, config)
 
+  def attend(q, k, v):
+    return forest_attention(q, k, v, subtree_end, implementation=config.attention), None
+
   def layer(x, w):
-    return _layer(x, w, rotary, lambda q, k, v: (forest_attention(q, k, v, subtree_end), None), config)
+    return _layer(x, w, rotary, attend, config)
 
   x = params["embed"][tokens]
   x, _ = jax.lax.scan(jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat]), x, params["layers"])
@@ -308,80 +318,84 @@ def output_major(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 class Cache(NamedTuple):
-  """Keys and values of every slot, an array per layer. Keys lie channel-major: scores over positions are contiguous."""
+  """Keys and values of every slot, one of each per layer; how they lie is `ops.attention.cache.store`'s business."""
 
-  k: tuple[jax.Array, ...]  # L of [B, K, C, S]
-  v: tuple[jax.Array, ...]  # L of [B, K, S, C]
+  k: tuple[jax.Array | store.Int8, ...]  # L of [B, K, C, S]
+  v: tuple[jax.Array | store.Int8, ...]  # L of [B, K, S, C]
 
 
-def empty_cache(config: ModelConfig, slots: int, positions: int) -> Cache:
-  """Zeros for `slots` slots of `positions` positions."""
-  lead, dtype = (slots, config.kv_heads), jnp.dtype(config.param_dtype)
-  return Cache(
-    k=tuple(jnp.zeros((*lead, config.head_dim, positions), dtype) for _ in range(config.layers)),
-    v=tuple(jnp.zeros((*lead, positions, config.head_dim), dtype) for _ in range(config.layers)),
-  )
+def empty_cache(config: ModelConfig, slots: int, positions: int, *, dtype: str | None = None) -> Cache:
+  """Zeros for `slots` slots of `positions` positions, in a dtype of `CACHE_DTYPES`; None: the params'."""
+  dtype = config.param_dtype if dtype is None else dtype
+  layers = [store.empty(slots, config.kv_heads, config.head_dim, positions, dtype) for _ in range(config.layers)]
+  return Cache(*zip(*layers, strict=True))
 
 
 def _cached_layers(weights: DecodingWeights, cache, tokens, positions, attend, config):
-  """Runs the layers one by one; `attend(k_cache, v_cache, q, k, v) -> (mixed, (k_cache, v_cache))`."""
+  """Runs the layers one by one; `attend(layer_cache, q, k, v) -> (mixed, layer_cache)`."""
   rotary, x, layers = rotary_tables(positions, config), weights.embed[tokens], []
   for w, k, v in zip(weights.layers, *cache, strict=True):
-    x, kept = _layer(x, w, rotary, functools.partial(attend, k, v), config, output_major)
+    x, kept = _layer(x, w, rotary, functools.partial(attend, store.LayerCache(k, v)), config, output_major)
     layers.append(kept)
   return rms_norm(x, weights.final_norm, config.norm_eps), Cache(*zip(*layers, strict=True))
 
 
 def decode_step(
-  weights: DecodingWeights, cache: Cache, tokens: jax.Array, positions: jax.Array, live: jax.Array, *, config,
-  live_lengths,
+  weights: DecodingWeights, cache: Cache, tokens: jax.Array, positions: jax.Array, runs: jax.Array, live: jax.Array, *,
+  config, live_lengths, attention: str | None = None,
 ):  # fmt: skip
   """Feeds one token per slot.
 
   Args:
     cache: keys and values; positions before `positions[b]` of slot b are valid.
     tokens: int32 `[B]`; positions: int32 `[B]`, where each is written.
-    live: int32 [], index into `live_lengths` of a length that covers every position.
+    runs: bool `[B]`; the others write nothing, attend to one position, and what comes out for them means nothing.
+    live: int32 [], index into `live_lengths` of a length that covers every position of the slots that run.
     live_lengths: static lengths; attention reads only that many cache positions.
+    attention: `cache_attention`'s `implementation`.
 
   Returns:
     hidden `[B, D]` after the final norm, and the cache.
   """
-  rows = jnp.arange(tokens.shape[0])
+  rows = jnp.arange(tokens.shape[0])[:, None]
+  written = jnp.where(runs, positions, PAST_THE_END)[:, None]
+  seen = jnp.where(runs, positions, 0)[:, None]
 
-  def attend(k_cache, v_cache, q, k, v):
-    k_cache = k_cache.at[rows, :, :, positions].set(k[:, 0])
-    v_cache = v_cache.at[rows, :, positions].set(v[:, 0])
-    reads = [functools.partial(_read, length=length) for length in live_lengths]
-    return jax.lax.switch(live, reads, q, k_cache, v_cache, positions[:, None]), (k_cache, v_cache)
+  def attend(cache, q, k, v):
+    cache = store.write(cache, rows, written, k, v)
+    reads = [functools.partial(_read, length=length, implementation=attention) for length in live_lengths]
+    return jax.lax.switch(live, reads, q, cache, seen), cache
 
   hidden, cache = _cached_layers(weights, cache, tokens[:, None], positions[:, None], attend, config)
   return hidden[:, 0], cache
 
 
-def _read(q, k, v, positions, *, length):
-  return cache_attention(q, k[..., :length], v[:, :, :length], positions)
+PAST_THE_END = 2**30  # a position that no cache has: what is written there is dropped
+
+
+def _read(q, cache, positions, *, length, implementation):
+  return cache_attention(q, *store.first_positions(cache, length), positions, implementation=implementation)
 
 
 def prefill_chunk(
-  weights: DecodingWeights, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config
-):
+  weights: DecodingWeights, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config,
+  attention: str | None = None,
+):  # fmt: skip
   """Feeds a chunk of given tokens to a few slots; nothing is unembedded.
 
   Args:
     slots: int32 `[R]`, distinct slots. tokens: int32 `[R, F]`. starts: int32 `[R]`, position of the first token.
       A short chunk is padded at its end: what padding writes lies past the slot's length and is overwritten later, or
       past the cache's end and is dropped.
+    attention: `cache_attention`'s `implementation`.
 
   Returns:
     The cache.
   """
   positions = starts[:, None] + jnp.arange(tokens.shape[1])[None]
-  rows = slots[:, None]
 
-  def attend(k_cache, v_cache, q, k, v):
-    k_cache = k_cache.at[rows, :, :, positions].set(k, mode="drop")
-    v_cache = v_cache.at[rows, :, positions].set(v, mode="drop")
-    return cache_attention(q, k_cache[slots], v_cache[slots], positions), (k_cache, v_cache)
+  def attend(cache, q, k, v):
+    cache = store.write(cache, slots[:, None], positions, k, v)
+    return cache_attention(q, *store.of_slots(cache, slots), positions, implementation=attention), cache
 
   return _cached_layers(weights, cache, tokens, positions, attend, config)[1]

@@ -190,7 +190,10 @@ def load_policy(
     params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
   else:
     raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))
-  return dataclasses.replace(model, param_dtype=settings.dtype, remat=settings.remat), params, tokenizer
+  model = dataclasses.replace(
+    model, param_dtype=settings.dtype, remat=settings.remat, attention=settings.attention or None
+  )
+  return model, params, tokenizer
 
 
 _TOKENIZER_TRACES = 512  # authored traces, of the first tasks, that a tokenizer is trained on

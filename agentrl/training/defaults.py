@@ -36,6 +36,7 @@ def base_config() -> ConfigDict:
       "path": "",  # folder, for "hf"
       "dtype": "float32",
       "remat": "none",  # what the backward pass keeps of a layer: "none" all, "dots" matmuls, "full" its input
+      "attention": "",  # `implementation` of ops/attention/forest in the update: "triton" on a GPU; empty: automatic
       # Of "random": ids at most of a tokenizer trained on authored traces; 0: the bytes.
       "vocabulary": 0,
       "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 256, "rope_base": 10_000.0,
@@ -116,6 +117,8 @@ def base_config() -> ConfigDict:
     "engine": {
       "slots": 32, "decode_rows": 0, "decode_tokens": 8,
       "feed_tokens": 128, "prefill_tokens": 32, "prefill_rows": 1, "live_step": 64,
+      "attention": "",  # over the cache: "reference", "xla" or "triton"; "": by device
+      "cache_dtype": "",  # "float32", "bfloat16" or "int8", see EngineConfig for what rounding costs; "": `model.dtype`
     },
     "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
     "reward": {},  # weight of each named part, see rewards/parts.py: {"correct": 1.0}

@@ -217,7 +217,7 @@ def test_a_step_against_finite_differences_in_any_number_of_micro_batches(name):
   np.testing.assert_allclose(*ends, atol=1e-6)
 
 
-@pytest.mark.parametrize(("first", "last", "used"), [(0, 2, slice(0, 5)), (1, 4, slice(2, 10))])
+@pytest.mark.parametrize(("first", "last", "used"), [(0, 2, slice(0, 5)), (1, 4, slice(2, 10)), (1, 2, slice(2, 5))])
 def test_a_step_sees_its_own_range_and_nothing_else(first, last, used):
   optimizer = optax.sgd(1.0)
   step = gradients.make_step(toy_loss("sequence_mean"), optimizer)

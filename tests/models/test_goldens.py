@@ -27,7 +27,14 @@ def greedy(params, prompt, *, config, steps):
   def step(carry, position):
     cache, token = carry
     hidden, cache = transformer.decode_step(
-      weights, cache, token[None], position[None], jnp.int32(0), config=config, live_lengths=(capacity,)
+      weights,
+      cache,
+      token[None],
+      position[None],
+      jnp.ones(1, bool),
+      jnp.int32(0),
+      config=config,
+      live_lengths=(capacity,),
     )
     token = jnp.argmax(hidden[0] @ transformer.unembedding(params, config)).astype(jnp.int32)
     return (cache, token), token

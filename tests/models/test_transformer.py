@@ -169,7 +169,14 @@ def test_cached_decoding_is_as_one_forward(family):
   for _ in range(length):
     at = jnp.minimum(position, length - 1)
     hidden, cache = step(
-      weights, cache, tokens[jnp.arange(3), at], at, jnp.int32(1), config=config, live_lengths=(4, length)
+      weights,
+      cache,
+      tokens[jnp.arange(3), at],
+      at,
+      jnp.ones(3, bool),
+      jnp.int32(1),
+      config=config,
+      live_lengths=(4, length),
     )
     running = np.asarray(position < length)
     np.testing.assert_allclose(hidden[running], wanted[jnp.arange(3), at][running], rtol=0, atol=1e-5)
@@ -182,7 +189,10 @@ def test_live_length_changes_nothing_while_it_covers_the_slots():
   cache = transformer.empty_cache(PLAIN, 2, 16)
   cache = prefill(weights, cache, jnp.arange(2), tokens, jnp.zeros(2, jnp.int32), config=PLAIN)
   last = tokens[:, 3], jnp.array([4, 4])
-  short, long = (step(weights, cache, *last, jnp.int32(live), config=PLAIN, live_lengths=(6, 16))[0] for live in (0, 1))
+  short, long = (
+    step(weights, cache, *last, jnp.ones(2, bool), jnp.int32(live), config=PLAIN, live_lengths=(6, 16))[0]
+    for live in (0, 1)
+  )
   np.testing.assert_allclose(short, long, rtol=0, atol=1e-6)
 
 
@@ -246,6 +256,7 @@ def test_init_is_of_the_stated_spread_and_dtype():
     ({"kv_heads": 4}, "multiple of kv_heads=4"),
     ({"head_dim": 5}, "must be even"),
     ({"remat": "some"}, "choose one of"),
+    ({"attention": "flash"}, "attention='flash'; choose None or one of"),
   ],
 )
 def test_impossible_configs_are_refused(changes, message):

@@ -47,13 +47,34 @@ def _f32(*arrays):
   return tuple(jnp.asarray(x, jnp.float32) for x in arrays)
 
 
+BOTH = pytest.mark.parametrize("implementation", list(returns.RECURRENCES))
+
+
+@BOTH
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("lam", [0.0, 0.8, 1.0])
-def test_gae_matches_a_loop(lam, compiled):
+def test_gae_matches_a_loop(lam, compiled, implementation):
   rewards, values, discounts, bootstrap, mask, sequence = _random_rows()
-  compute = lambda *x: returns.gae(*x, gae_lambda=lam, mask=jnp.asarray(mask), sequence=jnp.asarray(sequence))
+  compute = lambda *x: returns.gae(
+    *x, gae_lambda=lam, mask=jnp.asarray(mask), sequence=jnp.asarray(sequence), implementation=implementation
+  )
   out = (jax.jit(compute) if compiled else compute)(*_f32(rewards, values, discounts, bootstrap))
   np.testing.assert_allclose(out, _naive_gae(rewards, values, discounts, bootstrap, mask, sequence, lam), atol=1e-5)
+
+
+@BOTH
+def test_long_rows_match_a_loop(implementation):
+  rng = np.random.default_rng(5)
+  rewards, values = rng.normal(size=(2, 1, 3001))
+  discounts, mask = np.full((1, 3001), 0.999), rng.random((1, 3001)) < 0.6
+  sequence = np.sort(rng.integers(0, SEQUENCES, (1, 3001)))
+  bootstrap = rng.normal(size=SEQUENCES)
+  out = returns.gae(
+    *_f32(rewards, values, discounts, bootstrap), gae_lambda=0.99, mask=jnp.asarray(mask),
+    sequence=jnp.asarray(sequence), implementation=implementation,
+  )  # fmt: skip
+  wanted = _naive_gae(rewards, values, discounts, bootstrap, mask, sequence, 0.99)
+  np.testing.assert_allclose(out, wanted, atol=2e-5 * np.max(np.abs(wanted)))
 
 
 def test_gae_by_hand():
@@ -90,31 +111,34 @@ def test_termination_forgets_what_follows_and_truncation_bootstraps():
   np.testing.assert_array_equal(out, [[2.0, 2.0], [4.0, 6.0]])
 
 
-def test_lambda_returns_match_a_loop():
+@BOTH
+def test_lambda_returns_match_a_loop(implementation):
   rewards, values, discounts, bootstrap, *_ = _random_rows(2)
-  out = returns.lambda_returns(*_f32(rewards, values, discounts, bootstrap[:ROWS]), return_lambda=0.7)
+  arrays = _f32(rewards, values, discounts, bootstrap[:ROWS])
+  out = returns.lambda_returns(*arrays, return_lambda=0.7, implementation=implementation)
   for b in range(ROWS):
     expected = _naive_lambda_returns(rewards[b], values[b], discounts[b], bootstrap[b], 0.7)
     np.testing.assert_allclose(out[b], expected, atol=1e-5)
 
 
+@BOTH
 @pytest.mark.parametrize(
   "compute",
   [
-    lambda r, v, d, b, m: returns.gae(r, v, d, b, gae_lambda=0.8, mask=m),
-    lambda r, v, d, b, m: returns.lambda_returns(r, v, d, b, return_lambda=0.8, mask=m),
-    lambda r, v, d, b, m: returns.discounted_returns(r, d, b, mask=m),
+    lambda r, v, d, b, m, i: returns.gae(r, v, d, b, gae_lambda=0.8, mask=m, implementation=i),
+    lambda r, v, d, b, m, i: returns.lambda_returns(r, v, d, b, return_lambda=0.8, mask=m, implementation=i),
+    lambda r, v, d, b, m, i: returns.discounted_returns(r, d, b, mask=m, implementation=i),
   ],
   ids=["gae", "lambda_returns", "discounted_returns"],
 )
-def test_mask_surgery(compute):
+def test_mask_surgery(compute, implementation):
   """Tool tokens put between the policy's own change nothing, whatever they hold."""
   rng = np.random.default_rng(3)
   rewards, values, discounts = _f32(*rng.normal(size=(3, 6)))
-  without = compute(rewards, values, discounts, jnp.float32(0.4), jnp.ones(6, bool))
+  without = compute(rewards, values, discounts, jnp.float32(0.4), jnp.ones(6, bool), implementation)
   mask = jnp.asarray([1, 0, 0, 1, 1, 0, 1, 1, 1, 0], bool)
   place = lambda x: jnp.full(10, jnp.nan).at[jnp.flatnonzero(mask)].set(x)
-  with_tools = compute(place(rewards), place(values), place(discounts), jnp.float32(0.4), mask)
+  with_tools = compute(place(rewards), place(values), place(discounts), jnp.float32(0.4), mask, implementation)
   np.testing.assert_allclose(with_tools[mask], without, atol=1e-6)
   np.testing.assert_array_equal(with_tools[~mask], 0.0)
 
@@ -129,7 +153,8 @@ def test_back_to_back_equals_separate_rows():
       np.testing.assert_allclose(packed[b, own], alone, atol=1e-5)
 
 
-def test_turns_of_unequal_length():
+@BOTH
+def test_turns_of_unequal_length(implementation):
   # Two turns of 3 and 2 tokens, rewards 1 within the first and 4 at the end, gamma 0.5 per token, V = (2, 6) at the
   # start of each turn. delta_1 = 4 - 6 = -2, delta_0 = 1 + 0.5^3 * 6 - 2 = -0.25; A_0 = -0.25 + 0.5^3 * (-2) = -0.5.
   turn = jnp.asarray([-1, 0, 0, 0, 1, 1])
@@ -138,8 +163,9 @@ def test_turns_of_unequal_length():
   np.testing.assert_array_equal(rewards, [1.0, 4.0, 0.0])
   np.testing.assert_array_equal(durations, [3.0, 2.0, 0.0])
   discounts = returns.turn_discounts(durations, jnp.asarray([False, True, False]), discount=0.5)
+  values = jnp.asarray([2.0, 6.0, 0.0])
   advantages = returns.gae(
-    rewards, jnp.asarray([2.0, 6.0, 0.0]), discounts, jnp.float32(0), gae_lambda=1.0, mask=durations > 0
+    rewards, values, discounts, jnp.float32(0), gae_lambda=1.0, mask=durations > 0, implementation=implementation
   )
   np.testing.assert_allclose(returns.turn_values(advantages, turn), [0.0, -0.5, -0.5, -0.5, -2.0, -2.0])
 
@@ -150,9 +176,24 @@ def test_turns_of_unequal_length():
     ({"values": jnp.zeros((2, 4))}, "values must have the shape of rewards"),
     ({"bootstrap_value": jnp.zeros(3)}, "bootstrap_value must be"),
     ({"sequence": jnp.zeros((2, 4), jnp.int32)}, "sequence must have the shape"),
+    ({"sequence": jnp.zeros((2, 3))}, "sequence must hold integers"),
+    ({"mask": jnp.ones((2, 3))}, "mask must be bool"),
+    ({"mask": jnp.ones((2, 1), bool)}, "mask must have the shape"),
+    ({"rewards": jnp.zeros((2, 0))}, "rewards must be"),
+    ({"implementation": "asociative"}, "did you mean 'associative'"),
   ],
 )
 def test_shapes_that_do_not_fit_are_named(change, message):
   arrays = {name: jnp.zeros((2, 3)) for name in ("rewards", "values", "discounts")} | {"bootstrap_value": jnp.zeros(2)}
   with pytest.raises(ValueError, match=message):
     returns.gae(**(arrays | change), gae_lambda=1.0)
+
+
+@BOTH
+def test_gradients_are_those_of_the_loop(implementation):
+  """d A_0 / d r_t is the product of discounts times lambda before t: 0.5 * 0.9 twice here; nothing behind a mask."""
+  mask = jnp.asarray([True, False, True, True])
+  first = lambda rewards: returns.gae(
+    rewards, jnp.zeros(4), jnp.full(4, 0.5), jnp.float32(0), gae_lambda=0.9, mask=mask, implementation=implementation
+  )[0]
+  np.testing.assert_allclose(jax.grad(first)(jnp.ones(4)), [1.0, 0.0, 0.45, 0.2025], rtol=1e-6)

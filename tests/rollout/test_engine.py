@@ -54,6 +54,42 @@ def assert_same_words(got, slot, wanted, wanted_slot):
   np.testing.assert_allclose(got.entropy[slot], wanted.entropy[wanted_slot], rtol=0, atol=2e-5)
 
 
+def test_rewind_fork_and_pieces_over_an_int8_cache(lab):
+  """What is rounded depends on the token and what came before it, not on how it came there."""
+  machine = compiled(lab, dataclasses.replace(ENGINE, cache_dtype="int8"))
+  (first,) = run(machine, command(0, feed=PROMPT))
+  written = (PROMPT + first.tokens[0].tolist())[:12]
+  fresh = run(machine, command(0, feed=written + OBSERVATION))[-1]
+  rewound = run(machine, command(0, feed=PROMPT), command(0, length=12, feed=OBSERVATION))[-1]
+  forked = run(machine, command(0, feed=PROMPT), command(2, fork=0, length=12, feed=OBSERVATION))[-1]
+  pieces = run(machine, command(0, feed=written[:5], decode=False), command(0, feed=written[5:] + OBSERVATION))[-1]
+  for got, slot in ((rewound, 0), (forked, 2), (pieces, 0)):
+    assert got.count[slot] == ENGINE.decode_tokens
+    np.testing.assert_array_equal(got.tokens[slot], fresh.tokens[0])
+    np.testing.assert_allclose(got.logp[slot], fresh.logp[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("cache_dtype", "bound"), [("float32", 0.0), ("bfloat16", 0.01), ("int8", 0.02)])
+def test_a_rounded_cache_moves_logp_within_a_bound(lab, machine, cache_dtype, bound):
+  sizes = dataclasses.replace(ENGINE, cache_dtype=cache_dtype)
+  (exact,) = run(machine, command(0, feed=PROMPT))
+  state = slot_engine.empty_slots(lab.model, sizes).cache
+  scales = {"float32"} if cache_dtype == "int8" else set()
+  assert {a.dtype.name for a in jax.tree.leaves(state)} == {cache_dtype} | scales
+  (got,) = run(compiled(lab, sizes), command(0, feed=PROMPT))
+  assert got.tokens[0][0] == exact.tokens[0][0]
+  difference = abs(got.logp[0][0] - exact.logp[0][0])
+  assert difference <= bound and (difference > 0) == (bound > 0)
+
+
+def test_only_slots_that_run_are_written(machine):
+  """A slot at rest keeps its cache to the last bit."""
+  step, slots = machine
+  slots, _ = step(slots, command(1, feed=PROMPT, decode=False))
+  after, _ = step(slots, command(0, feed=OTHER))
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1], b[1]), after.cache, slots.cache)
+
+
 @pytest.mark.parametrize("keep", [1, 7, 8, 11, 13])
 def test_rewind_then_continue_equals_a_fresh_start(machine, keep):
   """The cache past the rewind still holds other tokens' keys: none may be seen."""
@@ -189,6 +225,22 @@ def test_idle_slots_stay_as_they_are(machine):
 def test_sizes_must_be_positive(name):
   with pytest.raises(ValueError, match=f"engine.{name}=0 must be at least 1"):
     EngineConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+  ("setting", "message"),
+  [
+    ({"attention": "tirton"}, "no engine.attention is called 'tirton': did you mean 'triton'"),
+    ({"cache_dtype": "int4"}, "no engine.cache_dtype is called 'int4': did you mean 'int8'"),
+  ],
+)
+def test_unknown_names_are_refused(setting, message):
+  with pytest.raises(ValueError, match=message):
+    EngineConfig(**setting)
+
+
+def test_attention_that_follows_each_slots_length_needs_no_live_lengths():
+  assert EngineConfig(positions=200, live_step=32, attention="triton").live_lengths == (224,)
 
 
 def test_sizes_must_fit_each_other(lab):

@@ -8,14 +8,13 @@ Which tiles hold anything follows from `subtree_end` at run time; loops run over
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
+
+from agentrl.ops.attention.forest.tiles import find_tiles, saved
 
 UNSEEN = -1e30  # score of a pair that does not see each other; finite, so that no infinity meets another
-SAVED = ("attention_out", "attention_lse")  # names of what the backward pass wants kept, for `jax.checkpoint` policies
 
 
 def tiled_forest_attention(
@@ -42,35 +41,26 @@ def _in_tiles(a, tiles, tile):
   return a.reshape(a.shape[0], tiles, tile, *a.shape[2:]).swapaxes(0, 1)
 
 
-class _Partners(NamedTuple):
-  """For each tile, the tiles that it has something to do with, first ones first."""
-
-  index: jax.Array  # int32 [N, N]
-  count: jax.Array  # int32 [N]
-
-
-def _partners(touching: jax.Array) -> _Partners:
-  """From bool `[N, N]`: the columns that each row touches."""
-  order = jnp.argsort(~touching, axis=1, stable=True).astype(jnp.int32)
-  return _Partners(order, jnp.sum(touching, axis=1, dtype=jnp.int32))
-
-
-def _touching(ends: jax.Array) -> jax.Array:
-  """bool `[N, N]`: whether some query of tile i may see some key of tile j."""
-  tiles, _, tile = ends.shape
-  first = jnp.arange(tiles) * tile
-  reach = jnp.max(ends, axis=(1, 2))
-  return (first[None, :] <= first[:, None]) & (reach[None, :] > first[:, None])
-
-
 def _scores(q, k, ends, i, j):
-  """fp32 `[B, K, H / K, tile, tile]` of query tile i on key tile j."""
-  tile = k.shape[3]
-  scores = jnp.einsum("bkqc,bksc->bkqs", q[i], k[j], preferred_element_type=jnp.float32)
+  """fp32 `[B, K, H / K, tile, tile]` of queries `q [B, K, H / K * tile, C]` of tile i on keys of tiles `j [B]`."""
+  tile = k.shape[2]
+  scores = jnp.einsum("bkqc,bksc->bkqs", q, k, preferred_element_type=jnp.float32)
   scores = scores.reshape(*scores.shape[:2], -1, tile, tile)
-  query, key = i * tile + jnp.arange(tile)[:, None], j * tile + jnp.arange(tile)[None, :]
-  seen = (key <= query)[None] & (query[None] < ends[j][:, None, :])
+  query, key = i * tile + jnp.arange(tile), j[:, None] * tile + jnp.arange(tile)[None]
+  seen = (key[:, None, :] <= query[None, :, None]) & (query[None, :, None] < ends[:, None, :])
   return jnp.where(seen[:, None, None], scores, UNSEEN)
+
+
+def _key_tiles(ends):
+  """int32 `[B, N, N]`, for each row and query tile its key tiles, live ones first; int32 `[N]`, the most of any row."""
+  tile = ends.shape[2]
+  found = find_tiles(ends.swapaxes(0, 1).reshape(ends.shape[1], -1), tile)
+  return found.keys, jnp.max(found.live, axis=0)
+
+
+def _each_rows(tiles, index):
+  """From `[N, B, ...]`, tile `index[b]` of each row: `[B, ...]`."""
+  return jax.vmap(lambda of_row, i: of_row[i], in_axes=(1, 0))(tiles, index)
 
 
 def _flat(a):
@@ -88,21 +78,22 @@ def _forward(q, k, v, ends):
 
   A query that sees nothing gives 0, and a log-sum-exp so large that its weights are 0 in the backward pass.
   """
-  partners = _partners(_touching(ends))
+  keys, live = _key_tiles(ends)
 
   def of_tile(i):
     def add(t, state):
       out, peak, total = state
-      j = partners.index[i, t]
-      scores = _flat(_scores(q, k, ends, i, j))
+      j = keys[:, i, t]
+      k_tile, v_tile, ends_tile = (_each_rows(a, j) for a in (k, v, ends))
+      scores = _flat(_scores(q[i], k_tile, ends_tile, i, j))
       higher = jnp.maximum(peak, jnp.max(scores, axis=-1))
       weights, shrink = jnp.exp(scores - higher[..., None]), jnp.exp(peak - higher)
-      mixed = jnp.einsum("bkqs,bksc->bkqc", weights.astype(v.dtype), v[j], preferred_element_type=jnp.float32)
+      mixed = jnp.einsum("bkqs,bksc->bkqc", weights.astype(v.dtype), v_tile, preferred_element_type=jnp.float32)
       return out * shrink[..., None] + mixed, higher, total * shrink + jnp.sum(weights, axis=-1)
 
     shape = q.shape[1:-1]
     state = (jnp.zeros(q.shape[1:], jnp.float32), jnp.full(shape, UNSEEN), jnp.zeros(shape))
-    out, peak, total = jax.lax.fori_loop(0, partners.count[i], add, state)
+    out, peak, total = jax.lax.fori_loop(0, live[i], add, state)
     sees = peak > UNSEEN / 2
     total = jnp.where(sees, total, 1.0)
     out = jnp.where(sees[..., None], out / total[..., None], 0.0)
@@ -112,20 +103,21 @@ def _forward(q, k, v, ends):
 
 
 def _forward_rule(q, k, v, ends):
-  out, lse = (checkpoint_name(a, name) for a, name in zip(_forward(q, k, v, ends), SAVED, strict=True))
+  out, lse = saved(*_forward(q, k, v, ends))
   return out, (q, k, v, ends, out, lse)
 
 
 def _backward_rule(kept, d_out):
   q, k, v, ends, out, lse = kept
-  partners = _partners(_touching(ends).T)
+  rows, tile = ends.shape[1:]
   delta = jnp.sum(d_out.astype(jnp.float32) * out.astype(jnp.float32), axis=-1)
+  # The queries that see something of a key tile follow each other, from its own tile on.
+  last = -(-jnp.max(ends, axis=(1, 2)) // tile)
 
   def of_tile(d_q, j):
-    def add(t, state):
+    def add(i, state):
       d_q, d_k, d_v = state
-      i = partners.index[j, t]
-      weights = jnp.exp(_flat(_scores(q, k, ends, i, j)) - lse[i][..., None])
+      weights = jnp.exp(_flat(_scores(q[i], k[j], ends[j], i, jnp.full(rows, j))) - lse[i][..., None])
       d_v += _einsum("bkqs,bkqc->bksc", weights.astype(v.dtype), d_out[i])
       d_weights = _einsum("bkqc,bksc->bkqs", d_out[i], v[j])
       d_scores = (weights * (d_weights - delta[i][..., None])).astype(k.dtype)
@@ -133,7 +125,7 @@ def _backward_rule(kept, d_out):
       return d_q.at[i].add(_einsum("bkqs,bksc->bkqc", d_scores, k[j])), d_k, d_v
 
     zeros = jnp.zeros(k.shape[1:], jnp.float32)
-    d_q, d_k, d_v = jax.lax.fori_loop(0, partners.count[j], add, (d_q, zeros, zeros))
+    d_q, d_k, d_v = jax.lax.fori_loop(j, last[j], add, (d_q, zeros, zeros))
     return d_q, (d_k, d_v)
 
   d_q, (d_k, d_v) = jax.lax.scan(of_tile, jnp.zeros(q.shape, jnp.float32), jnp.arange(ends.shape[0]))

@@ -1,5 +1,7 @@
 """Forest attention: a token sees itself and its ancestors, and nothing else."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.ops.attention import forest
-from agentrl.ops.attention.tiled import tiled_forest_attention
+from agentrl.ops.attention.forest.reference import reference_forest_attention
+from agentrl.ops.attention.forest.tiled import tiled_forest_attention
+
+
+def _with_default_scale(attend):
+  return lambda q, *rest, scale=None: attend(q, *rest, scale=q.shape[-1] ** -0.5 if scale is None else scale)
+
 
 ATTENTIONS = {
-  "plain": forest.reference_forest_attention,
-  "tiled": lambda q, *rest, scale=None: tiled_forest_attention(
-    q, *rest, scale=q.shape[-1] ** -0.5 if scale is None else scale, tile=3
-  ),
+  "plain": _with_default_scale(reference_forest_attention),
+  "tiled": _with_default_scale(functools.partial(tiled_forest_attention, tile=3)),
 }
 
 # Depth first: 0 -> (1 -> 2, 3), a second tree 4 -> 5, then one token of padding.
@@ -118,11 +124,10 @@ def test_long_rows_take_the_tiled_path_with_the_same_values():
   length = 2 * forest.TILE["cpu"] + 1
   q, k, v = _inputs(4, rows=1, length=length, heads=1, kv_heads=1, channels=2)
   ends = jnp.full((1, length), length)
-  np.testing.assert_allclose(
-    forest.forest_attention(q, k, v, ends), forest.reference_forest_attention(q, k, v, ends), atol=1e-5
-  )
+  plain = functools.partial(forest.forest_attention, implementation="reference")
+  np.testing.assert_allclose(forest.forest_attention(q, k, v, ends), plain(q, k, v, ends), atol=1e-5)
   temporary = lambda f: jax.jit(f).lower(q, k, v, ends).compile().memory_analysis().temp_size_in_bytes
-  assert temporary(forest.forest_attention) < temporary(forest.reference_forest_attention)
+  assert temporary(forest.forest_attention) < temporary(plain)
 
 
 def test_bfloat16_keeps_its_dtype_and_stays_close(attention):
@@ -139,8 +144,36 @@ def test_bfloat16_keeps_its_dtype_and_stays_close(attention):
     ((1, 4, 3, 2), (1, 4, 2, 2), (1, 4), "multiple of K"),
     ((1, 4, 2, 2), (1, 5, 2, 2), (1, 4), "needs q"),
     ((1, 4, 2, 2), (1, 4, 2, 2), (4,), "one end per token"),
+    ((4, 2, 2), (1, 4, 2, 2), (1, 4), "needs q"),
+    ((1, 4, 2, 2), (4, 2, 2), (1, 4), "needs q"),
   ],
 )
 def test_shapes_that_do_not_fit_are_named(q_shape, kv_shape, ends_shape, message):
   with pytest.raises(ValueError, match=message):
     forest.forest_attention(jnp.ones(q_shape), jnp.ones(kv_shape), jnp.ones(kv_shape), jnp.ones(ends_shape, jnp.int32))
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"implementation": "tilde"}, "did you mean 'tiled'"),
+    ({"implementation": "triton"}, 'implementation="triton" needs an NVIDIA GPU'),
+    ({"implementation": "pallas"}, 'implementation="pallas" runs on a TPU'),
+    ({"implementation": "cudnn"}, 'implementation="cudnn" runs on a GPU'),
+  ],
+)
+def test_an_implementation_that_cannot_run_here_is_refused(settings, message):
+  q, k, v = _inputs(6)
+  with pytest.raises(ValueError, match=message):
+    forest.forest_attention(q, k, v, jnp.ones((2, 7), jnp.int32), **settings)
+
+
+def test_dtypes_that_do_not_fit_are_named():
+  q, k, v = _inputs(7)
+  ends = jnp.ones((2, 7), jnp.int32)
+  with pytest.raises(ValueError, match="share one dtype of float32, bfloat16, float16; got float32, bfloat16"):
+    forest.forest_attention(q, k.astype(jnp.bfloat16), v, ends)
+  with pytest.raises(ValueError, match="share one dtype"):
+    forest.forest_attention(*(a.astype(jnp.int32) for a in (q, k, v)), ends)
+  with pytest.raises(ValueError, match="subtree_end must be integers"):
+    forest.forest_attention(q, k, v, ends.astype(jnp.float32))

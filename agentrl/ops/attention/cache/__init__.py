@@ -1,0 +1,98 @@
+"""Attention of a few queries per slot over the slot cache.
+
+`store` says how keys and values lie; one file per implementation, of which `reference` is the specification.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.ops import triton_call
+from agentrl.ops.attention.cache.reference import reference
+from agentrl.ops.attention.cache.store import CACHE_DTYPES, Int8
+from agentrl.ops.attention.cache.xla import BLOCK, xla
+from agentrl.ops.named import by_name
+
+__all__ = ["BLOCK", "CACHE_DTYPES", "IMPLEMENTATIONS", "Int8", "cache_attention", "reads_each_slots_length"]
+
+
+def _triton(q, k, v, positions):
+  triton_call.require("cache_attention: implementation='triton'")
+  from agentrl.ops.attention.cache.triton import triton
+
+  return triton(q, k, v, positions)
+
+
+# (q, k, v, positions) as `cache_attention` takes them -> [B, Q, H, C]
+IMPLEMENTATIONS = {"reference": reference, "xla": xla, "triton": _triton}
+
+
+def cache_attention(
+  q: jax.Array,
+  k: jax.Array | Int8,
+  v: jax.Array | Int8,
+  positions: jax.Array,
+  *,
+  implementation: str | None = None,
+) -> jax.Array:
+  """softmax(q k / sqrt(C)) v over the cache positions up to each query's own.
+
+  How long other slots are does not change how a slot's result is rounded, in any implementation. Products are taken
+  in q's dtype, to which the cache is converted as it is read; scores, softmax and sums are fp32.
+
+  Args:
+    q: `[B, Q, H, C]`, Q queries per slot.
+    k: `[B, K, C, S]`, channel-major keys; H is a multiple of K. An `Int8` holds them in 8 bits with scales `[B, K, S]`.
+    v: `[B, K, S, C]`, or `Int8`.
+    positions: int32 `[B, Q]`; a query sees the cache positions `<= positions[b, q]`, at least one.
+    implementation: "reference" holds `[B, Q, H, S]` scores; "xla" as well, and reads all S positions of every slot:
+      hand it no more of the cache than the longest needs; "triton" (NVIDIA GPUs) reads what each slot needs. None means
+      "xla": no recorded run shows another to be faster yet.
+
+  Returns:
+    `[B, Q, H, C]` in q's dtype.
+
+  Raises:
+    ValueError: shapes or dtypes do not fit together, no such implementation, or it cannot run here.
+  """
+  compute = by_name(IMPLEMENTATIONS, _choice(implementation), kind="cache_attention implementation")
+  _check(q, k, v, positions)
+  return compute(q, k, v, positions)
+
+
+def reads_each_slots_length(implementation: str | None) -> bool:
+  """Whether the cost follows each slot's own length, whatever part of the cache is handed over."""
+  return _choice(implementation) == "triton"
+
+
+def _choice(implementation):
+  return "xla" if implementation is None else implementation
+
+
+def _check(q, k, v, positions):
+  if isinstance(k, Int8) != isinstance(v, Int8):
+    raise ValueError(f"k and v must both be Int8 or both be arrays; got {type(k).__name__} and {type(v).__name__}")
+  keys, values = (a.values if isinstance(a, Int8) else a for a in (k, v))
+  if q.ndim != 4 or keys.ndim != 4 or keys.shape[0] != q.shape[0] or keys.shape[2] != q.shape[3]:
+    raise ValueError(f"cache_attention needs q [B, Q, H, C] and k [B, K, C, S]; got {q.shape} and {keys.shape}")
+  batch, kv_heads, channels, length = keys.shape
+  if values.shape != (batch, kv_heads, length, channels):
+    raise ValueError(f"v must be [B, K, S, C] = {(batch, kv_heads, length, channels)}; got {values.shape}")
+  if q.shape[2] % kv_heads:
+    raise ValueError(f"{q.shape[2]} query heads cannot share {kv_heads} key-value heads: H must be a multiple of K")
+  if positions.shape != q.shape[:2] or not jnp.issubdtype(positions.dtype, jnp.integer):
+    raise ValueError(f"positions must be integers [B, Q] = {q.shape[:2]}; got {positions.dtype} {positions.shape}")
+  _check_dtypes(q, k, v)
+
+
+def _check_dtypes(q, k, v):
+  if q.dtype not in (jnp.float32, jnp.bfloat16):
+    raise ValueError(f"q must be float32 or bfloat16; got {q.dtype}")
+  for name, a in (("k", k), ("v", v)):
+    if isinstance(a, Int8):
+      wanted = (*a.values.shape[:2], a.values.shape[2 if name == "v" else 3])
+      if a.scale.shape != wanted or a.scale.dtype != jnp.float32:
+        raise ValueError(f"{name}.scale must be float32 [B, K, S] = {wanted}; got {a.scale.dtype} {a.scale.shape}")
+    elif a.dtype not in (jnp.float32, jnp.bfloat16):
+      raise ValueError(f"{name} must be float32, bfloat16 or Int8; got {a.dtype}")

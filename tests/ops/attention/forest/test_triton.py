@@ -1,0 +1,103 @@
+"""Triton's kernels without a GPU: their numbers under Triton's interpreter, their compilation for Hopper."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from agentrl.ops.attention.forest.triton import default_blocks
+
+pytest.importorskip("triton", reason="needs triton: pip install 'agentrl[triton]'")
+
+
+def run_interpreted(selection):
+  """Tests of test_implementations.py, in a process in which Triton interprets."""
+  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", "-k", selection]
+  tests = Path(__file__).with_name("test_implementations.py")
+  environment = {**os.environ, "TRITON_INTERPRET": "1"}
+  result = subprocess.run([*command, tests], env=environment, capture_output=True, text=True, timeout=1200, check=False)
+  assert result.returncode == 0 and "passed" in result.stdout, result.stdout[-3000:]
+
+
+def test_numbers_of_the_kernels():
+  run_interpreted("triton and (33-float32-3.0 or zeros or touched)")
+
+
+@pytest.mark.slow
+def test_numbers_of_the_kernels_everywhere():
+  run_interpreted("triton")
+
+
+def compile_for_hopper(kernel, types, block, constants):
+  import triton
+  from triton.backends.compiler import GPUTarget
+  from triton.compiler import ASTSource
+
+  signature = dict(zip(kernel.arg_names, [*types, *["constexpr"] * len(constants)], strict=True))
+  aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(types))}
+  source = ASTSource(kernel, signature, constants, aligned)
+  options = {"num_warps": block.warps, "num_stages": block.stages}
+  return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def compile_all(dtype, channels):
+  """The compiled forward, key and query kernels of 8k rows of 16 heads."""
+  from agentrl.ops.attention.forest import triton_kernels as kernels
+
+  blocks = default_blocks(channels, jnp.dtype(dtype))
+  x, f, i = {jnp.bfloat16: "*bf16", jnp.float32: "*fp32"}[dtype], "*fp32", "*i32"
+  wide = 1 << (channels - 1).bit_length()
+  shape = {"T": 8191, "H": 16, "K": 8, "C": channels, "WIDE": wide, "SCALE": channels**-0.5, "TILE": blocks.tile}
+  forward, keys, queries = blocks.forward, blocks.keys, blocks.queries
+  return [
+    compile_for_hopper(
+      kernels.forward_kernel, [x, x, x, i, i, i, i, x, f], forward,
+      {**shape, "QUERIES": forward.queries, "KEYS": forward.keys},
+    ),
+    compile_for_hopper(
+      kernels.keys_kernel, [x, x, x, i, i, i, x, f, f, x, x], keys, {**shape, "QUERIES": keys.queries}
+    ),
+    compile_for_hopper(
+      kernels.queries_kernel, [x, x, x, i, i, i, i, x, f, f, x], queries,
+      {**shape, "QUERIES": queries.queries, "KEYS": queries.keys},
+    ),
+  ]  # fmt: skip
+
+
+def check(compiled):
+  for kernel in compiled:
+    assert "wgmma.mma_async" in kernel.asm["ptx"], "the tensor cores of Hopper are not used"
+    assert kernel.metadata.shared <= 227 * 1024
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="Triton interprets in this process")
+def test_kernels_compile_for_hopper():
+  check(compile_all(jnp.bfloat16, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="Triton interprets in this process")
+@pytest.mark.parametrize(
+  ("dtype", "channels"),
+  [(jnp.bfloat16, 128), (jnp.bfloat16, 80), (jnp.bfloat16, 256), (jnp.float32, 64), (jnp.float32, 128)],
+)
+def test_kernels_of_other_shapes_compile_for_hopper(dtype, channels):
+  check(compile_all(dtype, channels))
+
+
+def test_more_channels_than_the_kernels_hold_are_refused():
+  with pytest.raises(ValueError, match="up to 256 channels a head; q has C = 320"):
+    default_blocks(320, jnp.dtype(jnp.bfloat16))
+
+
+def test_a_missing_installation_is_named(monkeypatch):
+  from agentrl.ops import triton_call
+
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  monkeypatch.setitem(sys.modules, "jax_triton", None)
+  with pytest.raises(ValueError, match=r'implementation="triton" needs jax-triton: pip install'):
+    triton_call.require('implementation="triton"')
