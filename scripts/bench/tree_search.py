@@ -7,8 +7,8 @@ Trees worth the name, with four numbers, and slots enough to keep nearly all pre
   python scripts/bench/tree_search.py --config.task.difficulty=2 --config.rollout.max_tokens=96 \\
     --config.search.width=8 --config.search.depth=6 --config.engine.slots=640
 
-With a model whose single rows are slow, and prompts that hold examples (`--alone 4` grows 4 of the 16 trees one at a time
-and counts them fourfold):
+With a model whose single rows are slow, and prompts that hold examples (`--alone 4` grows 4 of the 16 trees one at a
+time, and counts them fourfold):
 
   python scripts/bench/tree_search.py --config configs/smollm2_python.py --warm 0 --alone 4 \\
     --config.algorithm=tree_distill --config.algo.reduction=token_mean --config.algo.target=visits \\

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from typing import Any
 
-from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+from py4j.java_gateway import GatewayParameters, JavaGateway, OutputConsumer, launch_gateway
 
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.types import EnvironmentFailed, Task
@@ -73,12 +74,15 @@ class JavaMachine:
     """
     self._gateway.close()
     self._process.kill()
-    for stream in (self._process.stdin, self._process.stdout):
-      stream.close()
     try:
       self._process.wait(_SECONDS)
     except subprocess.TimeoutExpired as error:
       raise EnvironmentFailed(f"the Java process {self._process.pid} is killed and still there") from error
+    for thread in threading.enumerate():  # py4j's, which reads what the machine writes, and is at its end now
+      if isinstance(thread, OutputConsumer) and thread.stream is self._process.stdout:
+        thread.join(_SECONDS)
+    for stream in (self._process.stdin, self._process.stdout):
+      stream.close()
 
 
 class JavaEngine:

@@ -149,7 +149,7 @@ def test_an_episode_from_the_config(make_hosted):
   )
   last = environment.step(call("click", ref=2))
   assert (last.done, last.parts, last.reward, last.text) == (True, {"correct": 1.0, "raw": 1.0}, 1.0, "")
-  with pytest.raises(RuntimeError, match="outside an episode"):
+  with pytest.raises(EnvironmentFailed, match="outside an episode"):
     environment.step(call("click", ref=2))
   environment.close()
 

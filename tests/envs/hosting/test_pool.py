@@ -191,7 +191,7 @@ def test_workers_that_never_start_are_an_error_with_their_last_words(monkeypatch
         play(pool, faulty.generate(0, split="train"))
       reasons.append(str(failure.value))
   assert "3 workers in a row did not start" in reasons[-1]
-  assert "No module named 'testworlds'" in reasons[-1]
+  assert "'testworlds.faulty': is the folder that holds it on PYTHONPATH?" in reasons[-1]
 
 
 def test_nothing_is_left_of_a_closed_pool_or_of_a_killed_trainer():
