@@ -66,12 +66,12 @@ def logits_bar_parameters(
 
 def combine(peak: jax.Array, total: jax.Array, weighted: jax.Array, taken: jax.Array) -> Statistics:
   """Statistics `[N]` from those of parts of the vocabulary, `[S, N]` and in base 2."""
-  highest = jnp.max(peak, axis=0)
+  highest = jnp.max(peak, axis=0, keepdims=True)
   share = jnp.exp2(peak - highest)
   whole = jnp.sum(share * total, axis=0)
   distance = jnp.sum(share * (weighted + (peak - highest) * total), axis=0)
   return Statistics(
     taken=jnp.sum(taken, axis=0) * math.log(2),
-    logsumexp=(highest + jnp.log2(whole)) * math.log(2),
+    logsumexp=(highest[0] + jnp.log2(whole)) * math.log(2),
     entropy=(jnp.log2(whole) - distance / whole) * math.log(2),
   )
