@@ -21,6 +21,7 @@ def get_config(smoke: bool = False):
     "task": {
       "family": "bfcl",
       "tool": "",
+      "difficulty": 1,
       "options": {"category": "multi_turn_base"},
       "max_output_chars": 4000,
       "system": "",

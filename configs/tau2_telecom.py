@@ -21,6 +21,7 @@ def get_config(smoke: bool = False):
     "task": {
       "family": "tau2",
       "tool": "",
+      "difficulty": 1,
       "options": {"domain": "telecom", "tasks": "full"},
       "max_output_chars": 4000,
       "system": "",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Records a finished run under results/: config, metrics, seeds, commit, machine and duration, the curves, and the
 # trajectories of the evaluations before RL and at the end. Of a run that searched also its trees and comparisons;
-# `python -m agentrl.report.tree_page TREE.json PAGE.html` draws a tree.
+# `python -m agentrl.report --tree TREE.json PAGE.html` draws a tree.
 #
 #   scripts/record.sh runs/quickstart results/quickstart/seed0
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what every environment and tool needs, in an environment of its own, and runs all of their tests: those that
-# scripts/test.sh skips, since their extras are not there. About 2 GB, and no CUDA.
+# scripts/test.sh skips, since their extras are not there, and the smoke variants of the configs. About 2 GB, and no CUDA.
 #
 #   scripts/test_envs.sh                  all of them; the slow ones too with -m ""
 #   scripts/test_envs.sh -k bfcl          arguments go to pytest
@@ -16,4 +16,4 @@ worlds="$worlds,textworld-express,verifiers"
 VENV_SUFFIX=-envs setup_env "dev,$worlds,mcp,ray,search,sql"
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-python -m pytest -n "${TEST_WORKERS:-2}" --durations=15 -rs -m "not slow" tests/envs "$@"
+python -m pytest -n "${TEST_WORKERS:-2}" --durations=15 -rs -m "not slow" tests/envs tests/test_configs.py "$@"

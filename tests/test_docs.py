@@ -46,7 +46,8 @@ def test_an_own_environment_is_twenty_lines_and_solved_by_its_oracle(own_family)
 
 def test_the_command_of_the_page_trains(own_family, tmp_path):
   command = own_family[1].replace("\\\n", " ").split()
-  command = [sys.executable, *command[1:]]
+  assert command[:2] == ["PYTHONPATH=.", "python"]  # "." is the fixture's folder here
+  command = [sys.executable, *command[2:]]
   command[command.index("runs/hidden")] = str(tmp_path / "run")
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
   assert done.returncode == 0, done.stderr[-3000:]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agentrl.envs import tasks
@@ -117,6 +119,7 @@ def make(
   if oracle_tool:
     by_name(TOOLS, oracle_tool, kind="tool")
   options = dict(options or {})
+  _check_options(family, module, options)
   pool = _pool(family, hosting, backend)
 
   def task(index: int, split: str) -> Task:
@@ -135,7 +138,7 @@ def make(
     if pool is not None:
       on_error.callback(pool.close)
     with contextlib.suppress(tasks.NoDemonstration):
-      oracle(task(_LAST_EXAMPLE, "train"))  # a wrong option or tool is an error here, not in the first rollout
+      _try(family, task, oracle)  # a wrong option or tool is an error here, not in the first rollout
     specs = _specs(bare)
     shown: list[Message] = []
     for number in range(examples):
@@ -144,6 +147,28 @@ def make(
     on_error.pop_all()
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
   return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pool)
+
+
+def _check_options(family: str, module: ModuleType, options: Mapping[str, Any]) -> None:
+  """Raises ValueError where the family's `generate` takes no such option; names the nearest."""
+  parameters = inspect.signature(module.generate).parameters.values()
+  if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    return
+  known = {parameter.name: None for parameter in parameters if parameter.name not in ("index", "split", "difficulty")}
+  for name in options:
+    by_name(known, name, kind=f"option of the family {family!r}")
+
+
+def _try(family: str, task: Callable[[int, str], Task], oracle: Callable[[Task], list[Action]]) -> None:
+  """Makes a task and has it solved; what does not work is a wrong setting."""
+  try:
+    oracle(task(_LAST_EXAMPLE, "train"))
+  except TypeError as error:
+    if "unexpected keyword argument" not in str(error):
+      raise
+    raise ValueError(f"the family {family!r} does not take all of these options: {error}") from error
+  except EnvironmentFailed as error:
+    raise ValueError(str(error)) from error
 
 
 def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool | None:

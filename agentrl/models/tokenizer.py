@@ -98,8 +98,9 @@ class Tokenizer:
   def trained(cls, texts: Iterable[str], vocabulary: int, special_tokens: Sequence[str] = DEFAULT_SPECIAL) -> Tokenizer:
     """For small models of few words: ids 0 to 255 are the bytes, then what byte-pair encoding merges in `texts`.
 
-    Merges stay inside words (with the space before them), numbers and runs of punctuation, as in GPT-2 (Radford et
-    al., 2019). The same texts give the same tokenizer.
+    Merges stay inside words (with the space before them) and runs of punctuation, as in GPT-2 (Radford et al., 2019).
+    Unlike there, digits stay alone: every number is then made of tokens that were seen often, and can be copied. The
+    same texts give the same tokenizer.
 
     Args:
       vocabulary: ids at most, special tokens not counted; fewer where the texts hold no more pairs that occur twice.
@@ -109,7 +110,8 @@ class Tokenizer:
     """
     if vocabulary < 256:
       raise TokenizerError(f"a vocabulary of {vocabulary} tokens has no room for the 256 bytes; ask for more")
-    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    split = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
     learner = _of_merges([], (), split)
     learner.train_from_iterator(
       texts,

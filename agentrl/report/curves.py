@@ -41,9 +41,19 @@ PANELS = (
     "Success",
     "trajectories solved",
     "share",
-    [Series("train/success", "train"), Series("eval/success", "held out", ("eval/success_low", "eval/success_high"))],
+    [
+      Series("train/success", "train"),
+      Series("eval/success", "held out", ("eval/success_low", "eval/success_high")),
+      Series("eval_search/success", "held out, searched", ("eval_search/success_low", "eval_search/success_high")),
+    ],
   ),
   Panel("Reward", "mean per trajectory", "linear", [Series("train/reward", "total")]),
+  Panel(
+    "Return",
+    "mean per trajectory",
+    "linear",
+    [Series("reward/return", "train"), Series("eval/reward/return", "held out")],
+  ),
   Panel(
     "Tool calls",
     "calls per trajectory",
@@ -51,7 +61,17 @@ PANELS = (
     [Series("rollout/tool_calls", "train"), Series("eval/tool_calls", "held out")],
   ),
   Panel("Entropy", "nats per token", "count", [Series("policy/entropy", "policy")]),
-  Panel("Loss", "per batch", "linear", [Series("policy/loss", "policy"), Series("value/loss", "value")]),
+  Panel(
+    "Loss",
+    "per batch",
+    "linear",
+    [
+      Series("policy/loss", "policy"),
+      Series("value/loss", "value"),
+      Series("critic/q_loss", "Q"),
+      Series("critic/v_loss", "V"),
+    ],
+  ),
   Panel("Gradient norm", "before clipping", "count", [Series("optimizer/grad_norm", "")]),
   Panel("KL to the reference", "nats per token", "linear", [Series("policy/kl_ref", "")]),
   Panel(
@@ -66,7 +86,16 @@ PANELS = (
     "share",
     [Series("policy/clipped_low", "low side"), Series("policy/clipped_high", "high side")],
   ),
-  Panel("Explained variance", "of the returns", "linear", [Series("value/explained_variance", "critic")]),
+  Panel(
+    "Explained variance",
+    "of the returns",
+    "linear",
+    [
+      Series("value/explained_variance", "value head"),
+      Series("critic/q_explained_variance", "Q"),
+      Series("critic/v_explained_variance", "V"),
+    ],
+  ),
   Panel(
     "Length", "tokens per trajectory", "count", [Series("rollout/length", "train"), Series("eval/length", "held out")]
   ),
@@ -130,7 +159,7 @@ def _with_data(panel: Panel, lines: Sequence[source.Line]) -> Panel:
   """The panel with the curves that have points; the reward's parts join it."""
   curves = list(panel.curves)
   if panel.title == "Reward":
-    parts = sorted({name for line in lines for name in line if name.startswith("reward/")})
+    parts = sorted({name for line in lines for name in line if name.startswith("reward/")} - {"reward/return"})
     curves += [Series(name, name.removeprefix("reward/")) for name in parts]
   return panel._replace(curves=[curve for curve in curves if source.series(lines, curve.metric)[0]])
 
@@ -140,7 +169,7 @@ def _after_cold_start(line: source.Line, cold_start: int) -> source.Line:
   if line["step"] < cold_start:
     return {"step": line["step"]}
   if line["step"] == cold_start > 0:
-    return {name: value for name, value in line.items() if name == "step" or name.startswith("eval/")}
+    return {name: value for name, value in line.items() if name == "step" or name.startswith("eval")}
   return line
 
 

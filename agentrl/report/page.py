@@ -11,6 +11,8 @@ from agentrl.report.style import CSS
 
 COUNTED = {
   "rollout/environment_failures": "environment failed (row left out of the update)",
+  "hosting/lost": "worker process lost, and replaced",
+  "hosting/retries": "episode played again in another worker process",
   "rollout/tool_timeout": "tool: time-out",
   "rollout/tool_exception": "tool: exception",
   "rollout/tool_arguments": "policy: wrong tool or argument",
@@ -153,7 +155,7 @@ def _tree(tree: tree_page.Written) -> str:
 
 def _config(config: Mapping[str, Any]) -> str:
   rows = "".join(
-    f"<tr><td>{html.escape(key)}</td><td>{html.escape(str(value))}</td></tr>" for key, value in _leaves(config)
+    f"<tr><td>{html.escape(key)}</td><td>{html.escape(_shown(value))}</td></tr>" for key, value in _leaves(config)
   )
   return f"<details><summary>all keys</summary><table>{rows}</table></details>"
 
@@ -163,6 +165,11 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
   for key, value in config.items():
     found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
   return found
+
+
+def _shown(value: Any) -> str:
+  """Text in quotes, so that a line end and no text at all can be seen."""
+  return repr(value) if isinstance(value, str) else str(value)
 
 
 def _percent(share: float) -> str:

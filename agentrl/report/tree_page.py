@@ -1,6 +1,6 @@
 """A search tree as one static page, no network and no script, and as a picture.
 
-  python -m agentrl.report.tree_page search.json tree.html
+  python -m agentrl.report --tree runs/x/trees/train_000012_7.json tree.html
 
 A search is JSON as `agentrl/rollout/search/record.py` writes it: "question", "reward", and "nodes" depth first, each
 with id, parent, text, answer, prior, visits, q, value, terminal, barred and chosen.
@@ -9,7 +9,6 @@ with id, parent, text, answer, prior, visits, q, value, terminal, barred and cho
 import html
 import json
 import pathlib
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -69,8 +68,29 @@ def write_beside(source: pathlib.Path) -> Written:
   return Written(write(record, source.with_suffix(".html")), int(step), {"eval": "held out"}.get(kind, kind), record)
 
 
+def draw(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+  """Draws the search in a JSON file: a page where `target` ends in .html, a picture for .png, .svg or .pdf.
+
+  Raises:
+    FileNotFoundError: there is no such search.
+    ValueError: `target` ends in something else, or `source` holds no search.
+  """
+  drawings = {".html": write, ".png": picture, ".svg": picture, ".pdf": picture}
+  if target.suffix not in drawings:
+    raise ValueError(f"{target}: a drawing of a search ends in {', '.join(drawings)}")
+  if not source.exists():
+    raise FileNotFoundError(f"{source} does not exist; a run that searched keeps its searches under trees/")
+  try:
+    record = json.loads(source.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise ValueError(f"{source} is not JSON: {error}") from error
+  if not isinstance(record, dict) or "nodes" not in record:
+    raise ValueError(f"{source} holds no search: it has no nodes")
+  return drawings[target.suffix](record, target)
+
+
 def picture(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:
-  """Draws the visited part of a search: width of an edge is its visits, colour its Q, the chosen path is outlined.
+  """Draws the visited part of a search: width of an edge is its visits, colour of a node its Q, the chosen path is red.
 
   Args:
     path: of a PNG, SVG or PDF file.
@@ -171,8 +191,3 @@ def _places(nodes: Mapping[int, Node], children: Mapping[int, Sequence[Node]]) -
 
   place(next(node for node in nodes.values() if node["parent"] is None), 0)
   return places
-
-
-if __name__ == "__main__":
-  source, target = sys.argv[1:]
-  print(write(json.loads(pathlib.Path(source).read_text(encoding="utf-8")), target))

@@ -6,10 +6,12 @@ An `Episode` knows the chat format and the environment, and nothing of slots; a 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -320,21 +322,30 @@ def play(episode: Episode, actions: Sequence[Action], chat: ChatFormat) -> Traje
   """A trajectory of authored actions: oracle traces for a cold start. Its action tokens carry log-probability 0.
 
   Raises:
+    EnvironmentFailed: the environment raised something.
     ValueError: the actions end before the environment is done.
   """
-  episode.begin(episode.open())
-  for action in actions:
-    ids = chat.render(action)
-    if not episode.write(ids, [0.0] * len(ids), [0.0] * len(ids)):
-      raise ValueError(f"the chat format rendered {action} without a stop: {chat.tokenizer.decode(ids)!r}")
-    parsed = episode.action()
-    episode.observe(parsed, episode.act(parsed))
-    if episode.finished:
-      break
-  episode.close()
+  with contextlib.closing(episode):
+    episode.begin(_asked(episode.open))
+    for action in actions:
+      ids = chat.render(action)
+      if not episode.write(ids, [0.0] * len(ids), [0.0] * len(ids)):
+        raise ValueError(f"the chat format rendered {action} without a stop: {chat.tokenizer.decode(ids)!r}")
+      parsed = episode.action()
+      episode.observe(parsed, _asked(episode.act, parsed))
+      if episode.finished:
+        break
   if not episode.finished:
     raise ValueError(f"task {episode.request.task.id}: {len(actions)} authored actions do not finish it")
   return episode.trajectory()
+
+
+def _asked(call: Callable[..., Any], *arguments: Any) -> Any:
+  """What the environment answers."""
+  try:
+    return call(*arguments)
+  except Exception as error:
+    raise failure_of(error) from error
 
 
 def failure_of(error: BaseException) -> EnvironmentFailed:

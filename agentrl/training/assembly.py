@@ -186,7 +186,7 @@ def load_policy(
   elif settings.source == "random":
     tokenizer = _trained_tokenizer(config, tasks) if settings.vocabulary else Tokenizer.byte_level()
     sizes = {k: settings[k] for k in ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")}
-    model = transformer.ModelConfig(vocab_size=tokenizer.vocab_size, **sizes)
+    model = _named("model", transformer.ModelConfig, vocab_size=tokenizer.vocab_size, **sizes)
     params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
   else:
     raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.episode import Episode, Request, play
-from agentrl.types import Action, Task, Trajectory, TurnKind
+from agentrl.types import EnvironmentFailed, Task, Trajectory, TurnKind
 
 
 def authored_traces(
@@ -25,6 +25,7 @@ def authored_traces(
     Trajectories without reward, and the tasks by index.
 
   Raises:
+    EnvironmentFailed: a demonstration could not be made or played; says of which task.
     ValueError: a share where there are no tools to leave out.
   """
   if direct_share and not tasks.tools:
@@ -32,13 +33,17 @@ def authored_traces(
   chosen = {index: tasks.task(index, "train") for index in indices}
   traces = []
   for index, task in chosen.items():
-    actions = tasks.oracle(task)
-    if random.Random(f"direct {seed} {index}").random() < direct_share:
-      actions = [action for action in actions if action.kind is TurnKind.ANSWER]
-    traces.append(_trace(tasks, chat, index, task, actions))
+    direct = random.Random(f"direct {seed} {index}").random() < direct_share
+    try:
+      traces.append(_trace(tasks, chat, index, task, direct))
+    except EnvironmentFailed as error:
+      raise EnvironmentFailed(f"the demonstration of task {task.id} could not be played: {error}") from error
   return traces, chosen
 
 
-def _trace(tasks, chat, index: int, task: Task, actions: Sequence[Action]) -> Trajectory:
+def _trace(tasks, chat, index: int, task: Task, direct: bool) -> Trajectory:
+  actions = tasks.oracle(task)
+  if direct:
+    actions = [action for action in actions if action.kind is TurnKind.ANSWER]
   request = Request(task, index, index, index, 1.0, max_tokens=2**31, max_turns=len(actions) + 1)
   return play(Episode(request, tasks.environment, chat, policy_version=0), actions, chat)

@@ -12,12 +12,13 @@ from agentrl.training.config import ConfigError
 from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.run_folder import RunFolderError
+from agentrl.types import EnvironmentFailed
 
 # ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them; ImportError says which
 # extra a family or a tool needs.
 EXPECTED = (
   ValueError, FileNotFoundError, FileExistsError, ImportError, RunFolderError, CheckpointError, DiskFullError,
-  EnvironmentsFailed, SandboxUnavailable,
+  EnvironmentFailed, EnvironmentsFailed, SandboxUnavailable,
 )  # fmt: skip
 
 

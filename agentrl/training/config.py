@@ -10,6 +10,7 @@ Sequences become tuples, so that a locked config cannot change and equals itself
 """
 
 import ast
+import copy
 import difflib
 import importlib.util
 import itertools
@@ -25,6 +26,8 @@ from ml_collections import ConfigDict, config_dict
 from agentrl import algorithms
 
 PREFIX = "--config."
+# Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
+OPEN_SECTIONS = ("task.options", "task.tool_options", "reward", "reward_options")
 
 
 class ConfigError(ValueError):
@@ -48,7 +51,8 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
   Args:
     path: file with `get_config(smoke=False) -> ConfigDict`.
     overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. One that changes `algorithm`
-      puts that algorithm's defaults into `algo`: settings of another algorithm would not fit.
+      puts that algorithm's defaults into `algo`: settings of another algorithm would not fit. A mapping as the value of
+      one of `OPEN_SECTIONS` takes the place of all that is in it.
     smoke: asks for the variant of two steps on a CPU.
 
   Returns:
@@ -78,6 +82,8 @@ def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sectio
     value = _parse(config, key, value_text, where)
     if key == "algorithm" and value != config.algorithm:
       config = ConfigDict({**config, "algo": algorithms.load(value).default_config()})
+    if key in OPEN_SECTIONS:
+      config = _emptied(config, key)
     config = resolve(config, _nested(key, value), where=where)
   return config.lock()
 
@@ -98,8 +104,8 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str) -> ConfigDict:
   """Lays `overrides` over `defaults`; every key must exist in the defaults, with a value of the same type.
 
-  An integer is welcome where the default is a float, anything where it is None, and any key in a section that is
-  empty in the defaults (named reward weights, say).
+  An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
+  a section that is empty in the defaults.
 
   Args:
     defaults: for example an algorithm's `default_config()`.
@@ -168,15 +174,15 @@ def _execute(path: pathlib.Path, smoke: bool) -> ConfigDict:
 
 def _checked(config: Mapping[str, Any], *, where: str, prefix: str = "") -> ConfigDict:
   """An unlocked copy whose leaves are JSON values, with tuples for sequences."""
-  copy = ConfigDict()
+  checked = ConfigDict()
   for key, value in config.items():
     if not isinstance(key, str) or not key or "." in key:
       raise ConfigError(f"{where}: key {prefix}{key!r} must be a non-empty string without dots")
-    copy[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
+    checked[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
     declared = config.get_type(key) if isinstance(config, ConfigDict) else type(None)
     if value is None and declared is not type(None):
-      copy.update({key: config_dict.placeholder(declared)})
-  return copy
+      checked.update({key: config_dict.placeholder(declared)})
+  return checked
 
 
 def _checked_value(value: Any, *, where: str, key: str) -> Any:
@@ -201,7 +207,10 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
   is_open = len(section) == 0
   for name, value in overrides.items():
     key = f"{prefix}{name}"
-    if is_open:
+    if _is_free(key) and not (isinstance(section.get(name), ConfigDict) and isinstance(value, Mapping | ConfigDict)):
+      with section.ignore_type():
+        section[name] = _checked_value(value, where=where, key=key)
+    elif is_open:
       section[name] = _checked_value(value, where=where, key=key)
     elif name not in section:
       raise ConfigError(_unknown(key, root, where))
@@ -212,6 +221,22 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
     else:
       coerced = _coerced(value, section[name], section.get_type(name), where=where, key=key)
       section[name] = _checked_value(coerced, where=where, key=key)
+
+
+def _is_free(key: str) -> bool:
+  """Whether a key lies in one of `OPEN_SECTIONS`."""
+  return any(key.startswith(f"{section}.") for section in OPEN_SECTIONS)
+
+
+def _emptied(config: ConfigDict, key: str) -> ConfigDict:
+  """A copy in which the section `key` holds nothing."""
+  emptied = copy.deepcopy(config).unlock()
+  *parents, name = key.split(".")
+  section = emptied
+  for parent in parents:
+    section = section[parent]
+  section[name] = ConfigDict()
+  return emptied
 
 
 def _coerced(value: Any, default: Any, declared: type, *, where: str, key: str) -> Any:
@@ -244,14 +269,19 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
   """The value that `text` means for `key`: strings as they are, everything else as a Python (or JSON) literal."""
+  if key in OPEN_SECTIONS:
+    return _parse_section(key, text, where)
   section, *_, name = config, *key.split(".")
   for part in key.split(".")[:-1]:
+    if part not in section and _is_free(key):
+      section = ConfigDict()
+      break
     if part not in section or not isinstance(section[part], ConfigDict):
       raise ConfigError(_unknown(key, config, where))
     section = section[part]
-  if len(section) and name not in section:
+  if len(section) and name not in section and not _is_free(key):
     raise ConfigError(_unknown(key, config, where))
-  declared = section.get_type(name) if len(section) else type(None)
+  declared = section.get_type(name) if name in section else type(None)
   if declared is ConfigDict:
     raise ConfigError(_is_section(key, section[name], where))
   if declared is str and text != "None":
@@ -262,6 +292,19 @@ def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
     if declared is type(None):
       return text
     raise ConfigError(f"{where}: {key} must be of type {declared.__name__}, and {text!r} is none") from error
+
+
+def _parse_section(key: str, text: str, where: str) -> Mapping[str, Any]:
+  try:
+    value = json.loads(text)
+  except json.JSONDecodeError:
+    value = None
+  if not isinstance(value, Mapping):
+    raise ConfigError(
+      f"{where}: {key} is a section: set one of its keys, as {PREFIX}{key}.KEY=VALUE, or all of them, as "
+      f"'{PREFIX}{key}={{\"KEY\": VALUE}}', not {text!r}"
+    )
+  return value
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------

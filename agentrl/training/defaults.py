@@ -97,7 +97,7 @@ def base_config() -> ConfigDict:
       "reranked": {"candidates": 5},  # utterances to choose from; read by "reranked"
     },
     "search": {  # read by rollout.strategy "tree_search" and by eval.search, see rollout/search/planner.py
-      "simulations": 32,  # visits of the root of a search
+      "simulations": 32,  # of a search, beside the evaluation of its root
       "width": 4,  # steps sampled where a leaf is expanded
       "depth": 8,  # steps of a path
       "step_tokens": 32,  # sampled tokens of a step

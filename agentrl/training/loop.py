@@ -30,6 +30,14 @@ from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
 
+_SHOWN = (
+  "train/success",
+  "eval/success",
+  "eval_search/success",
+  "reward/return",
+  "eval/reward/return",
+)  # while it runs
+
 
 class Source(NamedTuple):
   """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it.
@@ -95,7 +103,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
-  with contextlib.closing(parts.tasks), Progress(metrics=("train/success", "eval/success")) as progress:
+  with contextlib.closing(parts.tasks), Progress(metrics=_SHOWN) as progress:
     if config.cold_start.run and not Checkpointer(folder.checkpoints / "train").steps:
       params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
       progress.note(f"The cold start is that of {config.cold_start.run}.")
@@ -148,6 +156,8 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       metrics |= host["evaluation"]
     folder.write_metrics(stage.first + step, metrics)
     progress.advance(stage.first + step, {**host["evaluation"], **metrics})
+    if metrics.get("hosting/lost"):
+      progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.pool.last_loss}")
     if _due(step, config.train.checkpoint_every, stage.steps):
       checkpoints.save(step, state, host)
   return state.params["policy"], host["before"], host["evaluation"]
@@ -203,8 +213,11 @@ def _cold_start_source(config, parts: Assembly):
 def _rollout_source(config, parts: Assembly):
   """Groups of samples; groups that the filters emptied are resampled up to `rounds` times."""
   wanted, rounds = config.rollout.groups, config.rollout.rounds
+  pool = parts.tasks.pool
+  counted = {} if pool is None else pool.counts()
 
   def source(state, step, host):
+    nonlocal counted
     kept, everything, tasks, failures, stats, trees = [], [], {}, [], [], []
     first = host["next_group"]
     for _ in range(rounds):
@@ -231,8 +244,9 @@ def _rollout_source(config, parts: Assembly):
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / len(everything)
-    if parts.tasks.pool is not None:
-      metrics |= {f"hosting/{name}": value for name, value in parts.tasks.pool.counts().items()}
+    if pool is not None:
+      before, counted = counted, pool.counts()
+      metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
     return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees)

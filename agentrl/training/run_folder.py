@@ -86,7 +86,7 @@ class RunFolder:
     path = pathlib.Path(path).absolute()
     _check_is_run_folder(path)
     with disk.explain_full_disk(path.parent):
-      for name in ("trajectories", "trees", "checkpoints", "figures"):
+      for name in ("trajectories", "checkpoints", "figures"):
         (path / name).mkdir(parents=True, exist_ok=True)
     lock = _lock(path)
     try:
@@ -164,6 +164,7 @@ class RunFolder:
     """
     for record in records:
       name = f"{'eval' if evaluation else 'train'}_{step:06d}_{record['uid']}.json"
+      (self.path / "trees").mkdir(exist_ok=True)
       disk.write_atomically(self.path / "trees" / name, json.dumps(record, allow_nan=False).encode())
 
   def close(self) -> None:
@@ -302,7 +303,7 @@ def _check_same_config(file: pathlib.Path, config: ConfigDict) -> None:
 
 def _has_results(path: pathlib.Path) -> bool:
   lines = path / "metrics.jsonl"
-  return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").iterdir())
+  return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").glob("*/*"))
 
 
 def _record_start(file: pathlib.Path) -> str:

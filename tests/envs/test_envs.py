@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from agentrl import envs
+from agentrl.envs.hosting import Hosting
 from agentrl.types import Action, Message, ToolCall, ToolFailure, TurnKind
 
 
@@ -84,7 +85,7 @@ def test_limits_reach_the_environment():
 
 
 def test_limits_reach_the_python_guest():
-  source = envs.make("arithmetic", "python", call_seconds=1.0, max_output_chars=600)
+  source = envs.make("arithmetic", "python", call_seconds=3.0, max_output_chars=600)
   task, environment = source.task(0, "train"), source.environment()
   environment.reset(task, 0)
   (call, answer) = source.oracle(task)
@@ -92,7 +93,7 @@ def test_limits_reach_the_python_guest():
   loop = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "while True: pass"}),))
   (result,) = environment.step(loop).results
   assert result.failure is ToolFailure.TIMEOUT
-  assert "stopped after 0.8 s" in result.text  # by the sandbox, not by the deadline of the call
+  assert "stopped after 2.4 s" in result.text  # by the sandbox, not by the deadline of the call
   flood = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("python", {"code": "print('y' * 1000); 1 / 0"}),))
   assert environment.step(flood).text.endswith("ZeroDivisionError: division by zero")
   assert environment.step(answer).parts == {"correct": 1.0}
@@ -127,10 +128,52 @@ def test_wrong_names_are_errors_when_the_source_is_made(arguments, error, words)
 
 
 def test_wrong_options_are_errors_when_the_source_is_made():
-  with pytest.raises(TypeError, match="unexpected keyword argument 'kind'"):
+  with pytest.raises(ValueError, match="no option of the family 'word_problems' is called 'kind': did you mean 'ki"):
     envs.make("word_problems", "calculator", options={"kind": ["sum"]})
   with pytest.raises(ValueError, match="arithmetic has difficulties 1 to 3, not 9"):
     envs.make("arithmetic", "calculator", difficulty=9)
+
+
+def own_module(folder, **names):
+  """A module called `mine` that has these functions."""
+  (folder / "mine.py").write_text("\n".join(f"{name} = {value}" for name, value in names.items()) + "\n")
+
+
+@pytest.fixture
+def import_folder(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  yield tmp_path
+  sys.modules.pop("mine", None)
+
+
+def test_a_module_that_is_no_family_says_what_it_lacks(import_folder):
+  own_module(import_folder, generate="print")
+  with pytest.raises(ValueError, match="the module 'mine' is no task family: it lacks oracle, either environment or"):
+    envs.make("mine", "")
+
+
+def test_options_that_a_family_hands_on_are_checked_too(import_folder):
+  hands_on = "lambda index, *, split, difficulty=1, **options: (lambda game: game)(**options)"
+  own_module(import_folder, generate=hands_on, oracle="print", environment="print")
+  with pytest.raises(ValueError, match=r"the family 'mine' does not take all of these options: .*'steps'"):
+    envs.make("mine", "", options={"steps": 3})
+
+
+@pytest.mark.parametrize("family", ["nowhere.hidden", "os.hidden"])
+def test_a_module_that_is_not_there_is_told_with_where_to_put_it(family):
+  with pytest.raises(ModuleNotFoundError, match=f"for the task family '{family}'.*PYTHONPATH=."):
+    envs.make(family, "")
+
+
+def test_what_a_module_itself_lacks_is_another_error(import_folder):
+  own_module(import_folder, generate="__import__('not_installed')")
+  with pytest.raises(ModuleNotFoundError, match=r"^No module named 'not_installed'"):
+    envs.make("mine", "")
+
+
+def test_a_tool_that_solves_nothing_is_a_wrong_setting_in_a_worker_too():
+  with pytest.raises(ValueError, match="key_lookup with 0 hops cannot be solved with the tool 'calculator'"):
+    envs.make("key_lookup", "calculator", hosting=Hosting(1))
 
 
 def test_an_example_whose_oracle_fails_is_an_error():

@@ -90,6 +90,11 @@ def test_trained_is_a_function_of_the_texts(tmp_path):
   assert spelled(Tokenizer.from_file(tmp_path)) == spelled(tokenizer)
 
 
+def test_trained_keeps_digits_alone():
+  tokenizer = Tokenizer.trained(["population 1234567 and 1234567"] * 4, 400)
+  assert [tokenizer.token_bytes(token) for token in tokenizer.encode(" 1234")] == [b" ", b"1", b"2", b"3", b"4"]
+
+
 def test_trained_needs_room_for_the_bytes():
   with pytest.raises(TokenizerError, match="no room for the 256 bytes"):
     Tokenizer.trained(GAME, 255)

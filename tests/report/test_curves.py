@@ -37,6 +37,24 @@ def test_curves_begin_after_the_cold_start(run_path, drawn, tmp_path):
   assert [text.get_text() for text in panels["Reward"].get_legend().get_texts()] == ["total", "correct"]
 
 
+def test_searches_returns_and_critics_have_curves(drawn, tmp_path):
+  names = (
+    "eval/success",
+    "eval_search/success",
+    "reward/return",
+    "eval/reward/return",
+    "critic/q_loss",
+    "critic/v_loss",
+  )
+  lines = [{"step": step, **dict.fromkeys(names, step / 3)} for step in range(3)]
+  lines = [{"eval_search/success_low": 0.0, "eval_search/success_high": 1.0, **line} for line in lines]
+  curves.draw(lines, tmp_path / "a.png")
+  panels = dict(zip(titles(drawn[0]), drawn[0].axes, strict=False))
+  assert {title: [line.get_label() for line in ax.lines] for title, ax in panels.items()} == {
+    "Success": ["held out", "held out, searched"], "Return": ["train", "held out"], "Loss": ["Q", "V"],
+  }  # fmt: skip
+
+
 @pytest.mark.parametrize("steps", [1, 200])
 def test_one_point_and_many(drawn, tmp_path, steps):
   rng = np.random.default_rng(0)

@@ -56,6 +56,7 @@ def test_the_command_line(run_path, capsys, tmp_path):
 
 
 def test_saved_trees_are_drawn_beside_their_files_and_linked(run_path):
+  (run_path / "trees").mkdir()
   assert "This run saved none." in write_report(run_path).read_text()
   for name, reward in (("train_000005_7", 1.0), ("eval_000005_3", None), ("train_000002_12", 0.25)):
     (run_path / "trees" / f"{name}.json").write_text(json.dumps(RECORD | {"reward": reward}))

@@ -1,13 +1,12 @@
 """The page of a search tree: everything in it is shown, and nothing in it is markup."""
 
 import json
-import runpy
-import sys
 from html.parser import HTMLParser
 
 import pytest
 
 from agentrl.report import tree_page
+from agentrl.report.__main__ import main
 
 
 def node(i, parent, text, **changes):
@@ -76,14 +75,36 @@ def test_a_tree_whose_environment_failed_says_so():
   assert "none: the environment failed" in read(tree_page.page(RECORD | {"reward": None}))
 
 
-def test_command_line_and_picture(tmp_path, monkeypatch, capsys):
-  (tmp_path / "search.json").write_text(json.dumps(RECORD))
-  monkeypatch.setattr(sys, "argv", ["tree_page", str(tmp_path / "search.json"), str(tmp_path / "tree.html")])
-  monkeypatch.delitem(sys.modules, "agentrl.report.tree_page")
-  runpy.run_module("agentrl.report.tree_page", run_name="__main__")
-  assert (tmp_path / "tree.html").read_text() == tree_page.page(RECORD)
-  assert str(tmp_path / "tree.html") in capsys.readouterr().out
-  assert tree_page.picture(RECORD, tmp_path / "tree.png").read_bytes()[:4] == b"\x89PNG"
+def test_command_line(tmp_path, capsys):
+  search, drawn, pixels = (tmp_path / name for name in ("search.json", "tree.html", "tree.png"))
+  search.write_text(json.dumps(RECORD))
+  assert main(["--tree", str(search), str(drawn)]) == 0 and str(drawn) in capsys.readouterr().out
+  assert drawn.read_text() == tree_page.page(RECORD)
+  assert main(["--tree", str(search), str(pixels)]) == 0 and pixels.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+  ("source", "target", "message"),
+  [
+    ("search.json", "tree.jpeg", "ends in .html, .png, .svg, .pdf"),
+    ("none.json", "tree.html", "keeps its searches under trees/"),
+    ("page.json", "tree.html", "page.json is not JSON"),
+    ("config.json", "tree.html", "config.json holds no search"),
+  ],
+)
+def test_what_cannot_be_drawn_is_said(tmp_path, capsys, source, target, message):
+  contents = {"search.json": json.dumps(RECORD), "page.json": "<html>", "config.json": '{"seed": 0}'}
+  for name, text in contents.items():
+    (tmp_path / name).write_text(text)
+  assert main(["--tree", str(tmp_path / source), str(tmp_path / target)]) == 1
+  assert message in capsys.readouterr().err
+  assert not (tmp_path / target).exists()
+
+
+def test_a_command_line_that_names_nothing(capsys):
+  with pytest.raises(SystemExit):
+    main([])
+  assert "name a run folder" in capsys.readouterr().err
 
 
 def test_children_stand_side_by_side():

@@ -61,7 +61,7 @@ def test_a_short_run_under_many_faults(train):
   folder, faults, config = train(0.06, smoke=True, **changes)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   assert faults >= 10
-  assert lines[-1]["hosting/lost"] > 0
+  assert sum(line.get("hosting/lost", 0) for line in lines) > 0
 
 
 @pytest.mark.slow
@@ -69,7 +69,8 @@ def test_the_quickstart_learns_under_a_thousand_faults(train):
   settings = {"steps": 100, "trajectories_every": 1, "eval_every": 50}
   folder, faults, config = train(0.04, smoke=False, train=settings)
   lines = check_nothing_is_lost_or_blamed(folder, config)
-  print(f"{faults} faults, {lines[-1]['hosting/lost']:.0f} workers lost, {lines[-1]['hosting/retries']:.0f} retries")
+  lost, retries = (sum(line.get(name, 0) for line in lines) for name in ("hosting/lost", "hosting/retries"))
+  print(f"{faults} faults, {lost:.0f} workers lost, {retries:.0f} retries")
   evaluations = [line["eval/success"] for line in metrics.read(folder / "metrics.jsonl") if "eval/success" in line]
   print(f"held-out success {evaluations[-3]:.3f} -> {evaluations[-1]:.3f}")
   assert faults >= 1000

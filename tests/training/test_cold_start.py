@@ -1,5 +1,7 @@
 """Authored traces: the oracle's, solved, and as a policy would have written them."""
 
+import dataclasses
+
 import pytest
 
 from agentrl import envs
@@ -8,7 +10,7 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.rewards.combine import assign
 from agentrl.rollout.episode import Episode, Request
 from agentrl.training.cold_start import authored_traces
-from agentrl.types import StopReason, TurnKind
+from agentrl.types import EnvironmentFailed, StopReason, TurnKind
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,21 @@ def test_which_answer_at_once_depends_on_seed_and_index_alone(parts):
 
   assert choice(range(40), 0) == {**choice(range(20), 0), **choice(range(20, 40), 0)}
   assert choice(range(40), 0) != choice(range(40), 1)
+
+
+def test_a_demonstration_that_cannot_be_played_names_its_task(parts):
+  class Broken:
+    def reset(self, task, seed):
+      raise RuntimeError("the licence server is away")
+
+    def close(self):
+      closed.append(self)
+
+  closed = []
+  tasks = dataclasses.replace(parts.tasks, environment=Broken)
+  with pytest.raises(EnvironmentFailed, match=r"demonstration of task .*-train-.* could not .*: RuntimeError: the lic"):
+    authored_traces(tasks, parts.chat, [3], direct_share=0.0, seed=0)
+  assert len(closed) == 1
 
 
 # ---- conversations ----------------------------------------------------------------------------------------------

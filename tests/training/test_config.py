@@ -98,6 +98,35 @@ def test_a_wrong_override_is_named(path, override, words):
   assert all(word in str(error.value) for word in words), str(error.value)
 
 
+def task_config(**options):
+  """Defaults without options, and a config over them that sets some."""
+  defaults = {"task": {"family": "x", "options": {}}, "reward": {}}
+  return config_lib.resolve(config_lib.resolve({}, defaults, where="a"), {"task": {"options": options}}, where="b")
+
+
+@pytest.mark.parametrize(
+  ("override", "expected"),
+  [
+    ("--config.task.options.seed=3", {"database": "geography", "seed": 3}),
+    ("--config.task.options.database=flights", {"database": "flights"}),
+    ('--config.task.options={"steps": 8}', {"steps": 8}),
+    ("--config.task.options={}", {}),
+    ("--config.task.options.a.b=python", {"database": "geography", "a": {"b": "python"}}),
+  ],
+)  # fmt: skip
+def test_options_take_any_key(override, expected):
+  config = task_config(database="geography")
+  changed = config_lib.override(config, [override], where="c")
+  assert changed.task.options.to_dict() == expected
+  assert config.task.options.to_dict() == {"database": "geography"} and changed.is_locked
+
+
+@pytest.mark.parametrize("text", ["3", "{1: 2", "database"])
+def test_options_as_a_whole_are_a_mapping(text):
+  with pytest.raises(ConfigError, match=r"task.options is a section: set one of its keys, .*KEY=VALUE"):
+    config_lib.override(task_config(), [f"--config.task.options={text}"], where="c")
+
+
 def test_a_missing_file_names_the_nearest(path):
   with pytest.raises(ConfigError, match=r"smal\.py; did you mean .*small\.py"):
     config_lib.load(path.with_name("smal.py"))

@@ -84,7 +84,8 @@ def test_the_same_command_goes_on(tmp_path):
 
 
 def test_a_folder_without_results_takes_another_config(tmp_path):
-  RunFolder.open(tmp_path, make_config()).close()
+  with RunFolder.open(tmp_path, make_config()) as folder:
+    (folder.checkpoints / "train").mkdir()  # where checkpoints would be
   other = make_config()
   other.seed = 99
   RunFolder.open(tmp_path, other).close()

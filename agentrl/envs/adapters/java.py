@@ -1,4 +1,4 @@
-"""A Java virtual machine of one episode, reached through py4j.
+"""A Java virtual machine of one episode, reached through py4j, and what games on one share.
 
 It ends with `close`, and with this process: it watches a pipe of which this process holds the other end, so that even
 one that is killed leaves no machine behind.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from agentrl.types import EnvironmentFailed
+from agentrl.envs.adapters.text_game import Reply
+from agentrl.types import EnvironmentFailed, Task
 
 # For episodes of seconds: the quick compiler alone, one thread for garbage. The heap of no game here is near the limit.
 _OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g")
@@ -77,3 +79,51 @@ class JavaMachine:
       self._process.wait(_SECONDS)
     except subprocess.TimeoutExpired as error:
       raise EnvironmentFailed(f"the Java process {self._process.pid} is killed and still there") from error
+
+
+class JavaEngine:
+  """The parts of a `text_game.Engine` that the games on Java share. Each has a machine of its own, started when needed.
+
+  Args:
+    name: of the package, for errors.
+    jar, entry: see `JavaMachine`.
+  """
+
+  def __init__(self, name: str, jar: str, entry: str):
+    self._name, self._jar, self._entry = name, jar, entry
+    self._machine: JavaMachine | None = None
+
+  def send(self, command: str) -> Reply:
+    """Gives a command."""
+    raise NotImplementedError
+
+  def gold(self, task: Task) -> list[str]:
+    """Commands that solve the task; the machine is over afterwards.
+
+    Raises:
+      EnvironmentFailed: the package's own commands do not.
+    """
+    try:
+      path = self._gold_path(task)
+      for count, command in enumerate(path, start=1):  # in many games it goes on behind the end
+        if self.send(command).won:
+          return list(path[:count])
+      raise EnvironmentFailed(f"task {task.id}: {self._name}'s own commands do not solve it: {path}")
+    finally:
+      self.close()
+
+  def close(self) -> None:
+    """Ends the machine."""
+    machine, self._machine = self._machine, None
+    if machine is not None:
+      machine.close()
+
+  def _new_interface(self) -> Any:
+    """A new object of the game's interface."""
+    if self._machine is None:
+      self._machine = JavaMachine(self._jar, self._entry)
+    return self._machine.interface()
+
+  def _gold_path(self, task: Task) -> Sequence[str]:
+    """Opens the task, and gives the package's own commands for it."""
+    raise NotImplementedError

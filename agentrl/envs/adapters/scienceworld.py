@@ -20,11 +20,11 @@ from typing import Any
 from scienceworld.constants import JAR_PATH
 
 from agentrl.envs.adapters import text_game, text_tasks
-from agentrl.envs.adapters.java import JavaMachine, check_java
+from agentrl.envs.adapters.java import JavaEngine, check_java
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks import splits
-from agentrl.types import Action, EnvironmentFailed, Task
+from agentrl.types import Action, Task
 
 _ENTRY = "scienceworld.runtime.pythonapi.PythonInterface"
 _SIMPLIFICATIONS = ("easy", "")  # of difficulty 1 and 2
@@ -113,7 +113,7 @@ def generate(
   )
 
 
-class ScienceEngine:
+class ScienceEngine(JavaEngine):
   """Plays one task on a Java machine of its own; see `text_game.Engine`.
 
   It talks to the package's Java interface and not to its Python class, which lists all valid commands after every
@@ -121,7 +121,7 @@ class ScienceEngine:
   """
 
   def __init__(self):
-    self._machine: JavaMachine | None = None
+    super().__init__("ScienceWorld", JAR_PATH, _ENTRY)
 
   def start(self, task: Task, seed: int) -> Reply:
     """Starts the machine and the task, in which nothing is random beyond its variation."""
@@ -142,33 +142,14 @@ class ScienceEngine:
     """Valid commands, some hundreds, in order of the alphabet."""
     return sorted(self._interface.getValidActionObjectCombinations())
 
-  def gold(self, task: Task) -> list[str]:
-    """Commands that get the full score; the machine is over afterwards.
-
-    Raises:
-      EnvironmentFailed: they do not.
-    """
-    try:
-      self._open(task, gold=True)
-      path = list(self._interface.getGoldActionSequence())
-      self._open(task, gold=False)
-      for count, command in enumerate(path, start=1):  # for most kinds it goes on behind the full score
-        if self.send(command).won:
-          return path[:count]
-      raise EnvironmentFailed(f"task {task.id}: ScienceWorld's own commands do not get the full score: {path}")
-    finally:
-      self.close()
-
-  def close(self) -> None:
-    """Ends the machine."""
-    machine, self._machine = self._machine, None
-    if machine is not None:
-      machine.close()
+  def _gold_path(self, task: Task) -> Sequence[str]:
+    self._open(task, gold=True)
+    path = list(self._interface.getGoldActionSequence())
+    self._open(task, gold=False)
+    return path
 
   def _open(self, task: Task, gold: bool) -> None:
-    if self._machine is None:
-      self._machine = JavaMachine(JAR_PATH, _ENTRY)
-    self._interface = self._machine.interface()
+    self._interface = self._new_interface()
     self._interface.load(task.data["game"], task.data["variation"], task.data["simplifications"], gold)
 
   def _reply(self, text: str) -> Reply:

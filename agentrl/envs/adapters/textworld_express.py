@@ -19,7 +19,7 @@ from typing import Any
 from textworld_express.constants import JAR_PATH
 
 from agentrl.envs.adapters import text_game, text_tasks
-from agentrl.envs.adapters.java import JavaMachine, check_java
+from agentrl.envs.adapters.java import JavaEngine, check_java
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks import splits
@@ -94,11 +94,11 @@ def generate(
   return text_tasks.make_task("textworld_express", index, **where, intro=_INTRO, data=data, steps=steps, **options)
 
 
-class ExpressEngine:
+class ExpressEngine(JavaEngine):
   """Plays one game on a Java machine of its own; see `text_game.Engine`."""
 
   def __init__(self):
-    self._machine: JavaMachine | None = None
+    super().__init__("TextWorldExpress", JAR_PATH, _ENTRY)
 
   def start(self, task: Task, seed: int) -> Reply:
     """Starts the machine and the task's game, in which nothing is random beyond its own seed."""
@@ -116,32 +116,12 @@ class ExpressEngine:
     """Valid commands, in order of the alphabet."""
     return self._commands
 
-  def gold(self, task: Task) -> list[str]:
-    """Commands that win the task's game; the machine is over afterwards.
-
-    Raises:
-      EnvironmentFailed: they do not.
-    """
-    try:
-      self._open(task, gold=True)
-      path = list(self._interface.getGoldActionSequence())
-      for count, command in enumerate(path, start=1):  # in some games it goes on when the game is won
-        if self.send(command).won:
-          return path[:count]
-      raise EnvironmentFailed(f"task {task.id}: TextWorldExpress's own commands do not win it: {path}")
-    finally:
-      self.close()
-
-  def close(self) -> None:
-    """Ends the machine."""
-    machine, self._machine = self._machine, None
-    if machine is not None:
-      machine.close()
+  def _gold_path(self, task: Task) -> Sequence[str]:
+    self._open(task, gold=True)
+    return list(self._interface.getGoldActionSequence())
 
   def _open(self, task: Task, gold: bool) -> None:
-    if self._machine is None:
-      self._machine = JavaMachine(JAR_PATH, _ENTRY)
-    self._interface = self._machine.interface()
+    self._interface = self._new_interface()
     if wrong := self._interface.load(task.data["game"], task.data["parameters"]):
       raise EnvironmentFailed(f"task {task.id}: TextWorldExpress does not load it: {wrong}")
     self._opening = self._interface.generateNewGameJSON(task.data["game_seed"], task.data["fold"], gold)

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 
-import agentrl
 from agentrl.envs.hosting import frames
 from agentrl.envs.hosting.host import Reply, Request
 from agentrl.envs.hosting.worker import Deadlines, WorkerLost, as_reply, lost_before
@@ -22,7 +21,7 @@ from agentrl.envs.hosting.worker import Deadlines, WorkerLost, as_reply, lost_be
 _SHOWN_LINES = 5  # of what a lost worker wrote last
 _LINE_BYTES = 400
 _LAST_WORDS_SECONDS = 2.0
-_ROOT = str(pathlib.Path(agentrl.__file__).parents[1])
+_ROOT = str(pathlib.Path(__file__).parents[3])  # that holds the package
 
 
 class LocalWorker:

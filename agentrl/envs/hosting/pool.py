@@ -65,6 +65,7 @@ class EnvironmentPool:
     self._still_born: list[str] = []  # why the last workers in a row died before their first answer
     self._numbers = itertools.count()
     self._counts: collections.Counter[str] = collections.Counter()
+    self.last_loss = ""  # why the last worker was lost
     self._closed = False
     with self._lock:
       self._refill()
@@ -188,6 +189,7 @@ class EnvironmentPool:
     if self._episodes.pop(worker, None) is None:
       return
     self._counts["lost"] += 1
+    self.last_loss = reason
     if worker not in self._answered:
       self._still_born.append(reason)
     self._answered.discard(worker)

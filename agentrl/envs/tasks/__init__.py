@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import importlib
+import importlib.util
 from types import ModuleType
 
 from agentrl.envs.named import by_name
@@ -93,17 +94,34 @@ def find(family: str) -> Family:
   """The entry of a family.
 
   Args:
-    family: key of `FAMILIES`; with a dot in it, the import path of a module that is not ours. That is a world if it
-      has an `environment`, and may say `ISOLATION = tasks.Isolation.SHARED` or the like.
+    family: key of `FAMILIES`, or the import path of a module that is not ours. That is a world if it has an
+      `environment`, and may say `ISOLATION = tasks.Isolation.SHARED` or the like.
 
   Raises:
     ModuleNotFoundError: there is no such module.
-    ValueError: no such family; names the nearest.
+    ValueError: no such family, and names the nearest; or a module that is none, and says what it lacks.
   """
-  if "." not in family:
+  if family in FAMILIES or ("." not in family and importlib.util.find_spec(family) is None):
     return by_name(FAMILIES, family, kind="task family")
-  names = vars(importlib.import_module(family))
+  names = vars(_own_module(family))
+  lacking = [name for name in ("generate", "oracle") if name not in names]
+  lacking += [] if {"check", "environment"} & names.keys() else ["either environment or check"]
+  if lacking:
+    raise ValueError(f"the module {family!r} is no task family: it lacks {', '.join(lacking)}; see envs/tasks")
   return Family(family, isolation=names.get("ISOLATION", Isolation.NONE), world="environment" in names)
+
+
+def _own_module(path: str) -> ModuleType:
+  try:
+    return importlib.import_module(path)
+  except ModuleNotFoundError as error:
+    if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+      raise  # something that the module itself imports
+    raise ModuleNotFoundError(
+      f"there is no module {error.name!r} for the task family {path!r}: is the folder that holds it on PYTHONPATH? "
+      "(PYTHONPATH=. before the command for this folder)",
+      name=error.name,
+    ) from error
 
 
 def load(family: str) -> ModuleType:
