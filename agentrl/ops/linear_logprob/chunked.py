@@ -58,7 +58,10 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
   padded = _pad(tokens, plan.padding)
 
   def token_tile(i, out):
-    hidden, taken, scale = (_take(x, i * plan.tokens, plan.tokens) for x in padded[:3])
+    # Behind a barrier, lest XLA do to all hidden states, before the loop, what the loop does to a tile: a copy in bf16.
+    every, i = jax.lax.optimization_barrier((padded.hidden, i))
+    hidden = jax.lax.dynamic_slice_in_dim(every, i * plan.tokens, plan.tokens, axis=1).reshape(-1, every.shape[-1])
+    taken, scale = (_take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
     return jax.tree.map(
       lambda x, y: _put(x, y, i * plan.tokens), out, _forward_tile(hidden, rows, taken, scale, columns)
     )

@@ -7,7 +7,7 @@ from agentrl.ops.linear_logprob.differentiable import Implementation, Rows, Stat
 
 
 def forward(tokens: Rows, rows: jax.Array, tile: Tile | None = None) -> Statistics:
-  """Statistics by `log_softmax`; itself differentiable, which is what the backward pass is tested against."""
+  """Statistics by `log_softmax` and `logsumexp`."""
   del tile
   logits = _logits(tokens, rows)
   log_p = jax.nn.log_softmax(logits, axis=-1)

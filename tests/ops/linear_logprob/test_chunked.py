@@ -89,9 +89,15 @@ def _temporary(count, masked=False):
   return compiled.memory_analysis().temp_size_in_bytes
 
 
-def test_memory_grows_with_the_tokens_by_less_than_their_hidden_states_in_fp32():
+def test_memory_grows_with_the_tokens_by_a_dozen_numbers_each():
   few, many = _temporary(32_768), _temporary(131_072)
-  # A dozen vectors over tokens, and the copy of bf16 that a CPU makes to slice it; an fp32 one would take 256 bytes.
+  # A copy of the hidden states in bf16 would take 128 bytes a token.
+  assert many - few < 12 * 4 * (131_072 - 32_768)
+
+
+def test_a_traced_mask_holds_the_hidden_states_once_more():
+  few, many = _temporary(32_768, masked=True), _temporary(131_072, masked=True)
+  # In the order in which they are computed; the gradient takes their place.
   assert many - few < (12 * 4 + 2 * 64) * (131_072 - 32_768)
 
 
