@@ -132,7 +132,7 @@ def test_a_token_of_another_shard_is_taken_nowhere(implementation):
 def test_a_gradient_of_one_result_alone(implementation, which):
   tokens, rows = _inputs(TINY["one_above"], 3.0)
   every = _bars(tokens)
-  bars = Statistics(*(getattr(every, name) * (name == which) for name in Statistics._fields))
+  bars = Statistics(*(getattr(every, name) * float(name == which) for name in Statistics._fields))
 
   def loss(h, w):
     return jnp.sum(

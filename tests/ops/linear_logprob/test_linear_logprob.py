@@ -85,7 +85,7 @@ def test_a_mask_that_is_known_and_one_that_is_traced_agree(implementation):
   gradient = jax.value_and_grad(loss, has_aux=True)
   with_traced = jax.jit(gradient)
   every = linear_logprob(HIDDEN, UNEMBED, TOKENS, implementation="reference")
-  for mask in np.asarray([[0, 0, 0], [0, 1, 0], [1, 0, 1], [1, 1, 1]], bool):
+  for mask in np.asarray([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]], bool):
     (_, known), known_bar = jax.jit(functools.partial(gradient, mask=jnp.asarray(mask)))(HIDDEN)
     (_, traced), traced_bar = with_traced(HIDDEN, mask)
     for out in (known, traced):
