@@ -1,95 +1,91 @@
 """`linear_logprob` in tiles of tokens and vocabulary: plain XLA, for every platform.
 
-The forward pass walks over the vocabulary with a running maximum, and keeps per token `logsumexp` and entropy H. The
-backward pass computes each tile of logits a second time and adds up
-
-  dL/dz_v = g_logp (1[v = token] - p_v) - g_entropy p_v (log p_v + H),
-
-so that training costs four matrix products where holding the logits costs three, and no memory grows with N V.
+The forward pass walks over the vocabulary with a running maximum. The backward pass computes each tile of logits a
+second time, so that training costs four matrix products where holding the logits costs three, and no memory grows with
+N V. Tokens pass in blocks, and in each the vocabulary passes once: what is summed in fp32 is the gradient of the hidden
+states of a block and that of the unembedding, so that no scratch memory grows with N either.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-
-class Tile(NamedTuple):
-  """At most so many tokens and columns of logits are held at a time."""
-
-  tokens: int
-  vocabulary: int
-
+from agentrl.ops.linear_logprob import bits
+from agentrl.ops.linear_logprob.differentiable import (
+  Implementation,
+  RowConstants,
+  Rows,
+  Statistics,
+  Tile,
+  row_constants,
+)
 
 # On a CPU a tile should stay near the caches; an accelerator wants few and large products.
 CPU_TILE = Tile(tokens=1024, vocabulary=2048)
 ACCELERATOR_TILE = Tile(tokens=4096, vocabulary=8192)
 _NEVER = -1e30  # logit of a column that does not count; finite, since 0 * -inf is not 0
 
-
-def chunked(
-  hidden: jax.Array, unembed: jax.Array, tokens: jax.Array, temperature: jax.Array, *, tile: Tile | None = None
-) -> tuple[jax.Array, jax.Array]:
-  """`(logp [N], entropy [N])`, never holding more than one tile of logits.
-
-  Token n goes to tile n modulo the number of tiles, so that rows sharded over a mesh stay where they are.
-
-  Args:
-    hidden: `[N, D]`.
-    unembed: `[D, V]`; V need not divide into tiles.
-    tokens: int `[N]`, in range.
-    temperature: f32 `[N]`, a constant.
-    tile: None takes the platform's default.
-  """
-  if tile is None:
-    tile = CPU_TILE if jax.default_backend() == "cpu" else ACCELERATOR_TILE
-  count = tokens.shape[0]
-  least = -(-count // tile.tokens)
-  # Tiles that divide the tokens need no padding, which would move rows between devices.
-  token_tiles = next((tiles for tiles in range(least, 2 * least) if count % tiles == 0), least)
-  padding = -count % token_tiles
-  columns = min(tile.vocabulary, unembed.shape[1])
-
-  def split(x, fill):
-    padded = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
-    return padded.reshape(-1, token_tiles, *x.shape[1:]).swapaxes(0, 1)
-
-  outputs = _logprob(columns, split(hidden, 0), unembed.T, split(tokens, 0), split(1.0 / temperature, 1.0))
-  logp, entropy = (x.swapaxes(0, 1).reshape(-1)[:count] for x in outputs)
-  return logp, entropy
+# (hidden [N, D], tile of rows [C, D], tokens [N] within the tile, constants [N], columns that do not count) ->
+# gradient of the logits [N, C], in the dtype of hidden
+LogitsBar = Callable[[jax.Array, jax.Array, jax.Array, RowConstants, jax.Array], jax.Array]
 
 
-# Below, hidden is [I, N, D], I tiles of N tokens; tokens, scale (1 / temperature) and all results are [I, N]; rows is
-# the transposed unembedding [V, D], whose tiles are contiguous.
+class _Plan(NamedTuple):
+  """How R tokens of a group are cut: `blocks` of `tiles` of `tokens` each, `padding` more than there are."""
+
+  blocks: int
+  tiles: int
+  tokens: int
+  padding: int
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _logprob(columns, hidden, rows, tokens, scale):
-  logp, _, entropy = _forward(columns, hidden, rows, tokens, scale)
-  return logp, entropy
+def _plan(count: int, tile: Tile) -> _Plan:
+  tiles = -(-count // tile.tokens)
+  blocks = -(-tiles // max(tile.block // tile.tokens, 1))
+  tiles = -(-tiles // blocks)
+  tokens = -(-count // (blocks * tiles))
+  return _Plan(blocks, tiles, tokens, blocks * tiles * tokens - count)
 
 
-def _forward(columns, hidden, rows, tokens, scale):
-  """`(logp, logsumexp, entropy)`, each `[I, N]`."""
+def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
+  """Statistics of tiles of tokens, one after another."""
+  count = tokens.tokens.shape[1]
+  plan = _plan(count, tile)
+  columns = min(tile.vocabulary, rows.shape[0])
+  padded = _pad(tokens, plan.padding)
 
-  def token_tile(tile):
-    hidden, tokens, scale = tile
+  def token_tile(i, out):
+    # Behind a barrier, lest XLA do to all hidden states, before the loop, what the loop does to a tile: a copy in bf16.
+    every, i = jax.lax.optimization_barrier((padded.hidden, i))
+    hidden = jax.lax.dynamic_slice_in_dim(every, i * plan.tokens, plan.tokens, axis=1).reshape(-1, every.shape[-1])
+    taken, scale = (_take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
+    return jax.tree.map(
+      lambda x, y: _put(x, y, i * plan.tokens), out, _forward_tile(hidden, rows, taken, scale, columns)
+    )
 
-    def vocabulary_tile(running, first):
-      return _accumulate(running, *_logits(columns, hidden, rows, scale, first), tokens), None
-
-    zeros = jnp.zeros_like(scale)
-    start = (jnp.full_like(scale, _NEVER), zeros, zeros, zeros)
-    (peak, total, weighted, taken), _ = jax.lax.scan(vocabulary_tile, start, _tile_starts(columns, rows))
-    logsumexp = peak + jnp.log(total)
-    return taken - logsumexp, logsumexp, jnp.log(total) - weighted / total
-
-  return jax.lax.map(token_tile, (hidden, tokens, scale))
+  zeros = jnp.zeros_like(padded.scale)
+  out = jax.lax.fori_loop(0, _ceil(tokens.live, plan.tokens), token_tile, Statistics(zeros, zeros, zeros))
+  return jax.tree.map(lambda x: x[:, :count], out)
 
 
-def _accumulate(running, logits, column, tokens):
+def _forward_tile(hidden, rows, tokens, scale, columns) -> Statistics:
+  """Statistics `[N]` of `hidden [N, D]`."""
+
+  def vocabulary_tile(running, first):
+    start, skip = _tile_start(columns, rows, first)
+    logits = _matmul("nd,vd->nv", hidden, bits.take(rows, start, columns, axis=0)) * scale[:, None]
+    return _accumulate(running, _without(logits, skip, rows), tokens - start, skip), None
+
+  zeros = jnp.zeros_like(scale)
+  start = (jnp.full_like(scale, _NEVER), zeros, zeros, zeros)
+  (peak, total, weighted, taken), _ = jax.lax.scan(vocabulary_tile, start, jnp.arange(0, rows.shape[0], columns))
+  return Statistics(taken, peak + jnp.log(total), jnp.log(total) - weighted / total)
+
+
+def _accumulate(running, logits, tokens, skip):
   """One more tile of the sums of `e` and `e (z - peak)`, `e = exp(z - peak)`, and of the logit of the taken token."""
   peak, total, weighted, taken = running
   new_peak = jnp.maximum(peak, jnp.max(logits, axis=1))
@@ -98,87 +94,123 @@ def _accumulate(running, logits, column, tokens):
   rescale = jnp.exp(peak - new_peak)
   weighted = rescale * (weighted + (peak - new_peak) * total) + jnp.sum(weight * distance, axis=1)
   total = rescale * total + jnp.sum(weight, axis=1)
-  taken = taken + jnp.sum(jnp.where(column[None, :] == tokens[:, None], logits, 0.0), axis=1)
-  return new_peak, total, weighted, taken
+  here = (tokens >= skip) & (tokens < logits.shape[1])
+  logit = jnp.take_along_axis(logits, jnp.where(here, tokens, 0)[:, None], axis=1, mode="promise_in_bounds")[:, 0]
+  return new_peak, total, weighted, taken + jnp.where(here, logit, 0.0)
 
 
-def _forward_rule(
-  columns: int, hidden: CustomVJPPrimal, rows: CustomVJPPrimal, tokens: CustomVJPPrimal, scale: CustomVJPPrimal
-):
-  logp, logsumexp, entropy = _forward(columns, hidden.value, rows.value, tokens.value, scale.value)
-  # An empty tuple or None: the structure of the residuals is static, their leaves are not.
-  train_rows = () if rows.perturbed else None
-  return (logp, entropy), (hidden.value, rows.value, tokens.value, scale.value, logsumexp, entropy, train_rows)
+def xla_logits_bar(hidden, tile_rows, tokens, constants, skip):
+  """The gradient of a tile of logits, computed a second time."""
+  logits = _matmul("nd,vd->nv", hidden, tile_rows) * constants.scale[:, None]
+  log_p = logits - constants.logsumexp[:, None]
+  column = jnp.arange(tile_rows.shape[0])
+  bar = jnp.zeros_like(log_p)
+  if constants.offset is not None:
+    slope = 0.0 if constants.slope is None else constants.slope[:, None] * log_p
+    bar = jnp.exp(log_p) * (constants.offset[:, None] - slope)
+  if constants.taken is not None:
+    bar += jnp.where(column[None, :] == tokens[:, None], constants.taken[:, None], 0.0)
+  return jnp.where(column[None, :] >= skip, bar, 0.0).astype(hidden.dtype)
 
 
-def _backward_rule(columns, residuals, cotangents):
-  """Vocabulary outside, tokens inside: each tile of the unembedding's gradient is summed in fp32 and written once."""
-  hidden, rows, tokens, scale, logsumexp, entropy, train_rows = residuals
-  logp_bar, entropy_bar = cotangents
-  constants = hidden, tokens, scale, logsumexp, entropy
+def backward(
+  tokens: Rows,
+  rows: jax.Array,
+  out: Statistics,
+  bars: Statistics,
+  tile: Tile,
+  train_rows: bool,
+  *,
+  logits_bar: LogitsBar = xla_logits_bar,
+) -> tuple[jax.Array, jax.Array | None]:
+  """Gradients of hidden states and unembedding; `logits_bar` gives the tiles between the two products."""
+  count = tokens.tokens.shape[1]
+  plan = _plan(count, tile)
+  columns = min(tile.vocabulary, rows.shape[0])
+  padded = _pad(tokens, plan.padding)
+  constants = _pad(row_constants(tokens.scale, out, bars), plan.padding)
+  # Whole tiles alone are skipped: in the last one, tokens that do not count may have been given any cotangent.
+  size = plan.tiles * plan.tokens
 
-  def logits_bar(logits, column, tokens, scale, logsumexp, entropy, logp_bar, entropy_bar):
-    log_p = logits - logsumexp[:, None]
-    p = jnp.exp(log_p)
-    total = jnp.zeros_like(p)
-    if logp_bar is not None:
-      total += logp_bar[:, None] * ((column[None, :] == tokens[:, None]).astype(p.dtype) - p)
-    if entropy_bar is not None:
-      total -= entropy_bar[:, None] * p * (log_p + entropy[:, None])
-    return total * scale[:, None]
+  def token_tile(first, block_hidden, tile_rows, start, skip, i, sums):
+    tile_bar, block_bar = sums
+    at = first + i * plan.tokens
+    hidden, taken = _take(block_hidden, i * plan.tokens, plan.tokens), _take(padded.tokens, at, plan.tokens)
+    here = jax.tree.map(lambda x: _take(x, at, plan.tokens), constants)
+    bar = logits_bar(hidden, tile_rows, taken - start, here, skip)
+    block_bar = _add(block_bar, _matmul("nv,vd->nd", bar, tile_rows), i * plan.tokens)
+    # [D, C] and not [C, D]: the product is a fifth faster on a CPU, and is transposed once for all token tiles.
+    tile_bar = tile_bar + _matmul("nd,nv->dv", hidden, bar) if train_rows else None
+    return tile_bar, block_bar
 
-  def vocabulary_tile(bars, first):
-    hidden_bar, rows_bar = bars
-    start = _clamped(columns, rows, first)
-    tile_rows = jax.lax.dynamic_slice_in_dim(rows, start, columns)
+  def block(b, sums):
+    hidden, rows_bar = sums
+    first = b * size
+    tiles = jnp.clip(_ceil(tokens.live - first, plan.tokens), 0, plan.tiles)
+    block_hidden = jax.lax.dynamic_slice_in_dim(hidden, first, size, axis=1)
 
-    def token_tile(tile_bar, tile):
-      (hidden, tokens, scale, logsumexp, entropy), hidden_bar, logp_bar, entropy_bar = tile
-      logits, column = _logits(columns, hidden, rows, scale, first)
-      bar = logits_bar(logits, column, tokens, scale, logsumexp, entropy, logp_bar, entropy_bar).astype(hidden.dtype)
-      hidden_bar += _matmul("nv,vd->nd", bar, tile_rows)
-      if train_rows is not None:
-        tile_bar += _matmul("nv,nd->vd", bar, hidden)
-      return tile_bar, hidden_bar
+    def vocabulary_tile(v, sums):
+      block_bar, rows_bar = sums
+      start, skip = _tile_start(columns, rows, v * columns)
+      tile_rows = bits.take(rows, start, columns, axis=0)
+      tile_bar = jnp.zeros((rows.shape[1], columns), jnp.float32) if train_rows else None
+      step = functools.partial(token_tile, first, block_hidden, tile_rows, start, skip)
+      tile_bar, block_bar = jax.lax.fori_loop(0, tiles, step, (tile_bar, block_bar))
+      if train_rows:
+        rows_bar = bits.put(rows_bar, bits.take(rows_bar, start, columns, axis=0) + tile_bar.T, start, axis=0)
+      return block_bar, rows_bar
 
-    tile_bar = jnp.zeros(tile_rows.shape, jnp.float32) if train_rows is not None else None
-    tile_bar, hidden_bar = jax.lax.scan(token_tile, tile_bar, (constants, hidden_bar, logp_bar, entropy_bar))
-    if train_rows is not None:
-      # The last tile may overlap the one before it, with zeros: add, do not overwrite.
-      tile_bar = tile_bar.astype(rows.dtype) + jax.lax.dynamic_slice_in_dim(rows_bar, start, columns)
-      rows_bar = jax.lax.dynamic_update_slice_in_dim(rows_bar, tile_bar, start, axis=0)
-    return (hidden_bar, rows_bar), None
+    vocabulary_tiles = jnp.where(tiles > 0, -(-rows.shape[0] // columns), 0)
+    block_bar = jnp.zeros((padded.hidden.shape[0], size, rows.shape[1]), jnp.float32)
+    block_bar, rows_bar = jax.lax.fori_loop(0, vocabulary_tiles, vocabulary_tile, (block_bar, rows_bar))
+    return jax.lax.dynamic_update_slice_in_dim(hidden, block_bar.astype(hidden.dtype), first, axis=1), rows_bar
 
-  logp_bar, entropy_bar = (None if isinstance(bar, SymbolicZero) else bar for bar in (logp_bar, entropy_bar))
-  bars = jnp.zeros(hidden.shape, jnp.float32), jnp.zeros_like(rows) if train_rows is not None else None
-  (hidden_bar, rows_bar), _ = jax.lax.scan(vocabulary_tile, bars, _tile_starts(columns, rows))
-  return hidden_bar.astype(hidden.dtype), rows_bar, None, None
-
-
-_logprob.defvjp(_forward_rule, _backward_rule, symbolic_zeros=True)
+  # The gradient of a block takes the place of its hidden states, which are needed no more.
+  start = padded.hidden, jnp.zeros(rows.shape, jnp.float32) if train_rows else None
+  hidden_bar, rows_bar = jax.lax.fori_loop(0, plan.blocks, block, start)
+  return hidden_bar[:, :count], rows_bar.astype(rows.dtype) if train_rows else None
 
 
-def _tile_starts(columns: int, rows: jax.Array) -> jax.Array:
-  return jnp.arange(0, rows.shape[0], columns)
+CHUNKED = Implementation(forward, backward)
 
 
-def _clamped(columns: int, rows: jax.Array, first: jax.Array) -> jax.Array:
-  return jnp.minimum(first, rows.shape[0] - columns)
+def _pad(arrays, padding: int):
+  """Every array `[G, R, ...]` with so many zeros at the end of each group."""
+
+  def pad(x):
+    return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)) if padding and jnp.ndim(x) else x
+
+  return jax.tree.map(pad, arrays)
 
 
-def _logits(columns, hidden, rows, scale, first):
-  """Logits `[N, columns]` of the tile that begins at column `first`, and their column numbers `[columns]`.
+def _take(x: jax.Array, first, size: int) -> jax.Array:
+  """`size` tokens of each group from `first` on, one axis for both."""
+  return bits.take(x, first, size, axis=1).reshape(-1, *x.shape[2:])
 
-  The last tile begins early enough to be whole; the columns that it shares with the one before count for nothing.
-  """
-  start = _clamped(columns, rows, first)
-  column = start + jnp.arange(columns)
-  logits = _matmul("nd,vd->nv", hidden, jax.lax.dynamic_slice_in_dim(rows, start, columns)) * scale[:, None]
-  if rows.shape[0] % columns:
-    # Not a token's number either: the taken logit is counted once.
-    counts = column >= first
-    logits, column = jnp.where(counts[None, :], logits, _NEVER), jnp.where(counts, column, -1)
-  return logits, column
+
+def _put(x: jax.Array, part: jax.Array, first) -> jax.Array:
+  return bits.put(x, part.reshape(x.shape[0], -1, *x.shape[2:]), first, axis=1)
+
+
+def _add(x: jax.Array, part: jax.Array, first) -> jax.Array:
+  tokens = part.shape[0] // x.shape[0]
+  return _put(x, _take(x, first, tokens) + part, first)
+
+
+def _ceil(count, size: int):
+  return (count + size - 1) // size
+
+
+def _tile_start(columns: int, rows: jax.Array, first) -> tuple[jax.Array, jax.Array]:
+  """Where the tile from column `first` on begins, early enough to be whole, and how many columns of it others have."""
+  start = jnp.minimum(first, rows.shape[0] - columns)
+  return start, first - start
+
+
+def _without(logits: jax.Array, skip: jax.Array, rows: jax.Array) -> jax.Array:
+  if rows.shape[0] % logits.shape[1] == 0:
+    return logits
+  return jnp.where((jnp.arange(logits.shape[1]) >= skip)[None, :], logits, _NEVER)
 
 
 def _matmul(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:

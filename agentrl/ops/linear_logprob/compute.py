@@ -1,0 +1,79 @@
+"""From tokens to results: which tokens are computed, by what, and the vocabulary's shards put together."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.ops.linear_logprob.arrange import arrange, gather, scatter
+from agentrl.ops.linear_logprob.backends import load
+from agentrl.ops.linear_logprob.choose import choose
+from agentrl.ops.linear_logprob.differentiable import Rows, Statistics, statistics
+
+
+class LinearLogprob(NamedTuple):
+  """What `linear_logprob` gives."""
+
+  logp: jax.Array  # f32 [N], log-probability of the taken token, in nats
+  entropy: jax.Array  # f32 [N], of the whole distribution, in nats
+  logsumexp: jax.Array | None = None  # f32 [N], of the logits at their temperature; None unless asked for
+
+
+def compute(
+  hidden: jax.Array,
+  rows: jax.Array,
+  tokens: jax.Array,
+  temperature: jax.Array | float,
+  mask: jax.Array | None,
+  *,
+  groups: int,
+  with_logsumexp: bool,
+  implementation: str | None,
+  vocabulary_axis: str | None = None,
+) -> LinearLogprob:
+  """`linear_logprob` of checked arguments, on one device or on one shard.
+
+  Args:
+    rows: `[V, D]`, the transposed unembedding; under `vocabulary_axis` this shard's part of it.
+    groups: parts of the tokens that may lie on different devices; divides N.
+    vocabulary_axis: mesh axis of the enclosing `shard_map` over which the vocabulary lies.
+  """
+  count, size = tokens.shape[0], rows.shape[0]
+  shards = 1 if vocabulary_axis is None else jax.lax.axis_size(vocabulary_axis)
+  first = 0 if vocabulary_axis is None else jax.lax.axis_index(vocabulary_axis) * size
+  name, tile = choose(jax.devices()[0].device_kind, count // groups, hidden.shape[1], implementation)
+  temperature = jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
+  scale = jnp.broadcast_to(1.0 / temperature, tokens.shape)
+  in_range = (tokens >= 0) & (tokens < size * shards)
+  if mask is None:
+    place, back = (lambda x: x.reshape(groups, -1, *x.shape[1:])), (lambda x: x.reshape(-1))
+    live = count // groups
+  else:
+    hidden = jnp.where(mask[:, None], hidden, jnp.zeros((), hidden.dtype))
+    scale = jnp.where(mask, scale, 1.0)
+    arrangement = arrange(mask, groups)
+    place, back = (lambda x: gather(arrangement, x)), (lambda x: scatter(arrangement, x))
+    live = arrangement.live
+  placed = Rows(place(hidden), place(tokens - first), place(scale), live)
+  if placed.tokens.size == 0:
+    zeros = jnp.zeros(tokens.shape, jnp.float32)
+    return LinearLogprob(zeros, zeros, zeros if with_logsumexp else None)
+  out = statistics(load(name), tile, placed, rows)
+  if vocabulary_axis is not None:
+    out = _combine(out, vocabulary_axis)
+  results = (back(out.taken - out.logsumexp), back(out.entropy), back(out.logsumexp) if with_logsumexp else None)
+  logp, entropy, logsumexp = (x if mask is None or x is None else jnp.where(mask, x, 0.0) for x in results)
+  counts = in_range if mask is None else in_range | ~mask
+  return LinearLogprob(jnp.where(counts, logp, jnp.nan), entropy, logsumexp)
+
+
+def _combine(out: Statistics, axis: str) -> Statistics:
+  """Statistics of the whole vocabulary, from those of the shards on a mesh axis.
+
+  With `w_s = exp(L_s - L)` the share of a shard, `H = sum_s w_s (H_s - log w_s)`.
+  """
+  peak = jax.lax.pmax(jax.lax.stop_gradient(out.logsumexp), axis)
+  logsumexp = peak + jnp.log(jax.lax.psum(jnp.exp(out.logsumexp - peak), axis))
+  log_share = out.logsumexp - logsumexp
+  entropy = jax.lax.psum(jnp.exp(log_share) * (out.entropy - log_share), axis)
+  return Statistics(jax.lax.psum(out.taken, axis), logsumexp, entropy)

@@ -1,0 +1,103 @@
+"""Tokens and vocabulary over 8 virtual devices give what one device gives, gradients included."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from agentrl.ops.linear_logprob import linear_logprob, sharded_linear_logprob
+
+N, D, V = 22, 4, 24
+
+
+def _inputs():
+  rng = np.random.default_rng(0)
+  hidden, unembed = rng.normal(size=(N, D)), 2 * rng.normal(size=(D, V))
+  mask = rng.random(N) < 0.6
+  tokens = rng.integers(0, V, N)
+  tokens[~mask] = -7  # padding may hold anything
+  arrays = (jnp.asarray(x, jnp.float32) for x in (hidden, unembed))
+  return (*arrays, jnp.asarray(tokens, jnp.int32), jnp.asarray(rng.uniform(0.5, 2, N), jnp.float32), jnp.asarray(mask))
+
+
+def _run(function, masked):
+  """Results and gradients of a loss over all three, compiled."""
+
+  def loss(hidden, unembed, tokens, temperature, mask):
+    out = function(
+      hidden, unembed, jnp.maximum(tokens, 0) if not masked else tokens, temperature=temperature,
+      mask=mask if masked else None, with_logsumexp=True,
+    )  # fmt: skip
+    weight = jnp.cos(jnp.arange(N))
+    return jnp.sum(weight * out.logp) + jnp.sum(jnp.sin(out.entropy)) + jnp.sum(weight * out.logsumexp), out
+
+  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+
+def _mesh(data, tensor):
+  devices = np.asarray(jax.devices()[: data * tensor]).reshape(data, tensor)
+  return Mesh(devices, ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
+
+
+def _same(ours, theirs):
+  for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    np.testing.assert_allclose(x, y, atol=2e-5)
+
+
+def check_every_layout():
+  assert len(jax.devices()) == 8
+  inputs = _inputs()
+  for masked in (False, True):
+    expected = _run(lambda *x, **kw: linear_logprob(*x, implementation="reference", **kw), masked)(*inputs)
+    for data, tensor in ((4, 2), (1, 8), (8, 1)) if masked else ((4, 2),):
+      mesh = _mesh(data, tensor)
+      shard = lambda *x, mesh=mesh, **kw: sharded_linear_logprob(
+        *x, mesh=mesh, token_axes=("data",), vocabulary_axis="tensor", **kw
+      )
+      _same(_run(shard, masked)(*inputs), expected)
+
+
+def check_rows_stay_where_they_are():
+  """Plain jit over sharded rows: no hidden state goes to another device, sorted or not."""
+  sharding = NamedSharding(_mesh(8, 1), PartitionSpec("data"))
+  hidden, unembed, tokens, _, mask = _inputs()
+  arrays = [jax.device_put(jnp.concatenate([x, x[:10]]), sharding) for x in (hidden, tokens, mask)]
+
+  def loss(hidden, unembed, tokens, mask):
+    out = linear_logprob(hidden, unembed, tokens, mask=mask)
+    return jnp.sum(out.logp) + jnp.sum(out.entropy)
+
+  step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+  text = step.lower(arrays[0], unembed, *arrays[1:]).compile().as_text()
+  moved = [line for line in text.splitlines() if "all-gather" in line or "all-to-all" in line or "permute" in line]
+  assert not moved, moved
+  ours = step(arrays[0], unembed, *arrays[1:])
+  _same(ours, step(*(np.asarray(x) for x in (arrays[0], unembed, *arrays[1:]))))
+
+
+@pytest.mark.parametrize("check", ["check_every_layout", "check_rows_stay_where_they_are"])
+def test_on_eight_virtual_devices(check):
+  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+  script = f"import runpy; runpy.run_path({__file__!r})[{check!r}]()"
+  done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+  assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"token_axes": ("rows",)}, "name 'rows'; the mesh has data, tensor"),
+    ({"vocabulary_axis": "data", "token_axes": ("data",)}, "an axis twice"),
+    ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[N, D\]"),
+  ],
+)
+def test_bad_input_is_named(change, message):
+  hidden, unembed, tokens, _, _ = _inputs()
+  arguments = {"hidden": hidden, "unembed": unembed, "tokens": tokens, "mesh": _mesh(1, 1)} | change
+  with pytest.raises(ValueError, match=message):
+    sharded_linear_logprob(**arguments)
