@@ -135,17 +135,21 @@ def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
     make_chat(conversation, style="tags")
 
 
-def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config, tiny_assembly):
-  parts = assembly.assemble(config_lib.resolve(tiny_config, {"model": {"vocabulary": 300}}, where="test"))
+def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
+  def in_words(vocabulary):
+    settings = {"model": {"vocabulary": vocabulary}, "task": {"family": "word_problems"}}
+    return assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
+
+  parts = in_words(300)
   assert parts.model.vocab_size == parts.tokenizer.vocab_size == 303
   index = 10_000  # far from the traces that the tokenizer has seen
   count = {
     name: len(cold_start.authored_traces(p.tasks, p.chat, [index], direct_share=0.0, seed=0)[0][0].tokens)
-    for name, p in {"bytes": tiny_assembly(), "trained": parts}.items()
+    for name, p in {"bytes": in_words(0), "trained": parts}.items()
   }
   assert count["trained"] < 0.9 * count["bytes"]
   with pytest.raises(ValueError, match="a vocabulary of 100 tokens has no room"):
-    assembly.assemble(config_lib.resolve(tiny_config, {"model": {"vocabulary": 100}}, where="test"))
+    in_words(100)
 
 
 def test_weights_that_are_not_numbers_are_named():

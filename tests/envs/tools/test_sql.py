@@ -34,8 +34,8 @@ def files(tmp_path_factory):
   made = {}
   for engine, write in databases._WRITERS.items():
     with contextlib.suppress(ModuleNotFoundError):
+      write(folder / f"small.{engine}", TABLES)
       made[engine] = folder / f"small.{engine}"
-      write(made[engine], TABLES)
   return made
 
 

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Checks every kernel on this machine's NVIDIA GPU against its reference, and prints the tables of all of them.
+#
+#   scripts/bench/gpu.sh [FOLDER]      meant to take under 8 minutes on an H200 (not run on one yet); tables are also
+#                                      written to FOLDER, by default results/gpu
+#
+# What is at fault in one kernel does not hide the others: all parts run, and the exit status says whether one failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+command -v nvidia-smi >/dev/null || { echo "There is no NVIDIA GPU here: nvidia-smi is not installed" >&2; exit 1; }
+. scripts/setup_env.sh
+setup_env cuda,triton
+
+folder="${1:-results/gpu}"
+mkdir -p "$folder"
+{
+  date -u +%FT%TZ
+  git rev-parse HEAD
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+  python -c 'import jax, jax_triton, triton; print("JAX", jax.__version__, "Triton", triton.__version__, jax.devices())'
+} | tee "$folder/machine.txt"
+
+status=0
+for part in gpu_linear_logprob gpu_forest_attention gpu_decode_attention returns; do
+  echo "== $part"
+  python "scripts/bench/$part.py" 2>&1 | tee "$folder/$part.txt" || status=1
+done
+exit "$status"
