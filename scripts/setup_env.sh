@@ -46,7 +46,7 @@ install_into() {
   local folder="$1" extras="$2"
   echo "Installing ${extras:-the package} into $folder (once, about a minute) ..."
   local pip=("$folder/bin/python" -m pip install -qq --no-compile --disable-pip-version-check)
-  # The pip that Python 3.11 brings tries dozens of versions, for an hour, where all environments come together.
+  # The pip that Python 3.11 brings tries dozens of versions of each package, for half an hour and more, where all environments come together.
   "${pip[@]}" --upgrade "pip>=25.1"
   "${pip[@]}" --editable ".${extras:+[$extras]}"
   # What these depend on is a compiler's work of minutes, CUDA, or other benchmarks: nothing here needs it.

@@ -30,13 +30,8 @@ from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
 
-_SHOWN = (
-  "train/success",
-  "eval/success",
-  "eval_search/success",
-  "reward/return",
-  "eval/reward/return",
-)  # while it runs
+# What the progress of a run shows, where it was measured.
+_SHOWN = ("train/success", "eval/success", "eval_search/success", "reward/return", "eval/reward/return")
 
 
 class Source(NamedTuple):
