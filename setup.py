@@ -70,6 +70,8 @@ EXTRAS = {
     "pre-commit>=4.0",
     "pytest>=8.0",
     "pytest-xdist>=3.6",
+    # Kernels are compiled for a GPU, and run in Triton's interpreter, without one.
+    "triton>=3.5; sys_platform == 'linux'",
     # The formatter's output changes between minor versions; the pre-commit hook names the same one.
     "ruff>=0.17.5,<0.18",
   ],

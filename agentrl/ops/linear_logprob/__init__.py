@@ -40,8 +40,8 @@ def linear_logprob(
     `LinearLogprob`.
 
   Raises:
-    ValueError: shapes or dtypes do not fit together, or the implementation is unknown or not for this device.
-    ImportError: the implementation needs a package that is not installed; names the extra that brings it.
+    ValueError: shapes or dtypes do not fit together, or the implementation is unknown, not for this device, or in need
+      of a package that is not installed.
   """
   check(hidden, unembed, tokens, temperature, mask)
   check_range(tokens, mask, unembed.shape[1])

@@ -4,6 +4,7 @@ import importlib
 
 import jax
 
+from agentrl.ops import triton_call
 from agentrl.ops.linear_logprob.differentiable import Implementation
 from agentrl.ops.named import by_name
 
@@ -26,12 +27,13 @@ def load(name: str) -> Implementation:
   """The implementation called `name`.
 
   Raises:
-    ValueError: there is none, or it does not run on this platform; lists those that do.
-    ImportError: it needs a package that is not installed.
+    ValueError: there is none, it does not run on this platform, or it needs a package that is not installed.
   """
   module, attribute, _ = by_name(IMPLEMENTATIONS, name, kind="linear_logprob implementation")
   if name not in available():
     raise ValueError(
       f"implementation={name!r} does not run on {jax.default_backend()}; here: None, {', '.join(available())}"
     )
+  if name == "triton":
+    triton_call.require("implementation='triton'")
   return getattr(importlib.import_module(f"agentrl.ops.linear_logprob.{module}"), attribute)

@@ -6,8 +6,6 @@ own, with TRITON_INTERPRET=1, that runs this very file.
 
 import functools
 import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +13,11 @@ import numpy as np
 import pytest
 
 from agentrl.models import transformer
-from agentrl.ops import triton_call
 from agentrl.ops.attention.cache import BLOCK, IMPLEMENTATIONS, Int8, cache_attention, store
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 NAMES = ["triton"] if INTERPRETED else ["reference", "xla"]
 TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}
-
-
-@pytest.fixture(autouse=True)
-def _interpreter(monkeypatch):
-  if INTERPRETED:
-    from agentrl.ops import triton_interpreter
-
-    monkeypatch.setattr(triton_call, "launch", triton_interpreter.launch)
-    monkeypatch.setattr(triton_call, "require", lambda argument: None)
 
 
 def _numbers(seed, *, slots=3, queries=2, heads=4, kv_heads=2, channels=16, positions=2 * BLOCK, std=1.0):
@@ -182,11 +170,9 @@ def test_reading_more_of_the_cache_changes_no_bit():
 
 
 @pytest.mark.skipif(INTERPRETED, reason="it is what runs")
-def test_triton_in_its_interpreter():
+def test_triton_in_its_interpreter(run_interpreted):
   pytest.importorskip("triton")
-  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-  result = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-  assert result.returncode == 0, result.stdout + result.stderr
+  run_interpreted(__file__, "")
 
 
 def test_quantisation_error_is_at_most_half_a_level():

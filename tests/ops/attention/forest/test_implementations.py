@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.ops import triton_call, triton_interpreter
 from agentrl.ops.attention.forest.cudnn import causal_attention
 from agentrl.ops.attention.forest.pallas import pallas_forest_attention
 from agentrl.ops.attention.forest.reference import reference_forest_attention
@@ -31,12 +30,6 @@ SKIPPING = {
 IMPLEMENTATIONS = {"reference": reference_forest_attention, **SKIPPING}
 SCALE = 0.4
 ATOL = {jnp.float32: 1e-5, jnp.bfloat16: 2e-2}
-
-
-@pytest.fixture(autouse=True)
-def _interpreter(monkeypatch):
-  if INTERPRETED:
-    monkeypatch.setattr(triton_call, "launch", triton_interpreter.launch)
 
 
 def names(table):

@@ -1,7 +1,6 @@
 """Triton's kernels without a GPU: their numbers under Triton's interpreter, their compilation for Hopper."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,22 +13,16 @@ from agentrl.ops.attention.forest.triton import default_blocks
 pytest.importorskip("triton", reason="needs triton: pip install 'agentrl[triton]'")
 
 
-def run_interpreted(selection):
-  """Tests of test_implementations.py, in a process in which Triton interprets."""
-  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", "-k", selection]
-  tests = Path(__file__).with_name("test_implementations.py")
-  environment = {**os.environ, "TRITON_INTERPRET": "1"}
-  result = subprocess.run([*command, tests], env=environment, capture_output=True, text=True, timeout=1200, check=False)
-  assert result.returncode == 0 and "passed" in result.stdout, result.stdout[-3000:]
+IMPLEMENTATIONS = Path(__file__).with_name("test_implementations.py")
 
 
-def test_numbers_of_the_kernels():
-  run_interpreted("triton and (33-float32-3.0 or zeros or touched)")
+def test_numbers_of_the_kernels(run_interpreted):
+  run_interpreted(IMPLEMENTATIONS, "triton and (33-float32-3.0 or zeros or touched)")
 
 
 @pytest.mark.slow
-def test_numbers_of_the_kernels_everywhere():
-  run_interpreted("triton")
+def test_numbers_of_the_kernels_everywhere(run_interpreted):
+  run_interpreted(IMPLEMENTATIONS, "triton")
 
 
 def compile_for_hopper(kernel, types, block, constants):
