@@ -370,6 +370,16 @@ def decode_step(
   return hidden[:, 0], cache
 
 
+def copy_positions(whole: Cache, part: Cache, slots: jax.Array, positions: jax.Array) -> Cache:
+  """`store.copy_positions` in every layer."""
+  layers = zip(*whole, *part, strict=True)
+  moved = [
+    store.copy_positions(store.LayerCache(k, v), store.LayerCache(new_k, new_v), slots, positions)
+    for k, v, new_k, new_v in layers
+  ]
+  return Cache(*zip(*moved, strict=True))
+
+
 PAST_THE_END = 2**30  # a position that no cache has: what is written there is dropped
 
 

@@ -270,12 +270,16 @@ def _prefill(weights, slots: Slots, model, engine: EngineConfig):
 
 
 def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
-  """Runs `decode(slots, active)` on `decode_rows` of the active slots, moved together and back."""
+  """Runs `decode(slots, active)` on a copy of `decode_rows` of the active slots; what it adds is put back."""
   if engine.decode_rows in (0, engine.slots):
     return decode(slots, active)
   waiting, chosen = jax.lax.top_k(jnp.where(active, 1 + slots.waited, 0), engine.decode_rows)
   part, done = decode(jax.tree.map(lambda a: a[chosen], slots), waiting > 0)
-  slots = jax.tree.map(lambda whole, rows: whole.at[chosen].set(rows), slots, part)
+  written = slots.length[chosen][:, None] - 1 + jnp.arange(engine.decode_tokens)[None]
+  cache = transformer.copy_positions(slots.cache, part.cache, chosen, written)
+  slots = jax.tree.map(
+    lambda whole, rows: whole.at[chosen].set(rows), slots._replace(cache=None), part._replace(cache=None)
+  )._replace(cache=cache)
   waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(jnp.where(waiting > 0, SEATED, 0))
   blank = _blank_events(engine, stopped=jnp.full((engine.slots,), RUNNING))
   events = jax.tree.map(

@@ -146,8 +146,9 @@ def swap():
 os.symlink(own, swapped)
 thread = threading.Thread(target=swap)
 thread.start()
-seen = set()
-for _ in range(2000):
+seen, reads, until = set(), 0, time.monotonic() + 3
+while reads < 2000 or (len(seen) < 2 and time.monotonic() < until):
+  reads += 1
   try:
     seen.add(read(swapped))
   except OSError as error:

@@ -90,3 +90,20 @@ def first_positions(cache: LayerCache, length: int) -> LayerCache:
 def of_slots(cache: LayerCache, slots: jax.Array) -> LayerCache:
   """A copy of some slots, int32 `[R]`."""
   return jax.tree.map(lambda a: a[slots], cache)
+
+
+def copy_positions(whole: LayerCache, part: LayerCache, slots: jax.Array, positions: jax.Array) -> LayerCache:
+  """`whole` with some positions of `slots` as they are in `part`, which `of_slots` gave; those past the end are left.
+
+  Args:
+    slots: int32 `[R]`, distinct. positions: int32 `[R, T]`.
+  """
+  to, row = slots[:, None], jnp.arange(slots.shape[0])[:, None]
+
+  def copy(axis, held, new):
+    if isinstance(held, Int8):
+      return Int8(copy(axis, held.values, new.values), copy(2, held.scale, new.scale))
+    every = (slice(None),) * (axis - 1)
+    return held.at[to, *every, positions].set(new[row, *every, positions], mode="drop")
+
+  return LayerCache(copy(3, whole.k, part.k), copy(2, whole.v, part.v))

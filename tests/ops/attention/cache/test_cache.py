@@ -189,6 +189,24 @@ def test_quantised_zeros_stay_zeros():
   np.testing.assert_array_equal(stored.scale, 0.0)
 
 
+@pytest.mark.parametrize("dtype", store.CACHE_DTYPES)
+def test_positions_of_some_slots_are_put_back_and_nothing_else(dtype):
+  rng = np.random.default_rng(0)
+  shapes = store.empty(4, 2, 3, 6, dtype)
+  whole = jax.tree.map(lambda a: jnp.asarray(rng.integers(-99, 99, a.shape), a.dtype), shapes)
+  slots = jnp.asarray([2, 0])
+  part = jax.tree.map(lambda a: a + 1, store.of_slots(whole, slots))
+  copied = store.copy_positions(whole, part, slots, jnp.asarray([[0, 1, 2], [4, 5, 6]]))
+  changed = np.zeros((4, 6), bool)
+  changed[2, :3] = changed[0, 4:] = True
+  for axis, before, after in ((3, whole.k, copied.k), (2, whole.v, copied.v)):
+    for held, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+      difference = np.moveaxis(np.asarray(new, float) - np.asarray(held, float), axis if held.ndim == 4 else 2, 1)
+      np.testing.assert_array_equal(
+        difference, changed.reshape(4, 6, *[1] * (held.ndim - 2)) * np.ones_like(difference)
+      )
+
+
 def _change(**change):
   q, k, v = _arrays(4)
   return {"q": q, "k": k, "v": v, "positions": jnp.zeros((3, 2), jnp.int32)} | change
