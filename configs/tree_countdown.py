@@ -8,7 +8,7 @@ Evaluations sample without search; with `eval.search=1` they also search. The se
   python experiments/compare_search.py --run runs/tree_countdown
 
 Paper: Tambde, 2026, "Tree search distillation for language models using PPO", but for the targets, which are visits as
-in AlphaZero (the paper's are `search.targets="path"`, `algo.target="path"`, `algo.reduction="sequence_mean"`).
+in AlphaZero (the paper's are `algo.target="path"`, `algo.reduction="sequence_mean"`).
 Result: one sample 34 -> 44 % in 600,000 tokens, mean of five seeds (results/tree_countdown/search); best-of-16 35 %,
 CISPO 40 %, and 44 % at this temperature: level.
 """
@@ -25,7 +25,7 @@ def get_config(smoke: bool = False):
     "rollout": {
       "groups": 40, "group_size": 1, "max_tokens": 64, "max_turns": 1, "strategy": "tree_search", "temperature": 1.6,
     },
-    "search": {"simulations": 32, "width": 4, "depth": 4, "step_tokens": 16, "parallel": 4, "targets": "visits"},
+    "search": {"simulations": 32, "width": 4, "depth": 4, "step_tokens": 16, "parallel": 4},
     "engine": {
       "slots": 256, "decode_rows": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32,
     },

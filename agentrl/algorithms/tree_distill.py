@@ -151,7 +151,7 @@ def _visit_shares(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
     if t.visits is None or t.parent not in shares:
       raise ValueError(
         f"trajectory {t.uid} is no sibling step of a visited path in this batch: algo.target='visits' needs "
-        "rollout.strategy='tree_search' with search.targets='visits', and no filter that drops paths alone"
+        "rollout.strategy='tree_search', and no filter that drops paths alone"
       )
     shares[t.parent][t.fork_at : t.fork_at + t.visits.path_tokens] = t.visits.path
   for t in branches:

@@ -24,7 +24,7 @@ import numpy as np
 from agentrl.models import transformer
 from agentrl.ops.attention import cache as cache_ops
 from agentrl.ops.named import by_name
-from agentrl.rollout.sampling import Sample, sample_token, token_uniform
+from agentrl.rollout.sampling import Sample, sample_token, token_keys
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
 SEATED = 2**30  # in `Slots.waited`
@@ -299,8 +299,8 @@ def _decode(weights, base_key, model, engine: EngineConfig, pause_table, read_va
     slots, events = state
     runs = running(events)
     hidden, cache = _feed_last(weights, slots, runs, model, engine)
-    draw = token_uniform(base_key, slots.uid, slots.length)
-    sample = sample_token(transformer.output_major(hidden, weights.unembed), draw, slots.temperature)
+    keys = token_keys(base_key, slots.uid, slots.length)
+    sample = sample_token(transformer.output_major(hidden, weights.unembed), keys, slots.temperature)
     stopped = jnp.where(pauses[sample.token], STOP_TOKEN, jnp.where(slots.length + 1 >= slots.limit, LIMIT, RUNNING))
     events = events._replace(
       value=jnp.where(runs & (events.count == 0), read_value(hidden), events.value),

@@ -112,8 +112,6 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
   )
   collector = _collector(config, model, chat_format, tasks, mesh)
   searcher = _searcher(config, model, collector, mesh)
-  if config.rollout.strategy == "tree_search":
-    collector = dataclasses.replace(collector, searcher=searcher)
   sampler = _sampler(config, collector, mesh)
   policy = Policy(
     model=model,
@@ -123,6 +121,8 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
   )
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
+  if config.rollout.strategy == "tree_search":
+    collector = dataclasses.replace(collector, searcher=dataclasses.replace(searcher, siblings=algorithm.siblings))
   if config.rollout.strategy == "reranked":
     collector = dataclasses.replace(collector, reranker=_reranker(config, sampler, algorithm))
   _check_samples(config, algorithm)
@@ -340,9 +340,6 @@ def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
   """What searches need; None where the config asks for none. Wrong settings are errors either way."""
   settings = config.search.to_dict()
   settings.pop("saved_trees")  # read by loop.py
-  targets = settings.pop("targets")
-  if targets not in ("path", "visits"):
-    raise ValueError(_unknown("search.targets", targets, ("path", "visits")))
   names = {"c_puct": "c", "unvisited_parent": "unvisited_parent", "virtual_value": "virtual_value"}
   search = SearchConfig(puct=Puct(**{field: settings.pop(key) for key, field in names.items()}), **settings)
   if config.rollout.strategy != "tree_search" and not config.eval.search:
@@ -356,7 +353,7 @@ def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
     compiled=config.rollout.compiled,
     value_of=_value_of if search.evaluate == "value" else None,
   )
-  return Searcher(search, driver, siblings=targets == "visits")
+  return Searcher(search, driver)
 
 
 def _reranker(config, sampler: UtteranceSampler, algorithm: Algorithm) -> Reranker:
@@ -385,16 +382,10 @@ def _check_samples(config, algorithm: Algorithm) -> None:
       f"algorithm={config.algorithm!r} compares the samples of a prompt, and with rollout.group_size=1 there is "
       "nothing to compare: raise it"
     )
-  given = config.rollout.strategy == "tree_search" and config.search.targets == "visits"
-  if algorithm.siblings and not given:
+  if algorithm.siblings and config.rollout.strategy != "tree_search":
     raise ValueError(
-      "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search' and "
-      f"search.targets='visits', not {config.rollout.strategy!r} and {config.search.targets!r}"
-    )
-  if given and not algorithm.siblings:
-    raise ValueError(
-      "search.targets='visits' gives the visited siblings of a path as branches, which would be learned from like "
-      "paths: set search.targets='path', or learn from them with algorithm='tree_distill' and algo.target='visits'"
+      "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search', not "
+      f"{config.rollout.strategy!r}"
     )
 
 
@@ -409,7 +400,7 @@ def _require_value(config, algorithm: Algorithm, key: jax.Array, params: Any) ->
 
 def _per_sample(config) -> int:
   """The most trajectories that one sample gives: its own, and of a search the siblings of every step."""
-  if config.rollout.strategy != "tree_search" or config.search.targets != "visits":
+  if config.rollout.strategy != "tree_search":
     return 1
   return 1 + config.search.depth * (config.search.width - 1)
 

@@ -57,7 +57,7 @@ class Searcher:
 
   config: SearchConfig
   driver: Driver
-  siblings: bool
+  siblings: bool = False
   planner: type[Planner] = Planner
 
 

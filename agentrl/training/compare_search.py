@@ -133,7 +133,7 @@ def _check_leaves(leaves: Sequence[int], slots: int) -> None:
 
 def _value_guided(config, parts: Assembly, params: Any, leaves: int, step: int) -> Collected:
   search = dataclasses.replace(parts.searcher.config, width=leaves)
-  searcher = Searcher(search, parts.searcher.driver, siblings=False, planner=ValueGuided)
+  searcher = Searcher(search, parts.searcher.driver, planner=ValueGuided)
   collector = dataclasses.replace(parts.collector, searcher=searcher)
   return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
 

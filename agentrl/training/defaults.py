@@ -111,7 +111,6 @@ def base_config() -> ConfigDict:
       "prior_temperature": 1.0,
       "evaluate": "value",  # "value": the critic's value head; "rollout": the reward of a sample to the end
       "commit": "path",  # "path": one search gives the path; "step": a search before every step, on what is known
-      "targets": "path",  # "path": visited paths alone; "visits": their visited siblings too, as branches
       "saved_trees": 2,  # written to the run folder whenever trajectories are, the first by uid; 0: none
     },
     "engine": {

@@ -59,7 +59,7 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
   """
   if searches_by_value(parts.searcher) and "value" not in params:
     params = {**params, "value": _zeros_of(parts, "value")}
-  collector = dataclasses.replace(parts.collector, searcher=dataclasses.replace(parts.searcher, siblings=False))
+  collector = dataclasses.replace(parts.collector, searcher=parts.searcher)
   return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
 
 

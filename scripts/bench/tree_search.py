@@ -12,10 +12,14 @@ time, and counts them fourfold):
 
   python scripts/bench/tree_search.py --config configs/smollm2_python.py --warm 0 --alone 4 \\
     --config.algorithm=tree_distill --config.algo.reduction=token_mean --config.algo.target=visits \\
-    --config.search.targets=visits --config.rollout.strategy=tree_search --config.rollout.group_size=1 \\
-    --config.search.width=4 --config.search.depth=6 --config.search.step_tokens=24 --config.rollout.temperature=1.0 \\
-    --config.engine.slots=384 --config.engine.decode_rows=16 --config.engine.prefill_tokens=64 \\
-    --config.engine.prefill_rows=1
+    --config.rollout.strategy=tree_search --config.rollout.group_size=1 --config.search.width=4 \\
+    --config.search.depth=6 --config.search.step_tokens=24 --config.rollout.temperature=1.2 --config.engine.slots=384 \\
+    --config.engine.decode_rows=16 --config.engine.prefill_tokens=64 --config.engine.prefill_rows=1
+
+Prompts of 570 tokens instead of 165: add
+
+    --config.task.examples=8 --config.rollout.max_tokens=640 --config.pack.row_tokens=1200 \\
+    --config.engine.feed_tokens=640
 
 Both ways grow the same trees from the same seed, and the bench says how many are equal in every node and visit. Tokens
 computed are those prefilled and those sampled; unique are the tokens in the trees, each tree's prompt included. The

@@ -154,7 +154,7 @@ def test_fitting_visits_is_cross_entropy(policy, params, searched, naive):
 def test_branches_of_anything_else_are_refused(policy, params, searched):
   algorithm = build(policy, target="visits", reduction="token_mean")
   state, _ = started(algorithm, params)
-  with pytest.raises(ValueError, match=r"trajectory 100.*search.targets='visits'"):
+  with pytest.raises(ValueError, match=r"trajectory 100.*rollout.strategy='tree_search'"):
     algorithm.prepare(state, searched[1:])
   other = dataclasses.replace(searched[1], visits=None)
   with pytest.raises(ValueError, match="trajectory 100"):

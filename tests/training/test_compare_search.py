@@ -52,7 +52,6 @@ def checkpoint(tmp_path_factory):
   config = settings(
     eval={"tasks": 2, "samples": 4, "search": 1},
     cold_start={"steps": 0},
-    search={"targets": "path"},
     algo={"target": "path"},
   )
   parts = assembly.assemble(config)

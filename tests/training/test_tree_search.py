@@ -21,7 +21,7 @@ SETTINGS = {
   "rollout": {"group_size": 2, "workers": 2},
   "engine": {"slots": 6, "decode_tokens": 4},
   "mesh": {"data": 1},
-  "search": {"step_tokens": 5, "targets": "visits", "prior": "uniform", "c_puct": 2.0},
+  "search": {"step_tokens": 5, "prior": "uniform", "c_puct": 2.0},
   "algo": {"value_hidden": 0},
 }
 
@@ -57,7 +57,11 @@ def collected(parts, learner):
 def test_names_of_the_config_reach_the_search(parts):
   search = parts.collector.searcher.config
   assert (search.puct.c, search.simulations, search.width, search.depth, search.step_end) == (2.0, 6, 3, 4, "\n")
+
+
+def test_siblings_are_given_where_the_algorithm_learns_from_them(parts):
   assert parts.collector.searcher.siblings
+  assert not assembly.assemble(settings(algo={"target": "path"})).collector.searcher.siblings
 
 
 def test_every_sample_is_a_tree_with_a_reward(collected):
@@ -97,8 +101,8 @@ def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny
 
 def test_an_algorithm_without_a_value_head_is_refused():
   with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' trains none"):
-    assembly.assemble(settings(algorithm="grpo", search={"targets": "path"}))
-  rolled = assembly.assemble(settings(algorithm="grpo", search={"targets": "path", "evaluate": "rollout"}))
+    assembly.assemble(settings(algorithm="grpo"))
+  rolled = assembly.assemble(settings(algorithm="grpo", search={"evaluate": "rollout"}))
   assert not assembly.searches_by_value(rolled.collector.searcher)
 
 
@@ -109,11 +113,8 @@ def test_an_algorithm_without_a_value_head_is_refused():
     ({"search": {"saved_trees": -1}}, r"search.saved_trees=-1 must not be negative"),
     ({"eval": {"search": -1}}, r"eval.search=-1 must not be negative"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
-    ({"search": {"targets": "visit"}}, r"search.targets: 'visit' is not one of path, visits; did you mean 'visits'"),
     ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
-    ({"algo": {"target": "path"}}, r"search.targets='visits' gives the visited siblings .* set search.targets='path'"),
-    ({"search": {"targets": "path"}}, r"algo.target='visits' .* not 'tree_search' and 'path'"),
-    ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent' and 'visits'"),
+    ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent'"),
     ({"search": {"step_end": "\\n"}}, r"search.step_end='.*' has a backslash and an n, not a line end"),
     ({"rollout": {"strategy": "tree"}}, r"rollout.strategy: 'tree' is not one of .*tree_search"),
   ],
