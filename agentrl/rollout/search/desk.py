@@ -3,14 +3,15 @@
 A prefix is a chain of links (prompt, step, observation, step ...). A slot that sampled a step goes on holding it until
 another job needs the slot: the key-value cache is the slots. Evicted are idle slots, first those whose prefix is over
 or stands in another slot too, then the least recently used. A job forks the slot that holds most of its prefix and is
-fed the rest; jobs that lack the same link wait until one of them has been fed it.
+fed the rest; where no slot holds its prompt, that is the slot whose prompt begins most like it (instructions, tools and
+examples are often the same). Jobs that lack the same link, or the same beginning, wait until one has been fed it.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
@@ -84,6 +85,8 @@ class Desk:
     self._queue: collections.deque[Job] = collections.deque()
     self._links: dict[tuple[Link | None, tuple[int, ...]], Link] = {}
     self._where: dict[Link, set[int]] = collections.defaultdict(set)  # slots that hold a prefix, and maybe more
+    self._prompts: list[Link] = []
+    self._common: dict[tuple[Link, Link], int] = {}  # tokens with which two prompts begin
     self._closed: set[Link] = set()
     self._ticks = 0
 
@@ -99,6 +102,8 @@ class Desk:
     key = (parent, tuple(map(int, tokens)))
     if key not in self._links:
       self._links[key] = Link(*key, end=len(key[1]) + (0 if parent is None else parent.end))
+      if parent is None:
+        self._prompts.append(self._links[key])
     return self._links[key]
 
   def close(self, link: Link) -> None:
@@ -160,8 +165,7 @@ class Desk:
       job = self._queue.popleft()
       source, shared = self._longest(job.prefix)
       missing = [link for link in job.prefix.chain() if link.end > shared]
-      late = self._reuse and coming.intersection(missing)
-      target = None if late else self._target(source, shared, idle, sources)
+      target = None if self._is_coming(job.prefix, shared, coming) else self._target(source, shared, idle, sources)
       if target is None:
         waiting.append(job)
         continue
@@ -170,13 +174,42 @@ class Desk:
       self._sit(commands, job, target, source, shared, sources)
     self._queue.extend(waiting)
 
+  def _is_coming(self, prefix: Link, shared: int, coming: set[Link]) -> bool:
+    """Slots are being fed links among which is more of a prefix than the tokens that some slot holds."""
+    if not self._reuse:
+      return False
+    return (
+      any(link.end > shared and link in coming for link in prefix.chain()) or self._alike(prefix, coming)[1] > shared
+    )
+
   def _longest(self, prefix: Link) -> tuple[int | None, int]:
-    """(slot, tokens) that holds most of a prefix; (None, 0) where none holds its prompt."""
-    for link in prefix.chain() if self._reuse else ():
-      if slots := self._where.get(link):
-        # One that holds no more than this and is idle can go on as it is; else any, always the same.
-        return min(slots, key=lambda b: (self._seats[b].job is not None, self._seats[b].holds is not link, b)), link.end
-    return None, 0
+    """(slot, tokens) that holds most of a prefix; (None, 0) where none holds a prompt that begins like its own."""
+    if not self._reuse:
+      return None, 0
+    for link in prefix.chain():
+      if self._where.get(link):
+        return self._holder(link), link.end
+    prompt, shared = self._alike(prefix, {p for p in self._prompts if self._where.get(p)})
+    return (self._holder(prompt), shared) if shared else (None, 0)
+
+  def _holder(self, link: Link) -> int:
+    """A slot that holds a prefix: one that holds no more and is idle can go on as it is; else any, always the same."""
+    return min(self._where[link], key=lambda b: (self._seats[b].job is not None, self._seats[b].holds is not link, b))
+
+  def _alike(self, prefix: Link, links: Collection[Link]) -> tuple[Link | None, int]:
+    """The prompt among `links` that begins most like a prefix's own, and the tokens they share."""
+    *_, own = prefix.chain()
+    best, most = None, 0
+    for prompt in self._prompts:
+      if prompt in links and (shared := self._shared(own, prompt)) > most:
+        best, most = prompt, shared
+    return best, most
+
+  def _shared(self, one: Link, other: Link) -> int:
+    if (one, other) not in self._common:
+      pairs = enumerate(zip(one.tokens, other.tokens, strict=False))
+      self._common[one, other] = next((n for n, (a, b) in pairs if a != b), min(one.end, other.end))
+    return self._common[one, other]
 
   def _target(self, source: int | None, shared: int, idle: list[int], sources: set[int]) -> int | None:
     """An idle slot: the source itself where nothing in it is lost, else the one that is missed least; None: none.

@@ -77,7 +77,7 @@ def wanted(prefix, uid):
 
 
 def two_trees(desk):
-  prompts = [desk.link(None, [1, 2, 3, 4, 5]), desk.link(None, [9, 8, 7])]
+  prompts = [desk.link(None, [1, 2, 3, 4, 5]), desk.link(None, [1, 2, 7])]
   return [(prompt, 1 + n + 4 * p) for p, prompt in enumerate(prompts) for n in range(3)]
 
 
@@ -108,7 +108,7 @@ def test_room_for_all_feeds_every_token_once():
   desk, device = Desk(engine), Device(engine)
   done = play(desk, device, three_below(desk, 3), two_trees)
   observations = {job.prefix for job in done.values() if job.prefix.parent is not None}
-  assert device.fed == 8 + sum(len(link.tokens) for link in observations)
+  assert device.fed == 5 + 1 + sum(len(link.tokens) for link in observations)
 
 
 def test_scarce_slots_feed_again_but_less_than_without_reuse():
@@ -118,6 +118,31 @@ def test_scarce_slots_feed_again_but_less_than_without_reuse():
     play(desk, device, three_below(desk, 3), two_trees)
     fed[reuse] = device.fed
   assert fed[True] < 0.5 * fed[False]
+
+
+def test_what_prompts_begin_with_is_fed_once():
+  common = list(range(20))
+  tails = [[30, 31], [32], [33, 34, 35], []]
+  device = Device(ENGINE)
+  desk = Desk(ENGINE)
+  prompts = [desk.link(None, common + tail) for tail in tails]
+  done = play(desk, device, lambda job: (), lambda desk: [(prompt, uid) for uid, prompt in enumerate(prompts)])
+  for uid, prompt in enumerate(prompts):
+    assert (done[uid].tokens, done[uid].value) == wanted(prompt, uid)
+  assert device.fed == 20 + sum(map(len, tails)) and device.forks == 3
+
+
+def test_the_prompt_that_begins_most_alike_is_forked():
+  device, desk = Device(ENGINE), Desk(ENGINE)
+  near, far = [*range(10), 40, 41], [*range(4), 42, 43]
+  below = {0: [(desk.link(None, [*range(10), 44]), 2)]}
+  done = play(
+    desk,
+    device,
+    lambda job: below.get(job.uid, ()),
+    lambda desk: [(desk.link(None, near), 0), (desk.link(None, far), 1)],
+  )
+  assert sorted(done) == [0, 1, 2] and device.fed == 12 + 2 + 1
 
 
 def test_a_prefix_is_made_once():
