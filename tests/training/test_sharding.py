@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from agentrl import algorithms
+from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
 from agentrl.models import transformer
-from agentrl.rollout.pack import PackConfig
+from agentrl.ops.linear_logprob import linear_logprob
+from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
 
@@ -76,6 +79,40 @@ def test_an_update_on_eight_devices_equals_one_device(name, mesh, model):
   for key, value in wanted_metrics.items():
     np.testing.assert_allclose(got_metrics[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
   assert not all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(got.params["policy"]))
+
+
+def test_log_probs_are_computed_where_weights_and_rows_lie():
+  assert sharding.linear_logprob_on(sharding.make_mesh(data=1), MODEL) is linear_logprob
+
+
+@eight
+@pytest.mark.parametrize(("model", "axis"), [(MODEL, "tensor"), (UNEVEN, None)])
+def test_log_probs_over_the_vocabulary_where_it_is_divided(model, axis):
+  chosen = sharding.linear_logprob_on(sharding.make_mesh(2, 2, 2), model)
+  assert chosen.keywords["token_axes"] == ("data", "fsdp") and chosen.keywords["vocabulary_axis"] == axis
+
+
+@eight
+def test_no_hidden_state_and_no_weight_goes_to_another_device():
+  """Without fsdp the only collectives are sums over devices, of nothing as wide as the vocabulary."""
+  mesh, model = sharding.make_mesh(2, 1, 2), dataclasses.replace(MODEL, vocab_size=1000, kv_heads=2)
+  policy = Policy(model, PACK, linear_logprob=sharding.linear_logprob_on(mesh, model))
+  ones = [np.ones(6, np.float32)] * 16
+  batch = sharding.place_batch(pack(trajectories(), {"advantages": ones}, PACK), mesh)
+  params = transformer.init_params(jax.random.key(0), model)
+  where = sharding.state_shardings(params, transformer.weight_specs(model), mesh)
+  params = jax.tree.map(jax.device_put, params, where)
+
+  def loss(params, batch):
+    out = gradients.action_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy)
+    return jnp.sum(out.logp) + jnp.sum(out.entropy)
+
+  compiled = jax.jit(jax.grad(loss), out_shardings=where).lower(params, batch).compile().as_text()
+  moves = re.findall(
+    r"= (.*?) (all-gather|all-to-all|collective-permute|reduce-scatter|all-reduce)(?:-start)?\(", compiled
+  )
+  assert moves and {name for _, name in moves} == {"all-reduce"}
+  assert not [shape for shape, _ in moves if re.search(r"\[(\d+,)*(500|1000)\]", shape)]
 
 
 @eight
