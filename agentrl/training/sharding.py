@@ -119,5 +119,8 @@ def linear_logprob_on(mesh: Mesh, model: ModelConfig) -> Callable[..., LinearLog
   """
   if mesh.size == 1:
     return linear_logprob
-  vocabulary_axis, _ = weight_sharding(weight_specs(model)["embed"], mesh).spec
-  return functools.partial(sharded_linear_logprob, mesh=mesh, token_axes=ROW_AXES, vocabulary_axis=vocabulary_axis)
+  axis, _ = weight_sharding(weight_specs(model)["embed"], mesh).spec
+  divided = axis is not None and mesh.shape[axis] > 1  # XLA keeps sums over an axis of one device
+  return functools.partial(
+    sharded_linear_logprob, mesh=mesh, token_axes=ROW_AXES, vocabulary_axis=axis if divided else None
+  )

@@ -86,9 +86,11 @@ def test_log_probs_are_computed_where_weights_and_rows_lie():
 
 
 @eight
-@pytest.mark.parametrize(("model", "axis"), [(MODEL, "tensor"), (UNEVEN, None)])
-def test_log_probs_over_the_vocabulary_where_it_is_divided(model, axis):
-  chosen = sharding.linear_logprob_on(sharding.make_mesh(2, 2, 2), model)
+@pytest.mark.parametrize(
+  ("mesh", "model", "axis"), [((2, 2, 2), MODEL, "tensor"), ((2, 2, 2), UNEVEN, None), ((4, 2, 1), MODEL, None)]
+)
+def test_log_probs_over_the_vocabulary_where_it_is_divided(mesh, model, axis):
+  chosen = sharding.linear_logprob_on(sharding.make_mesh(*mesh), model)
   assert chosen.keywords["token_axes"] == ("data", "fsdp") and chosen.keywords["vocabulary_axis"] == axis
 
 
