@@ -34,7 +34,6 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
-from agentrl.ops.linear_logprob import linear_logprob
 from agentrl.rollout import replay as replay_lib
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
@@ -320,7 +319,7 @@ def _likelihoods(policy: Policy, prior, rows: Rows) -> Rows:
   in_front = jnp.take_along_axis(hidden, rows.before[..., None], axis=1)
   flat = in_front.reshape(-1, in_front.shape[-1])
   unembed = transformer.unembedding(prior, policy.model)
-  logp = linear_logprob(flat, unembed, rows.tokens.reshape(-1), mask=rows.part_of.reshape(-1) > 0).logp
+  logp = policy.linear_logprob(flat, unembed, rows.tokens.reshape(-1), mask=rows.part_of.reshape(-1) > 0).logp
   parts = 1 + 2 * rows.taken.shape[1]
   sums = jax.vmap(functools.partial(jax.ops.segment_sum, num_segments=parts))(
     logp.reshape(rows.tokens.shape), rows.part_of
@@ -401,7 +400,7 @@ def _calibration(some: Dialogues, q, v) -> dict[str, Any]:
 def _actor_loss(policy: Policy, cfg, reduction, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference
-  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  out = gradients.action_outputs(params["policy"], micro, policy)
   advantages, baseline_loss = micro.advantages, 0.0
   if cfg.actor.token_baseline:
     baseline = heads.apply_value_head(params["value"], jax.lax.stop_gradient(out.hidden))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from agentrl.models.transformer import ModelConfig
+from agentrl.ops.linear_logprob import LinearLogprob, linear_logprob
 from agentrl.rollout.pack import PackConfig
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.types import Batch, Trajectory
@@ -23,6 +24,8 @@ class Policy(NamedTuple):
     max_turns: turns of a trajectory at most, for algorithms that learn from turns; 0 where nobody said.
     sampler: for algorithms that ask the policy for more while they learn; None where there is nothing to sample with.
     place_batch: puts a packed batch that an algorithm makes during its update on the devices.
+    linear_logprob: log-probs and entropies of the rows of a micro-batch, on the devices where they lie; called like
+      `ops.linear_logprob.linear_logprob`.
   """
 
   model: ModelConfig
@@ -30,6 +33,7 @@ class Policy(NamedTuple):
   max_turns: int = 0
   sampler: UtteranceSampler | None = None
   place_batch: Callable[[Batch], Batch] = lambda batch: batch
+  linear_logprob: Callable[..., LinearLogprob] = linear_logprob
 
 
 class LearnerState(NamedTuple):

@@ -17,10 +17,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from agentrl.algorithms.contract import LearnerState
+from agentrl.algorithms.contract import LearnerState, Policy
 from agentrl.models import transformer
-from agentrl.models.transformer import ModelConfig
-from agentrl.ops.linear_logprob import linear_logprob
 from agentrl.ops.named import by_name
 from agentrl.ops.reduce import REDUCTIONS, token_mean
 from agentrl.types import Batch
@@ -55,14 +53,14 @@ def micro_batch(batch: Batch, index: jax.Array) -> Batch:
   return batch._replace(**fields)
 
 
-def action_outputs(params: Any, micro: Batch, model: ModelConfig) -> ActionOutputs:
+def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
   """Hidden states, log-probs and entropies of the action tokens; nothing else is ever unembedded."""
-  hidden = transformer.forward(params, micro.tokens, micro.positions, micro.subtree_end, config=model)
+  hidden = transformer.forward(params, micro.tokens, micro.positions, micro.subtree_end, config=policy.model)
   hidden = jnp.take_along_axis(hidden, micro.action_parent[..., None], axis=1)
   targets = jnp.take_along_axis(micro.tokens, micro.action_index, axis=1)
-  flat = linear_logprob(
-    hidden.reshape(-1, model.width),
-    transformer.unembedding(params, model),
+  flat = policy.linear_logprob(
+    hidden.reshape(-1, policy.model.width),
+    transformer.unembedding(params, policy.model),
     targets.reshape(-1),
     temperature=micro.temperature,
     mask=micro.action_mask.reshape(-1),
@@ -90,11 +88,11 @@ def reduction(cfg: ConfigDict) -> Callable[..., jax.Array]:
   return functools.partial(chosen, constant=cfg.reduction_constant) if takes_constant else chosen
 
 
-def make_scorer(model: ModelConfig) -> Callable[[Any, Batch], jax.Array]:
+def make_scorer(policy: Policy) -> Callable[[Any, Batch], jax.Array]:
   """Builds the compiled `(policy params, batch) -> logp [M, B, A]` of the whole batch, without gradient."""
 
   def one(params, batch, index, out):
-    return out.at[index].set(action_outputs(params, micro_batch(batch, index), model).logp)
+    return out.at[index].set(action_outputs(params, micro_batch(batch, index), policy).logp)
 
   @jax.jit
   def score(params, batch):

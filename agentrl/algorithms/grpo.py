@@ -70,7 +70,7 @@ optimizer_steps = gradients.minibatch_steps
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  score = gradients.make_scorer(policy.model)
+  score = gradients.make_scorer(policy)
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
   estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
   weigh = by_name(_ROW_WEIGHTS, cfg.reduction, kind="reduction")
@@ -139,7 +139,7 @@ def _advantages(estimate, trajectories):
 def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference  # its log-probs are in the batch
-  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  out = gradients.action_outputs(params["policy"], micro, policy)
   old_logp = jax.lax.stop_gradient(out.logp) if micro.old_logp is None else micro.old_logp
   per_token, flags = chosen["policy_loss"](
     out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length

@@ -56,7 +56,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   """See `contract.Algorithm`."""
   if cfg.kl_in not in ("reward", "loss"):
     raise ValueError(f"algo.kl_in={cfg.kl_in!r}; choose 'reward' or 'loss'")
-  score = gradients.make_scorer(policy.model)
+  score = gradients.make_scorer(policy)
   evaluate = jax.jit(functools.partial(_evaluate, policy))
   credit = jax.jit(functools.partial(_credit, cfg.discount, cfg.gae_lambda, cfg.whiten))
   chosen = _resolve(cfg)
@@ -122,7 +122,7 @@ def _evaluate(policy, params, batch):
 
   def one(index, out):
     micro = gradients.micro_batch(batch, index)
-    actions = gradients.action_outputs(params["policy"], micro, policy.model)
+    actions = gradients.action_outputs(params["policy"], micro, policy)
     values = jnp.where(micro.action_mask, heads.apply_value_head(params["value"], actions.hidden), 0.0)
     return out[0].at[index].set(actions.logp), out[1].at[index].set(values)
 
@@ -156,7 +156,7 @@ def _variance(values, mask):
 def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference
-  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  out = gradients.action_outputs(params["policy"], micro, policy)
   per_token, flags = chosen["surrogate"](
     out.logp, micro.old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
   )

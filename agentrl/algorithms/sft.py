@@ -74,7 +74,7 @@ def _best(trajectories: Sequence[Trajectory], least: float | None, share: float)
 
 def _loss(policy, reduction, params, reference, micro) -> LossOutput:
   del reference
-  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  out = gradients.action_outputs(params["policy"], micro, policy)
   per_token = losses.negative_log_likelihood(out.logp, micro.action_mask)
   entropy = reduce.token_mean(out.entropy, micro.action_mask, jnp.sum(micro.sequence_length))
   loss = reduction(per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)

@@ -72,7 +72,7 @@ optimizer_steps = gradients.minibatch_steps
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
   _check(cfg)
-  score = gradients.make_scorer(policy.model)
+  score = gradients.make_scorer(policy)
   evaluate = jax.jit(functools.partial(_values, policy))
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
 
@@ -165,7 +165,7 @@ def _values(policy, params, batch):
 
   def one(index, out):
     micro = gradients.micro_batch(batch, index)
-    hidden = gradients.action_outputs(params["policy"], micro, policy.model).hidden
+    hidden = gradients.action_outputs(params["policy"], micro, policy).hidden
     values = heads.apply_value_head(params["value"], hidden)
     return out.at[index].set(jnp.where(micro.action_mask, values, 0.0))
 
@@ -175,7 +175,7 @@ def _values(policy, params, batch):
 def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference  # its log-probs are in the batch
-  out = gradients.action_outputs(params["policy"], micro, policy.model)
+  out = gradients.action_outputs(params["policy"], micro, policy)
   old_logp = jax.lax.stop_gradient(out.logp) if micro.old_logp is None else micro.old_logp
   per_token, flags = chosen["policy_loss"](
     out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length

@@ -6,14 +6,16 @@ state lie on fsdp (ZeRO) and tensor by the rules below, replicated over data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from agentrl.models.transformer import Weight, is_weight
+from agentrl.models.transformer import ModelConfig, Weight, is_weight, weight_specs
+from agentrl.ops.linear_logprob import LinearLogprob, linear_logprob, sharded_linear_logprob
 from agentrl.types import Batch
 
 AXES = ("data", "fsdp", "tensor")
@@ -108,3 +110,17 @@ def place_batch(batch: Batch, mesh: Mesh) -> Batch:
     return jax.device_put(array, NamedSharding(mesh, spec))
 
   return jax.tree.map(put, batch)
+
+
+def linear_logprob_on(mesh: Mesh, model: ModelConfig) -> Callable[..., LinearLogprob]:
+  """`linear_logprob` for rows where `place_batch` puts them, by an unembedding where `weight_sharding` puts it.
+
+  Rows `[B, A]` that are flattened stay in order, and so every token on its device.
+  """
+  if mesh.size == 1:
+    return linear_logprob
+  axis, _ = weight_sharding(weight_specs(model)["embed"], mesh).spec
+  divided = axis is not None and mesh.shape[axis] > 1  # XLA keeps sums over an axis of one device
+  return functools.partial(
+    sharded_linear_logprob, mesh=mesh, token_axes=ROW_AXES, vocabulary_axis=axis if divided else None
+  )

@@ -35,7 +35,7 @@ def step(name, tile):
 
   def loss(hidden, rows, tokens):
     scale = jnp.ones(tokens.shape, jnp.float32)
-    out = statistics(implementation, Tile(*tile), Rows(hidden, tokens, scale, tokens.shape[1]), rows)
+    out = statistics(implementation, Tile(*tile), Rows(hidden, tokens, scale, tokens.shape[0]), rows)
     return jnp.sum(out.taken - out.logsumexp) + jnp.sum(out.entropy)
 
   return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
@@ -44,9 +44,9 @@ def step(name, tile):
 def timed(spec, dtype, tiles, repeats):
   """`{(implementation, tile): least wall seconds}`, fastest first."""
   keys = jax.random.split(jax.random.key(0), 3)
-  hidden = jax.random.normal(keys[0], (1, spec.tokens, spec.width), dtype)
+  hidden = jax.random.normal(keys[0], (spec.tokens, spec.width), dtype)
   rows = jax.random.normal(keys[1], (spec.vocabulary, spec.width), dtype) * jnp.asarray(spec.width**-0.5, dtype)
-  tokens = jax.random.randint(keys[2], (1, spec.tokens), 0, spec.vocabulary)
+  tokens = jax.random.randint(keys[2], (spec.tokens,), 0, spec.vocabulary)
   steps, best, value = {}, {}, None
   for name in available():
     for tile in tiles if name != "reference" else []:

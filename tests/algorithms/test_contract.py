@@ -38,9 +38,9 @@ ALGORITHMS = {
 IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards: name yours here if it does
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
 PROMPTS, SAMPLES, OBSERVATION = 4, 6, 8
-SCORE = gradients.make_scorer(MODEL)
 # Two groups to a row, and so two micro-batches.
 PACK = PackConfig(row_tokens=40, row_actions=24, rows=1, sequences=PROMPTS * SAMPLES)
+SCORE = gradients.make_scorer(Policy(MODEL, PACK))
 
 
 @pytest.fixture(params=ALGORITHMS, scope="module")

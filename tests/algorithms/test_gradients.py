@@ -50,7 +50,7 @@ def batch(forest, policy):
 
 def test_action_outputs_are_those_of_every_path_alone(batch, forest, policy, params, naive, where, compiled_outputs):
   assert batch.micro_batches == 1
-  out = compiled_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy.model)
+  out = compiled_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy)
   alone = [naive(params, t) for t in forest]
   owner, offset = (x[0] for x in where(batch))
   mask = np.asarray(batch.action_mask[0])
@@ -69,7 +69,7 @@ def test_the_scorer_gives_log_probs_of_every_micro_batch_in_use(forest, policy, 
   batch = pack(forest, {"advantages": [np.ones(len(t.tokens), np.float32) for t in forest]}, narrow)
   assert batch.micro_batches == 2
   assert batch.action_mask.shape[0] == 8
-  score = gradients.make_scorer(policy.model)(params, batch)
+  score = gradients.make_scorer(policy)(params, batch)
   np.testing.assert_allclose(score, listed(batch, [naive(params, t).logp for t in forest]), atol=1e-5)
 
 

@@ -308,7 +308,7 @@ def test_recorded_and_reference_log_probs_and_advantages_are_constants(
 @pytest.mark.parametrize("name", POLICY_LOSSES)
 def test_log_probs_of_the_current_policy_left_out_or_given_are_the_same(batch, loss, policy, params, name):
   """Left out they come from the params that the gradient is taken of, and are constants all the same."""
-  given = {"old_logp": gradients.make_scorer(policy.model)(params, batch)}
+  given = {"old_logp": gradients.make_scorer(policy)(params, batch)}
   gradient = jax.value_and_grad(lambda p, c: loss(p, c, policy_loss=name, importance_cap=1.2).loss)
   left_out, explicit = gradient(params, {}), gradient(params, given)
   assert optax.tree.norm(left_out[1]) > 0.1
@@ -364,7 +364,7 @@ def test_later_epochs_keep_the_log_probs_of_the_start(batch, policy, loss, param
     algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params)), jax.random.key(1), batch
   )
   assert state.updates == 2
-  start = {"old_logp": gradients.make_scorer(policy.model)(params, batch)}
+  start = {"old_logp": gradients.make_scorer(policy)(params, batch)}
   moving = params
   for _ in range(2):
     gradient = jax.grad(lambda p: loss(p, start).loss)(moving)

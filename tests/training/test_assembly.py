@@ -165,3 +165,11 @@ def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
   assert parts.collector.engine.positions == tiny_config.rollout.max_tokens
   data = [jax.random.key_data(key).tolist() for key in parts.keys.values()]
   assert len({tuple(d) for d in data}) == len(parts.keys) == 4
+
+
+def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monkeypatch):
+  chosen, policies, make = object(), [], assembly._algorithm
+  monkeypatch.setattr(assembly.sharding, "linear_logprob_on", lambda mesh, model: chosen)
+  monkeypatch.setattr(assembly, "_algorithm", lambda *settings: policies.append(settings[3]) or make(*settings))
+  assembly.assemble(tiny_config).tasks.close()
+  assert [policy.linear_logprob for policy in policies] == [chosen]

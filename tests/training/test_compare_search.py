@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agentrl.algorithms import gradients
+from agentrl.algorithms.contract import Policy
 from agentrl.models import heads
 from agentrl.training import assembly, compare_search
 from agentrl.training import config as config_lib
@@ -97,10 +98,10 @@ def test_the_value_of_a_sample_is_read_in_front_of_its_last_token(checkpoint):
 
 def _values_by_training(parts, params, batch):
   """What the learner's value loss sees at the last token of each trajectory."""
-  last = {}
+  last, policy = {}, Policy(parts.model, pack=None)  # nothing is packed here
   for m in range(int(batch.micro_batches)):
     micro = gradients.micro_batch(batch, m)
-    hidden = gradients.action_outputs(params["policy"], micro, parts.model).hidden
+    hidden = gradients.action_outputs(params["policy"], micro, policy).hidden
     values = np.asarray(heads.apply_value_head(params["value"], hidden))
     for b, a in zip(*np.nonzero(np.asarray(micro.action_mask)), strict=True):
       last[int(micro.action_sequence[b, a])] = values[b, a]

@@ -1,5 +1,9 @@
 """Where weights, optimiser state and rows lie, and that it changes nothing but the place."""
 
+import dataclasses
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +12,11 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from agentrl import algorithms
+from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
 from agentrl.models import transformer
-from agentrl.rollout.pack import PackConfig
+from agentrl.ops.linear_logprob import linear_logprob
+from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
 
@@ -34,27 +40,81 @@ def trajectories(count=16):
   ]  # fmt: skip
 
 
-def update(mesh, name):
+def update(mesh, name, model=MODEL):
   """One update of a whole learner state on a mesh; returns the state and its metrics."""
   module = algorithms.load(name)
-  algorithm = module.make(Policy(MODEL, PACK), optax.sgd(0.1, momentum=0.9), module.default_config())
-  state = algorithm.init(jax.random.key(1), transformer.init_params(jax.random.key(0), MODEL))
-  shardings = sharding.state_shardings(state, transformer.weight_specs(MODEL), mesh)
+  policy = Policy(model, PACK, linear_logprob=sharding.linear_logprob_on(mesh, model))
+  algorithm = module.make(policy, optax.sgd(0.1, momentum=0.9), module.default_config())
+  state = algorithm.init(jax.random.key(1), transformer.init_params(jax.random.key(0), model))
+  shardings = sharding.state_shardings(state, transformer.weight_specs(model), mesh)
   state = jax.tree.map(jax.device_put, state, shardings)
   batch, _ = algorithm.prepare(state, trajectories())
   return algorithm.update(state, jax.random.key(2), sharding.place_batch(batch, mesh))
 
 
+@functools.cache
+def update_on_one_device(name, model):
+  return update(sharding.make_mesh(data=1), name, model)
+
+
+UNEVEN = dataclasses.replace(MODEL, vocab_size=17)  # tensor=2 does not divide it
+
+
 @eight
-@pytest.mark.parametrize("name", ["grpo", "ppo"])
-@pytest.mark.parametrize("shape", [{"data": 4, "fsdp": 2}, {"data": 2, "fsdp": 2, "tensor": 2}])
-def test_an_update_on_eight_devices_equals_one_device(name, shape):
-  (got, got_metrics), (wanted, wanted_metrics) = (update(sharding.make_mesh(**s), name) for s in (shape, {"data": 1}))
+@pytest.mark.parametrize(
+  ("name", "mesh", "model"),
+  [
+    ("grpo", (4, 2, 1), MODEL),
+    ("grpo", (2, 2, 2), MODEL),
+    ("grpo", (2, 2, 2), UNEVEN),
+    ("ppo", (4, 2, 1), MODEL),
+    ("ppo", (2, 2, 2), MODEL),
+  ],
+)
+def test_an_update_on_eight_devices_equals_one_device(name, mesh, model):
+  got, got_metrics = update(sharding.make_mesh(*mesh), name, model)
+  wanted, wanted_metrics = update_on_one_device(name, model)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
   for key, value in wanted_metrics.items():
     np.testing.assert_allclose(got_metrics[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
   assert not all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(got.params["policy"]))
+
+
+def test_log_probs_are_computed_where_weights_and_rows_lie():
+  assert sharding.linear_logprob_on(sharding.make_mesh(data=1), MODEL) is linear_logprob
+
+
+@eight
+@pytest.mark.parametrize(
+  ("mesh", "model", "axis"), [((2, 2, 2), MODEL, "tensor"), ((2, 2, 2), UNEVEN, None), ((4, 2, 1), MODEL, None)]
+)
+def test_log_probs_over_the_vocabulary_where_it_is_divided(mesh, model, axis):
+  chosen = sharding.linear_logprob_on(sharding.make_mesh(*mesh), model)
+  assert chosen.keywords["token_axes"] == ("data", "fsdp") and chosen.keywords["vocabulary_axis"] == axis
+
+
+@eight
+def test_no_hidden_state_and_no_weight_goes_to_another_device():
+  """Without fsdp the only collectives are sums over devices, of nothing as wide as the vocabulary."""
+  mesh, model = sharding.make_mesh(2, 1, 2), dataclasses.replace(MODEL, vocab_size=1000, kv_heads=2)
+  policy = Policy(model, PACK, linear_logprob=sharding.linear_logprob_on(mesh, model))
+  ones = [np.ones(6, np.float32)] * 16
+  batch = sharding.place_batch(pack(trajectories(), {"advantages": ones}, PACK), mesh)
+  params = transformer.init_params(jax.random.key(0), model)
+  where = sharding.state_shardings(params, transformer.weight_specs(model), mesh)
+  params = jax.tree.map(jax.device_put, params, where)
+
+  def loss(params, batch):
+    out = gradients.action_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy)
+    return jnp.sum(out.logp) + jnp.sum(out.entropy)
+
+  compiled = jax.jit(jax.grad(loss), out_shardings=where).lower(params, batch).compile().as_text()
+  moves = re.findall(
+    r"= (.*?) (all-gather|all-to-all|collective-permute|reduce-scatter|all-reduce)(?:-start)?\(", compiled
+  )
+  assert moves and {name for _, name in moves} == {"all-reduce"}
+  assert not [shape for shape, _ in moves if re.search(r"\[(\d+,)*(500|1000)\]", shape)]
 
 
 @eight

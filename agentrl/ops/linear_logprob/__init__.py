@@ -24,6 +24,8 @@ def linear_logprob(
   """`logp = z[token] - logsumexp(z)` and `entropy = -sum p log p`, with `z = hidden @ unembed / temperature`.
 
   All results are differentiable in `hidden` and `unembed`; products accumulate in fp32 whatever the input dtype.
+  Tokens that lie on several devices under automatic partitioning are moved between them, which changes no result: use
+  `sharded_linear_logprob`, in which they stay.
 
   Args:
     hidden: `[N, D]`, final hidden states, of action tokens alone.
@@ -46,15 +48,12 @@ def linear_logprob(
   check(hidden, unembed, tokens, temperature, mask)
   check_range(tokens, mask, unembed.shape[1])
   mask = None if mask is None else jnp.asarray(mask)
-  # Groups of one device each, where XLA spreads the rows over all devices; it moves no token from one to another.
-  groups = jax.device_count() if tokens.shape[0] % jax.device_count() == 0 else 1
   return compute(
     hidden,
     unembed.T,
     tokens,
     temperature,
     mask,
-    groups=groups,
     with_logsumexp=with_logsumexp,
     implementation=implementation,
   )

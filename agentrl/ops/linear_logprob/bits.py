@@ -18,11 +18,11 @@ def from_bits(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
   return x if x.dtype == dtype else jax.lax.bitcast_convert_type(x, dtype)
 
 
-def take(x: jax.Array, start, size: int, axis: int) -> jax.Array:
-  """`size` entries of `axis`, from `start` on."""
-  return from_bits(jax.lax.dynamic_slice_in_dim(as_bits(x), start, size, axis), x.dtype)
+def take(x: jax.Array, start, size: int) -> jax.Array:
+  """`size` entries of the first axis, from `start` on."""
+  return from_bits(jax.lax.dynamic_slice_in_dim(as_bits(x), start, size), x.dtype)
 
 
-def put(x: jax.Array, part: jax.Array, start, axis: int) -> jax.Array:
+def put(x: jax.Array, part: jax.Array, start) -> jax.Array:
   """`x` with `part` in place of its entries from `start` on."""
-  return from_bits(jax.lax.dynamic_update_slice_in_dim(as_bits(x), as_bits(part), start, axis), x.dtype)
+  return from_bits(jax.lax.dynamic_update_slice_in_dim(as_bits(x), as_bits(part), start, 0), x.dtype)

@@ -34,7 +34,7 @@ LogitsBar = Callable[[jax.Array, jax.Array, jax.Array, RowConstants, jax.Array],
 
 
 class _Plan(NamedTuple):
-  """How R tokens of a group are cut: `blocks` of `tiles` of `tokens` each, `padding` more than there are."""
+  """How R tokens are cut: `blocks` of `tiles` of `tokens` each, `padding` more than there are."""
 
   blocks: int
   tiles: int
@@ -52,7 +52,7 @@ def _plan(count: int, tile: Tile) -> _Plan:
 
 def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
   """Statistics of tiles of tokens, one after another."""
-  count = tokens.tokens.shape[1]
+  count = tokens.tokens.shape[0]
   plan = _plan(count, tile)
   columns = min(tile.vocabulary, rows.shape[0])
   padded = _pad(tokens, plan.padding)
@@ -60,15 +60,14 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
   def token_tile(i, out):
     # Behind a barrier, lest XLA do to all hidden states, before the loop, what the loop does to a tile: a copy in bf16.
     every, i = jax.lax.optimization_barrier((padded.hidden, i))
-    hidden = jax.lax.dynamic_slice_in_dim(every, i * plan.tokens, plan.tokens, axis=1).reshape(-1, every.shape[-1])
-    taken, scale = (_take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
-    return jax.tree.map(
-      lambda x, y: _put(x, y, i * plan.tokens), out, _forward_tile(hidden, rows, taken, scale, columns)
-    )
+    hidden = jax.lax.dynamic_slice_in_dim(every, i * plan.tokens, plan.tokens)
+    taken, scale = (bits.take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
+    here = _forward_tile(hidden, rows, taken, scale, columns)
+    return jax.tree.map(lambda x, y: bits.put(x, y, i * plan.tokens), out, here)
 
   zeros = jnp.zeros_like(padded.scale)
   out = jax.lax.fori_loop(0, _ceil(tokens.live, plan.tokens), token_tile, Statistics(zeros, zeros, zeros))
-  return jax.tree.map(lambda x: x[:, :count], out)
+  return jax.tree.map(lambda x: x[:count], out)
 
 
 def _forward_tile(hidden, rows, tokens, scale, columns) -> Statistics:
@@ -76,7 +75,7 @@ def _forward_tile(hidden, rows, tokens, scale, columns) -> Statistics:
 
   def vocabulary_tile(running, first):
     start, skip = _tile_start(columns, rows, first)
-    logits = _matmul("nd,vd->nv", hidden, bits.take(rows, start, columns, axis=0)) * scale[:, None]
+    logits = _matmul("nd,vd->nv", hidden, bits.take(rows, start, columns)) * scale[:, None]
     return _accumulate(running, _without(logits, skip, rows), tokens - start, skip), None
 
   zeros = jnp.zeros_like(scale)
@@ -124,7 +123,7 @@ def backward(
   logits_bar: LogitsBar = xla_logits_bar,
 ) -> tuple[jax.Array, jax.Array | None]:
   """Gradients of hidden states and unembedding; `logits_bar` gives the tiles between the two products."""
-  count = tokens.tokens.shape[1]
+  count = tokens.tokens.shape[0]
   plan = _plan(count, tile)
   columns = min(tile.vocabulary, rows.shape[0])
   padded = _pad(tokens, plan.padding)
@@ -135,8 +134,8 @@ def backward(
   def token_tile(first, block_hidden, tile_rows, start, skip, i, sums):
     tile_bar, block_bar = sums
     at = first + i * plan.tokens
-    hidden, taken = _take(block_hidden, i * plan.tokens, plan.tokens), _take(padded.tokens, at, plan.tokens)
-    here = jax.tree.map(lambda x: _take(x, at, plan.tokens), constants)
+    hidden, taken = bits.take(block_hidden, i * plan.tokens, plan.tokens), bits.take(padded.tokens, at, plan.tokens)
+    here = jax.tree.map(lambda x: bits.take(x, at, plan.tokens), constants)
     bar = logits_bar(hidden, tile_rows, taken - start, here, skip)
     block_bar = _add(block_bar, _matmul("nv,vd->nd", bar, tile_rows), i * plan.tokens)
     # [D, C] and not [C, D]: the product is a fifth faster on a CPU, and is transposed once for all token tiles.
@@ -147,54 +146,44 @@ def backward(
     hidden, rows_bar = sums
     first = b * size
     tiles = jnp.clip(_ceil(tokens.live - first, plan.tokens), 0, plan.tiles)
-    block_hidden = jax.lax.dynamic_slice_in_dim(hidden, first, size, axis=1)
+    block_hidden = jax.lax.dynamic_slice_in_dim(hidden, first, size)
 
     def vocabulary_tile(v, sums):
       block_bar, rows_bar = sums
       start, skip = _tile_start(columns, rows, v * columns)
-      tile_rows = bits.take(rows, start, columns, axis=0)
+      tile_rows = bits.take(rows, start, columns)
       tile_bar = jnp.zeros((rows.shape[1], columns), jnp.float32) if train_rows else None
       step = functools.partial(token_tile, first, block_hidden, tile_rows, start, skip)
       tile_bar, block_bar = jax.lax.fori_loop(0, tiles, step, (tile_bar, block_bar))
       if train_rows:
-        rows_bar = bits.put(rows_bar, bits.take(rows_bar, start, columns, axis=0) + tile_bar.T, start, axis=0)
+        rows_bar = _add(rows_bar, tile_bar.T, start)
       return block_bar, rows_bar
 
     vocabulary_tiles = jnp.where(tiles > 0, -(-rows.shape[0] // columns), 0)
-    block_bar = jnp.zeros((padded.hidden.shape[0], size, rows.shape[1]), jnp.float32)
+    block_bar = jnp.zeros((size, rows.shape[1]), jnp.float32)
     block_bar, rows_bar = jax.lax.fori_loop(0, vocabulary_tiles, vocabulary_tile, (block_bar, rows_bar))
-    return jax.lax.dynamic_update_slice_in_dim(hidden, block_bar.astype(hidden.dtype), first, axis=1), rows_bar
+    return jax.lax.dynamic_update_slice_in_dim(hidden, block_bar.astype(hidden.dtype), first, axis=0), rows_bar
 
   # The gradient of a block takes the place of its hidden states, which are needed no more.
   start = padded.hidden, jnp.zeros(rows.shape, jnp.float32) if train_rows else None
   hidden_bar, rows_bar = jax.lax.fori_loop(0, plan.blocks, block, start)
-  return hidden_bar[:, :count], rows_bar.astype(rows.dtype) if train_rows else None
+  return hidden_bar[:count], rows_bar.astype(rows.dtype) if train_rows else None
 
 
 CHUNKED = Implementation(forward, backward)
 
 
 def _pad(arrays, padding: int):
-  """Every array `[G, R, ...]` with so many zeros at the end of each group."""
+  """Every array `[R, ...]` with so many zeros at its end."""
 
   def pad(x):
-    return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)) if padding and jnp.ndim(x) else x
+    return jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) if padding and jnp.ndim(x) else x
 
   return jax.tree.map(pad, arrays)
 
 
-def _take(x: jax.Array, first, size: int) -> jax.Array:
-  """`size` tokens of each group from `first` on, one axis for both."""
-  return bits.take(x, first, size, axis=1).reshape(-1, *x.shape[2:])
-
-
-def _put(x: jax.Array, part: jax.Array, first) -> jax.Array:
-  return bits.put(x, part.reshape(x.shape[0], -1, *x.shape[2:]), first, axis=1)
-
-
 def _add(x: jax.Array, part: jax.Array, first) -> jax.Array:
-  tokens = part.shape[0] // x.shape[0]
-  return _put(x, _take(x, first, tokens) + part, first)
+  return bits.put(x, bits.take(x, first, part.shape[0]) + part, first)
 
 
 def _ceil(count, size: int):

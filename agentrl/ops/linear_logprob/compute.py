@@ -26,7 +26,6 @@ def compute(
   temperature: jax.Array | float,
   mask: jax.Array | None,
   *,
-  groups: int,
   with_logsumexp: bool,
   implementation: str | None,
   vocabulary_axis: str | None = None,
@@ -35,23 +34,22 @@ def compute(
 
   Args:
     rows: `[V, D]`, the transposed unembedding; under `vocabulary_axis` this shard's part of it.
-    groups: parts of the tokens that may lie on different devices; divides N.
     vocabulary_axis: mesh axis of the enclosing `shard_map` over which the vocabulary lies.
   """
-  count, size = tokens.shape[0], rows.shape[0]
+  size = rows.shape[0]
   shards = 1 if vocabulary_axis is None else jax.lax.axis_size(vocabulary_axis)
   first = 0 if vocabulary_axis is None else jax.lax.axis_index(vocabulary_axis) * size
-  name, tile = choose(jax.devices()[0].device_kind, count // groups, hidden.shape[1], implementation)
+  name, tile = choose(jax.devices()[0].device_kind, *hidden.shape, implementation)
   temperature = jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
   scale = jnp.broadcast_to(1.0 / temperature, tokens.shape)
   in_range = (tokens >= 0) & (tokens < size * shards)
   if mask is None:
-    place, back = (lambda x: x.reshape(groups, -1, *x.shape[1:])), (lambda x: x.reshape(-1))
-    live = count // groups
+    place = back = lambda x: x
+    live = tokens.shape[0]
   else:
     hidden = jnp.where(mask[:, None], hidden, jnp.zeros((), hidden.dtype))
     scale = jnp.where(mask, scale, 1.0)
-    arrangement = arrange(mask, groups)
+    arrangement = arrange(mask)
     place, back = (lambda x: gather(arrangement, x)), (lambda x: scatter(arrangement, x))
     live = arrangement.live
   placed = Rows(place(hidden), place(tokens - first), place(scale), live)

@@ -8,8 +8,7 @@ token, `logsumexp` L and entropy H. With `p = exp(z - L)` and cotangents `t`, `l
 They are sufficient: `logp` is the first less the second, and those of a vocabulary in shards are combined from those of
 each shard, by arithmetic on `[N]` vectors that JAX differentiates itself.
 
-Rows come as G groups of R tokens. A group lies on one device, where rows are sharded at all, and in each the tokens
-that count come first, so that the rest costs nothing.
+Of R tokens those that count come first, so that the rest costs nothing.
 """
 
 import functools
@@ -22,7 +21,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 
 class Tile(NamedTuple):
-  """What is held at a time; tokens are those of one group."""
+  """What is held at a time."""
 
   tokens: int  # rows of a tile of logits
   vocabulary: int  # its columns
@@ -30,20 +29,20 @@ class Tile(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """The tokens, in groups."""
+  """The tokens."""
 
-  hidden: jax.Array  # [G, R, D]
-  tokens: jax.Array  # int [G, R]; outside [0, V) where another shard of the vocabulary holds the token
-  scale: jax.Array  # f32 [G, R], 1 / temperature
-  live: jax.Array | int  # int []: no group counts more than its first `live` tokens
+  hidden: jax.Array  # [R, D]
+  tokens: jax.Array  # int [R]; outside [0, V) where another shard of the vocabulary holds the token
+  scale: jax.Array  # f32 [R], 1 / temperature
+  live: jax.Array | int  # int []: the first `live` are all that count
 
 
 class Statistics(NamedTuple):
   """Of each token; also their cotangents, None where one is known to be zero."""
 
-  taken: jax.Array | None  # f32 [G, R], logit of the taken token, 0 where it is none of these
-  logsumexp: jax.Array | None  # f32 [G, R]
-  entropy: jax.Array | None  # f32 [G, R], nats
+  taken: jax.Array | None  # f32 [R], logit of the taken token, 0 where it is none of these
+  logsumexp: jax.Array | None  # f32 [R]
+  entropy: jax.Array | None  # f32 [R], nats
 
 
 class Implementation(NamedTuple):
@@ -57,7 +56,7 @@ class Implementation(NamedTuple):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def statistics(implementation: Implementation, tile: Tile, tokens: Rows, rows: jax.Array) -> Statistics:
-  """Statistics `[G, R]` of each token; differentiable in `tokens.hidden` and `rows`."""
+  """Statistics `[R]` of each token; differentiable in `tokens.hidden` and `rows`."""
   return implementation.forward(tokens, rows, tile)
 
 

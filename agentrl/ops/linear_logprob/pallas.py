@@ -102,9 +102,7 @@ def _call(kernel, grid, in_specs, out_specs, out_shape, scratch, interpret):
 def forward(tokens: Rows, rows: jax.Array, tile: Tile, *, interpret: bool = False) -> Statistics:
   """Statistics of all tokens in one call."""
   del tile
-  groups, count = tokens.tokens.shape
-  if groups > 1:
-    raise ValueError("implementation='pallas' computes on one device; use sharded_linear_logprob on several")
+  (count,) = tokens.tokens.shape
   grid, hidden_block, rows_block, vector, tile_shape = _grid(count, *rows.shape)
   out = _call(
     functools.partial(_forward_kernel, rows.shape[0]),
@@ -114,9 +112,9 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile, *, interpret: bool = Fals
     [jax.ShapeDtypeStruct((count, 1), jnp.float32)] * 3,
     [pltpu.VMEM(tile_shape, jnp.float32), pltpu.VMEM((4, tile_shape[0], 1), jnp.float32)],
     interpret,
-  )(_scalar(tokens.live), tokens.hidden[0], rows, tokens.tokens[0, :, None].astype(jnp.int32), tokens.scale[0, :, None])
+  )(_scalar(tokens.live), tokens.hidden, rows, tokens.tokens[:, None].astype(jnp.int32), tokens.scale[:, None])
   live = jnp.arange(count) < tokens.live
-  return Statistics(*(jnp.where(live, x[:, 0], 0.0)[None] for x in out))
+  return Statistics(*(jnp.where(live, x[:, 0], 0.0) for x in out))
 
 
 def _logits_bar_kernel(parts, skip, hidden, rows, tokens, *refs):

@@ -28,13 +28,13 @@ def backward(
   from_softmax = jnp.exp(log_p) * (logsumexp - entropy * (log_p + out.entropy[..., None]))
   logits_bar = (taken * _one_hot(tokens, rows) + from_softmax) * tokens.scale[..., None]
   logits_bar = logits_bar.astype(rows.dtype)
-  hidden_bar = jnp.einsum("grv,vd->grd", logits_bar, rows, preferred_element_type=jnp.float32)
-  rows_bar = jnp.einsum("grv,grd->vd", logits_bar, tokens.hidden, preferred_element_type=jnp.float32)
+  hidden_bar = jnp.einsum("rv,vd->rd", logits_bar, rows, preferred_element_type=jnp.float32)
+  rows_bar = jnp.einsum("rv,rd->vd", logits_bar, tokens.hidden, preferred_element_type=jnp.float32)
   return hidden_bar.astype(rows.dtype), rows_bar.astype(rows.dtype) if train_rows else None
 
 
 def _logits(tokens: Rows, rows: jax.Array) -> jax.Array:
-  logits = jnp.einsum("grd,vd->grv", tokens.hidden, rows, preferred_element_type=jnp.float32)
+  logits = jnp.einsum("rd,vd->rv", tokens.hidden, rows, preferred_element_type=jnp.float32)
   return logits * tokens.scale[..., None]
 
 

@@ -61,7 +61,6 @@ def sharded_linear_logprob(
       tokens,
       temperature,
       mask,
-      groups=1,
       with_logsumexp=with_logsumexp,
       implementation=implementation,
       vocabulary_axis=vocabulary_axis,

@@ -28,16 +28,13 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
   from agentrl.ops.linear_logprob.triton_kernels import forward_kernel
 
   del tile
-  groups, count = tokens.tokens.shape
-  if groups > 1:
-    raise ValueError("implementation='triton' computes on one device; use sharded_linear_logprob on several")
+  (count,) = tokens.tokens.shape
   launch = launch_for(rows.dtype)
   splits, part = splits_of(count, rows.shape[0], launch)
-  hidden, taken, scale = (x[0] for x in tokens[:3])
   live = jnp.asarray(tokens.live, jnp.int32).reshape(1)
   parts = triton_call.launch(
     forward_kernel,
-    (hidden, rows, taken.astype(jnp.int32), scale, live),
+    (tokens.hidden, rows, tokens.tokens.astype(jnp.int32), tokens.scale, live),
     [jax.ShapeDtypeStruct((splits, count), jnp.float32)] * 4,
     grid=(-(-count // launch.tokens), splits),
     warps=launch.warps,
@@ -46,7 +43,7 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
   )
   out = combine(*parts)
   # Whole tiles of tokens that do not count were never written.
-  return jax.tree.map(lambda x: jnp.where(jnp.arange(count) < live, x, 0.0)[None], out)
+  return jax.tree.map(lambda x: jnp.where(jnp.arange(count) < live, x, 0.0), out)
 
 
 def logits_bar(hidden: jax.Array, tile_rows: jax.Array, tokens: jax.Array, constants: RowConstants, skip: jax.Array):

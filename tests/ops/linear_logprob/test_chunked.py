@@ -17,7 +17,7 @@ TOKENS = jnp.arange(SPEC.tokens, dtype=jnp.int32)
 
 def _tiny(hidden, rows, tile=TINY_TILE):
   count = hidden.shape[0]
-  placed = Rows(hidden[None], jnp.arange(count, dtype=jnp.int32)[None] % rows.shape[0], jnp.ones((1, count)), count)
+  placed = Rows(hidden, jnp.arange(count, dtype=jnp.int32) % rows.shape[0], jnp.ones(count), count)
   return statistics(CHUNKED, Tile(*tile), placed, rows)
 
 
@@ -35,7 +35,7 @@ def _count(loss, primitive, *arrays):
 def test_float32_accumulates_over_many_tokens():
   """With bf16 sums an unembedding gradient over 4,096 equal tokens would stop growing at 256."""
   hidden, rows = jnp.ones((4096, 1), jnp.bfloat16), jnp.zeros((2, 1), jnp.bfloat16)
-  placed = Rows(hidden[None], jnp.zeros((1, 4096), jnp.int32), jnp.ones((1, 4096)), 4096)
+  placed = Rows(hidden, jnp.zeros(4096, jnp.int32), jnp.ones(4096), 4096)
 
   def loss(w):
     out = statistics(CHUNKED, Tile(16, 2, block=64), placed, w)

@@ -35,12 +35,12 @@ def implementation(request, monkeypatch):
   return IMPLEMENTATIONS[request.param]
 
 
-def _inputs(spec, std, dtype=np.float32, groups=1):
+def _inputs(spec, std, dtype=np.float32):
   rng = np.random.default_rng(0)
-  hidden = rng.normal(size=(groups, spec.tokens, spec.width))
+  hidden = rng.normal(size=(spec.tokens, spec.width))
   rows = rng.normal(size=(spec.vocabulary, spec.width)) * std / np.sqrt(spec.width)
-  tokens = rng.integers(0, spec.vocabulary, (groups, spec.tokens))
-  tokens[:, 0] = spec.vocabulary - 1  # the last column, next to where padding would be
+  tokens = rng.integers(0, spec.vocabulary, spec.tokens)
+  tokens[0] = spec.vocabulary - 1  # the last column, next to where padding would be
   scale = 1 / rng.uniform(0.5, 1.5, tokens.shape)
   live = jnp.asarray(spec.tokens, jnp.int32)
   placed = Rows(jnp.asarray(hidden, dtype), jnp.asarray(tokens, jnp.int32), jnp.asarray(scale, jnp.float32), live)
@@ -49,23 +49,23 @@ def _inputs(spec, std, dtype=np.float32, groups=1):
 
 def _bars(tokens):
   """A cotangent of its own for every token and result; 0 where the token does not count."""
-  n = np.arange(tokens.tokens.size).reshape(tokens.tokens.shape)
-  counts = np.arange(n.shape[1]) < int(tokens.live)
+  n = np.arange(tokens.tokens.size)
+  counts = n < int(tokens.live)
   return Statistics(*(jnp.asarray(f * counts, jnp.float32) for f in (np.cos(n), np.sin(n) - 0.4, np.cos(2 * n) + 0.3)))
 
 
 def _exact(tokens, rows, bars):
   """Statistics and gradients in float64, token by token, by the definition of each."""
   w = np.asarray(rows, np.float64)
-  out, hidden_bar, rows_bar = np.zeros((3, *tokens.tokens.shape)), np.zeros(tokens.hidden.shape), np.zeros(w.shape)
-  for at in np.ndindex(*tokens.tokens.shape):
+  out, hidden_bar, rows_bar = np.zeros((3, tokens.tokens.size)), np.zeros(tokens.hidden.shape), np.zeros(w.shape)
+  for at in range(tokens.tokens.size):
     h, token, scale = np.asarray(tokens.hidden[at], np.float64), int(tokens.tokens[at]), float(tokens.scale[at])
     z = w @ h * scale
     logsumexp = z.max() + np.log(np.exp(z - z.max()).sum())
     log_p = z - logsumexp
     p = np.exp(log_p)
     entropy = -(p * log_p).sum()
-    out[:, *at] = z[token], logsumexp, entropy
+    out[:, at] = z[token], logsumexp, entropy
     # d z[token] = one-hot; d logsumexp = p; d entropy = -p (log p + H).
     taken_bar, logsumexp_bar, entropy_bar = (float(bar[at]) for bar in bars)
     z_bar = taken_bar * np.eye(len(w))[token] + logsumexp_bar * p - entropy_bar * p * (log_p + entropy)
@@ -153,14 +153,3 @@ def test_a_gradient_of_one_result_alone(implementation, which):
   hidden_bar, rows_bar = jax.jit(jax.grad(loss, argnums=(0, 1)))(tokens.hidden, rows)
   np.testing.assert_allclose(hidden_bar, exact_hidden, atol=2e-5)
   np.testing.assert_allclose(rows_bar, exact_rows, atol=2e-5)
-
-
-def test_groups_are_independent():
-  tokens, rows = _inputs(TINY["one_above"], 3.0, groups=2)
-  tokens = tokens._replace(live=jnp.asarray(6, jnp.int32))
-  bars = _bars(tokens)
-  exact = _exact(tokens, rows, bars)
-  out, hidden_bar, rows_bar = _values_and_gradients(CHUNKED)(tokens, rows, bars)
-  np.testing.assert_allclose(np.stack(out)[:, :, :6], exact[0][:, :, :6], atol=1e-5)
-  np.testing.assert_allclose(hidden_bar, exact[1], atol=2e-5)
-  np.testing.assert_allclose(rows_bar, exact[2], atol=2e-5)

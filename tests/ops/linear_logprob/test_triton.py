@@ -43,8 +43,8 @@ def test_every_parameter_of_the_kernels_is_given(monkeypatch):
     out = statistics(TRITON, Tile(4096, 8192), Rows(hidden, tokens, jnp.ones(tokens.shape), 8192), rows)
     return jnp.sum(out.taken) + jnp.sum(out.entropy)
 
-  shapes = [((1, 8192, 1024), jnp.bfloat16), ((151_936, 1024), jnp.bfloat16), ((1, 8192), jnp.int32)]
+  shapes = [((8192, 1024), jnp.bfloat16), ((151_936, 1024), jnp.bfloat16), ((8192,), jnp.int32)]
   bars = jax.eval_shape(jax.grad(loss, argnums=(0, 1)), *(jax.ShapeDtypeStruct(*s) for s in shapes))
-  assert [x.shape for x in bars] == [(1, 8192, 1024), (151_936, 1024)]
+  assert [x.shape for x in bars] == [(8192, 1024), (151_936, 1024)]
   # 64 tiles of 128 tokens; the vocabulary in 8 parts makes 512 programs. Then 32 x 32 tiles of 128 x 256.
   assert seen == [("forward_kernel", (64, 8)), ("logits_bar_kernel", (1024,))]

@@ -97,6 +97,20 @@ def forward_kernel(
 
 
 @triton.jit
+def _score_gradients(
+  left, right, d_left, d_right, norm, shift, key, query, end, SCALE: tl.constexpr, MASKED: tl.constexpr
+):
+  """A tile's weights and the gradients of its scores, before scaling; vectors come as columns or rows of the tile.
+
+  Scores are `left @ right`, and gradients of the weights `d_left @ d_right`. Without MASKED `end` is not read.
+  """
+  weights = tl.exp2(tl.dot(left, right, input_precision=PRECISION) * (SCALE * LOG2E) - norm)
+  if MASKED:
+    weights = tl.where((key <= query) & (query < end), weights, 0.0)
+  return weights, weights * (tl.dot(d_left, d_right, input_precision=PRECISION) - shift)
+
+
+@triton.jit
 def _pull_keys(
   grads, q, d_out, lse, delta, keys, values, end, key, channel, first, count,
   T: tl.constexpr, H: tl.constexpr, C: tl.constexpr, WIDE: tl.constexpr, SCALE: tl.constexpr, QUERIES: tl.constexpr,
@@ -109,20 +123,18 @@ def _pull_keys(
     query = (first + t % count) * QUERIES + tl.arange(0, QUERIES)
     inside = query < T
     queries = _load(q + head * C, query[:, None], channel[None, :], H * C, T, C, WIDE, MASKED)
-    scores = tl.dot(keys, tl.trans(queries), input_precision=PRECISION) * (SCALE * LOG2E)
+    pulled = _load(d_out + head * C, query[:, None], channel[None, :], H * C, T, C, WIDE, MASKED)
     if MASKED:
       norm = tl.load(lse + head * T + query, mask=inside, other=NEVER)
       shift = tl.load(delta + head * T + query, mask=inside, other=0.0)
     else:
       norm, shift = tl.load(lse + head * T + query), tl.load(delta + head * T + query)
-    weights = tl.exp2(scores - norm[None, :])
-    if MASKED:
-      weights = tl.where((key[:, None] <= query[None, :]) & (query[None, :] < end[:, None]), weights, 0.0)
-    pulled = _load(d_out + head * C, query[:, None], channel[None, :], H * C, T, C, WIDE, MASKED)
+    weights, d_scores = _score_gradients(
+      keys, tl.trans(queries), values, tl.trans(pulled), norm[None, :], shift[None, :], key[:, None], query[None, :],
+      end[:, None], SCALE, MASKED,
+    )  # fmt: skip
     d_v = tl.dot(weights.to(pulled.dtype), pulled, d_v, input_precision=PRECISION)
-    d_weights = tl.dot(values, tl.trans(pulled), input_precision=PRECISION)
-    d_scores = (weights * (d_weights - shift[None, :])).to(queries.dtype)
-    d_k = tl.dot(d_scores, queries, d_k, input_precision=PRECISION)
+    d_k = tl.dot(d_scores.to(queries.dtype), queries, d_k, input_precision=PRECISION)
   return d_k, d_v
 
 
@@ -178,15 +190,13 @@ def _pull_queries(
   for t in range(first * PARTS, last * PARTS):
     key = tl.load(list_of_keys + t // PARTS) * TILE + (t % PARTS) * KEYS + tl.arange(0, KEYS)
     keys = _load(k, key[:, None], channel[None, :], stride, T, C, WIDE, MASKED)
-    scores = tl.dot(q, tl.trans(keys), input_precision=PRECISION) * (SCALE * LOG2E)
-    weights = tl.exp2(scores - norm[:, None])
-    if MASKED:
-      end = tl.load(ends + key, mask=key < T, other=0)
-      weights = tl.where((key[None, :] <= query[:, None]) & (query[:, None] < end[None, :]), weights, 0.0)
     values = _load(v, key[None, :], channel[:, None], stride, T, C, WIDE, MASKED)
-    d_weights = tl.dot(d_out, values, input_precision=PRECISION)
-    d_scores = (weights * (d_weights - shift[:, None])).to(keys.dtype)
-    d_q = tl.dot(d_scores, keys, d_q, input_precision=PRECISION)
+    end = tl.load(ends + key, mask=key < T, other=0)  # the compiler drops it where nothing is masked
+    _, d_scores = _score_gradients(
+      q, tl.trans(keys), d_out, values, norm[:, None], shift[:, None], key[None, :], query[:, None], end[None, :],
+      SCALE, MASKED,
+    )  # fmt: skip
+    d_q = tl.dot(d_scores.to(keys.dtype), keys, d_q, input_precision=PRECISION)
   return d_q
 
 
