@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +23,19 @@ from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
 
-eight = pytest.mark.skipif(len(jax.devices()) < 8, reason="needs 8 (virtual) devices: scripts/test.sh --devices 8")
+eight = pytest.mark.skipif(len(jax.devices()) < 8, reason="needs 8 devices: see test_on_eight_virtual_devices")
 MODEL = transformer.ModelConfig(vocab_size=16, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, ffn=24)
 PACK = PackConfig(row_tokens=32, row_actions=16, rows=8, sequences=16)
+
+
+@pytest.mark.skipif(len(jax.devices()) >= 8, reason="the tests below have their devices")
+def test_on_eight_virtual_devices():
+  """The number of devices is fixed when JAX starts, so the tests below run in a process of their own."""
+  flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+  environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", __file__]
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+  assert done.returncode == 0 and "passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 def trajectories(count=16):
