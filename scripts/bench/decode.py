@@ -1,6 +1,6 @@
 """Decoding rate of the slot engine against what the matmuls of the same shapes allow on this machine.
 
-  python scripts/bench/decode.py [--slots 1 8 32 128] [--positions 256] [--prompt 160]
+  python scripts/bench/decode.py [--slots 1 8 32 128] [--positions 256] [--prompt 160] [--live-step 64]
 
 The bound runs only the weight matmuls of one decode step (all layers, weights apart per layer, and the unembedding).
 The engine's row is a whole tick: attention over the live cache, norms, sampling, log-probs and entropy included.
@@ -49,11 +49,12 @@ def matmul_seconds(params, slots):
   return seconds(jax.jit(step), layers, params["embed"], jnp.ones((slots, SMOLLM2.width)))
 
 
-def engine_seconds(params, slots, positions, prompt, decode_tokens=16):
+def engine_seconds(params, slots, positions, prompt, live_step, decode_tokens=16):
   """Seconds per decode step of the engine, all slots active, averaged over the ticks from the prompt to the end."""
   sizes = slot_engine.EngineConfig(
-    slots=slots, positions=positions, decode_tokens=decode_tokens, feed_tokens=prompt, prefill_tokens=32, live_step=64
-  )
+    slots=slots, positions=positions, decode_tokens=decode_tokens, feed_tokens=prompt, prefill_tokens=32,
+    live_step=live_step,
+  )  # fmt: skip
   make = slot_engine.make_tick(SMOLLM2, sizes, np.zeros(SMOLLM2.vocab_size, bool))
   tick = jax.jit(make, donate_argnums=2)
   params = jax.jit(functools.partial(slot_engine.tick_params, model=SMOLLM2))({"policy": params})
@@ -82,12 +83,13 @@ def main():
   parser.add_argument("--slots", type=int, nargs="+", default=[1, 8, 32, 128])
   parser.add_argument("--positions", type=int, default=256)
   parser.add_argument("--prompt", type=int, default=160)
+  parser.add_argument("--live-step", type=int, default=64, help="of positions: attention always reads whole slots")
   arguments = parser.parse_args()
   params = jax.jit(lambda key: transformer.init_params(key, SMOLLM2))(jax.random.key(0))
   table = Table("slots", "matmuls ms/step", "engine ms/step", "matmuls tokens/s", "engine tokens/s", "ratio")
   for slots in arguments.slots:
     bound = matmul_seconds(params, slots)
-    ours = engine_seconds(params, slots, arguments.positions, arguments.prompt)
+    ours = engine_seconds(params, slots, arguments.positions, arguments.prompt, arguments.live_step)
     table.add_row(
       str(slots), f"{bound * 1e3:.1f}", f"{ours * 1e3:.1f}", f"{slots / bound:.0f}", f"{slots / ours:.0f}",
       f"{bound / ours:.2f}",

@@ -4,4 +4,4 @@
 was not run has no entry, and gets the default implementation and tiles.
 """
 
-TABLE = {}
+TABLE = {("cpu", "narrow, few"): {"chunked": (1024, 2048)}}
