@@ -24,6 +24,7 @@ class Policy(NamedTuple):
     max_turns: turns of a trajectory at most, for algorithms that learn from turns; 0 where nobody said.
     sampler: for algorithms that ask the policy for more while they learn; None where there is nothing to sample with.
     place_batch: puts a packed batch that an algorithm makes during its update on the devices.
+    place_hidden: says where the hidden states `[B, T, D]` of a micro-batch lie.
     linear_logprob: log-probs and entropies of the rows of a micro-batch, on the devices where they lie; called like
       `ops.linear_logprob.linear_logprob`.
   """
@@ -33,6 +34,7 @@ class Policy(NamedTuple):
   max_turns: int = 0
   sampler: UtteranceSampler | None = None
   place_batch: Callable[[Batch], Batch] = lambda batch: batch
+  place_hidden: Callable[[jax.Array], jax.Array] = lambda hidden: hidden
   linear_logprob: Callable[..., LinearLogprob] = linear_logprob
 
 

@@ -55,7 +55,8 @@ def micro_batch(batch: Batch, index: jax.Array) -> Batch:
 
 def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
   """Hidden states, log-probs and entropies of the action tokens; nothing else is ever unembedded."""
-  hidden = transformer.forward(params, micro.tokens, micro.positions, micro.subtree_end, config=policy.model)
+  rows = micro.tokens, micro.positions, micro.subtree_end
+  hidden = transformer.forward(params, *rows, config=policy.model, place=policy.place_hidden)
   hidden = jnp.take_along_axis(hidden, micro.action_parent[..., None], axis=1)
   targets = jnp.take_along_axis(micro.tokens, micro.action_index, axis=1)
   flat = policy.linear_logprob(

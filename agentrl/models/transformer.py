@@ -258,11 +258,15 @@ def _layer(x, w, rotary, attend, config, linear=input_major):
 # ---- training -----------------------------------------------------------------------------------------------------
 
 
-def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end: jax.Array, *, config: ModelConfig):
+def forward(
+  params: Params, tokens: jax.Array, positions: jax.Array, subtree_end: jax.Array, *, config: ModelConfig,
+  place: Callable[[jax.Array], jax.Array] = lambda hidden: hidden,
+):  # fmt: skip
   """Hidden states after the final norm, of whole rows under the forest mask.
 
   Args:
     tokens, positions, subtree_end: int32 `[B, T]`; see `types.Batch`.
+    place: says between layers on which devices the hidden states `[B, T, D]` lie.
 
   Returns:
     `[B, T, D]` in the params' dtype. The state at `parent[i]` predicts token i.
@@ -273,9 +277,10 @@ def forward(params: Params, tokens: jax.Array, positions: jax.Array, subtree_end
     return forest_attention(q, k, v, subtree_end, implementation=config.attention), None
 
   def layer(x, w):
-    return _layer(x, w, rotary, attend, config)
+    x, carried = _layer(x, w, rotary, attend, config)
+    return place(x), carried
 
-  x = params["embed"][tokens]
+  x = place(params["embed"][tokens])
   x, _ = jax.lax.scan(jax.checkpoint(layer, policy=REMAT_POLICIES[config.remat]), x, params["layers"])
   return rms_norm(x, params["final_norm"], config.norm_eps)
 

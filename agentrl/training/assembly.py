@@ -119,6 +119,7 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     max_turns=config.rollout.max_turns,
     sampler=sampler,
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
+    place_hidden=sharding.place_hidden_on(mesh),
     linear_logprob=sharding.linear_logprob_on(mesh, model),
   )
   algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)

@@ -112,6 +112,17 @@ def place_batch(batch: Batch, mesh: Mesh) -> Batch:
   return jax.tree.map(put, batch)
 
 
+def place_hidden_on(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+  """Keeps hidden states `[B, T, D]` whole on the devices of their rows.
+
+  Left alone, XLA divides them by width over fsdp, as the weights lie, and moves them in every layer; so it gathers the
+  weights of a layer, which is less where rows are long.
+  """
+  if mesh.size == 1:
+    return lambda hidden: hidden
+  return lambda hidden: jax.lax.with_sharding_constraint(hidden, NamedSharding(mesh, PartitionSpec(ROW_AXES)))
+
+
 def linear_logprob_on(mesh: Mesh, model: ModelConfig) -> Callable[..., LinearLogprob]:
   """`linear_logprob` for rows where `place_batch` puts them, by an unembedding where `weight_sharding` puts it.
 

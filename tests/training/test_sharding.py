@@ -53,10 +53,15 @@ def trajectories(count=16):
   ]  # fmt: skip
 
 
+def policy_on(mesh, model):
+  place, logprob = sharding.place_hidden_on(mesh), sharding.linear_logprob_on(mesh, model)
+  return Policy(model, PACK, place_hidden=place, linear_logprob=logprob)
+
+
 def update(mesh, name, model=MODEL):
   """One update of a whole learner state on a mesh; returns the state and its metrics."""
   module = algorithms.load(name)
-  policy = Policy(model, PACK, linear_logprob=sharding.linear_logprob_on(mesh, model))
+  policy = policy_on(mesh, model)
   algorithm = module.make(policy, optax.sgd(0.1, momentum=0.9), module.default_config())
   state = algorithm.init(jax.random.key(1), transformer.init_params(jax.random.key(0), model))
   shardings = sharding.state_shardings(state, transformer.weight_specs(model), mesh)
@@ -107,12 +112,9 @@ def test_log_probs_over_the_vocabulary_where_it_is_divided(mesh, model, axis):
   assert chosen.keywords["token_axes"] == ("data", "fsdp") and chosen.keywords["vocabulary_axis"] == axis
 
 
-@eight
-def test_no_hidden_state_and_no_weight_goes_to_another_device():
-  """Without fsdp the only collectives are sums over devices, of nothing as wide as the vocabulary."""
-  mesh, model = sharding.make_mesh(2, 1, 2), dataclasses.replace(MODEL, vocab_size=1000, kv_heads=2)
-  policy = Policy(model, PACK, linear_logprob=sharding.linear_logprob_on(mesh, model))
-  ones = [np.ones(6, np.float32)] * 16
+def collectives(mesh, model):
+  """(shapes, name) of what the devices exchange in a gradient of log-probs and entropies."""
+  policy, ones = policy_on(mesh, model), [np.ones(6, np.float32)] * 16
   batch = sharding.place_batch(pack(trajectories(), {"advantages": ones}, PACK), mesh)
   params = transformer.init_params(jax.random.key(0), model)
   where = sharding.state_shardings(params, transformer.weight_specs(model), mesh)
@@ -123,11 +125,25 @@ def test_no_hidden_state_and_no_weight_goes_to_another_device():
     return jnp.sum(out.logp) + jnp.sum(out.entropy)
 
   compiled = jax.jit(jax.grad(loss), out_shardings=where).lower(params, batch).compile().as_text()
-  moves = re.findall(
+  return re.findall(
     r"= (.*?) (all-gather|all-to-all|collective-permute|reduce-scatter|all-reduce)(?:-start)?\(", compiled
   )
-  assert moves and {name for _, name in moves} == {"all-reduce"}
-  assert not [shape for shape, _ in moves if re.search(r"\[(\d+,)*(500|1000)\]", shape)]
+
+
+@eight
+def test_no_hidden_state_and_no_weight_goes_to_another_device():
+  """Without fsdp the only collectives are sums over devices, of nothing as wide as the vocabulary."""
+  found = collectives(sharding.make_mesh(2, 1, 2), dataclasses.replace(MODEL, vocab_size=1000, kv_heads=2))
+  assert found and {name for _, name in found} == {"all-reduce"}
+  assert not [shape for shape, _ in found if re.search(r"\[(\d+,)*(500|1000)\]", shape)]
+
+
+@eight
+def test_fsdp_gathers_weights_and_leaves_rows_where_they_are():
+  """No size of the model is that of a row, so that a shape `[B, T, ...]` is one of activations."""
+  found = collectives(sharding.make_mesh(2, 2, 1), MODEL)
+  assert "all-gather" in {name for _, name in found}
+  assert not [shape for shape, _ in found if re.search(rf"\[(\d+,)+{PACK.row_tokens}(,\d+)*\]", shape)]
 
 
 @eight
