@@ -178,9 +178,10 @@ class Desk:
     """Slots are being fed links among which is more of a prefix than the tokens that some slot holds."""
     if not self._reuse:
       return False
-    return (
-      any(link.end > shared and link in coming for link in prefix.chain()) or self._alike(prefix, coming)[1] > shared
-    )
+    if any(link.end > shared and link in coming for link in prefix.chain()):
+      return True
+    *_, prompt = prefix.chain()
+    return prompt.end > shared and self._alike(prompt, coming)[1] > shared  # a prompt that is held needs no search
 
   def _longest(self, prefix: Link) -> tuple[int | None, int]:
     """(slot, tokens) that holds most of a prefix; (None, 0) where none holds a prompt that begins like its own."""
@@ -189,16 +190,16 @@ class Desk:
     for link in prefix.chain():
       if self._where.get(link):
         return self._holder(link), link.end
-    prompt, shared = self._alike(prefix, {p for p in self._prompts if self._where.get(p)})
+    *_, own = prefix.chain()
+    prompt, shared = self._alike(own, {p for p in self._prompts if self._where.get(p)})
     return (self._holder(prompt), shared) if shared else (None, 0)
 
   def _holder(self, link: Link) -> int:
     """A slot that holds a prefix: one that holds no more and is idle can go on as it is; else any, always the same."""
     return min(self._where[link], key=lambda b: (self._seats[b].job is not None, self._seats[b].holds is not link, b))
 
-  def _alike(self, prefix: Link, links: Collection[Link]) -> tuple[Link | None, int]:
-    """The prompt among `links` that begins most like a prefix's own, and the tokens they share."""
-    *_, own = prefix.chain()
+  def _alike(self, own: Link, links: Collection[Link]) -> tuple[Link | None, int]:
+    """The prompt among `links` that begins most like the prompt `own`, and the tokens they share."""
     best, most = None, 0
     for prompt in self._prompts:
       if prompt in links and (shared := self._shared(own, prompt)) > most:
