@@ -9,13 +9,13 @@ calls. Meant for CPUs: `gpu_decode_attention.py` compares with the bandwidth of 
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from timing import interleaved
 
 from agentrl.ops.attention import cache as cache_ops
 from agentrl.ops.attention.cache import store
@@ -37,17 +37,6 @@ def attend(length, implementation):
     return cache_ops.cache_attention(q, *store.first_positions(cache, length), at, implementation=implementation)
 
   return jax.jit(read)
-
-
-def interleaved(calls, repeats):
-  """Median seconds of each call."""
-  times = np.zeros((repeats, len(calls)))
-  for repeat in times:
-    for i, call in enumerate(calls):
-      started = time.perf_counter()
-      jax.block_until_ready(call())
-      repeat[i] = time.perf_counter() - started
-  return np.median(times, axis=0)
 
 
 def measure(options, positions):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from timing import interleaved
 
 from agentrl.ops import returns
 
@@ -27,17 +28,6 @@ def compiled(implementation, masked, arguments):
 
   started = time.perf_counter()
   return jax.jit(gae).lower(*arguments).compile(), time.perf_counter() - started
-
-
-def interleaved(calls, repeats):
-  """Median seconds of each call."""
-  times = np.zeros((repeats, len(calls)))
-  for repeat in times:
-    for i, call in enumerate(calls):
-      started = time.perf_counter()
-      jax.block_until_ready(call())
-      repeat[i] = time.perf_counter() - started
-  return np.median(times, axis=0)
 
 
 def main():

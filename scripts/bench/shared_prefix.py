@@ -11,13 +11,13 @@ Computed, for a GPU whose decode step takes as long as reading takes: bytes of a
 
 import argparse
 import functools
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from timing import interleaved
 
 from agentrl.models import transformer
 from agentrl.ops.attention.cache import cache_attention
@@ -55,17 +55,6 @@ def shared(q, prefix_k, prefix_v, own_k, own_v, *, group):
   return out.reshape(q.shape)
 
 
-def interleaved(calls, repeats=9):
-  """Median milliseconds of each call."""
-  times = np.zeros((repeats, len(calls)))
-  for repeat in times:
-    for i, call in enumerate(calls):
-      started = time.perf_counter()
-      jax.block_until_ready(call())
-      repeat[i] = time.perf_counter() - started
-  return np.median(times, axis=0) * 1e3
-
-
 def measure(params, slots, group, prefix, own):
   """Milliseconds of a layer's attention, apart and shared, and of a whole decode step."""
   length = prefix + own
@@ -86,7 +75,7 @@ def measure(params, slots, group, prefix, own):
     hidden, state[0] = step(params, state[0], at[:, 0], at[:, 0], jnp.ones(slots, bool), jnp.int32(0))
     return hidden @ params.unembed.T
 
-  return interleaved([lambda: apart(q, k, v, at), lambda: once(q, *split), whole_step])
+  return 1e3 * interleaved([lambda: apart(q, k, v, at), lambda: once(q, *split), whole_step], repeats=9)
 
 
 def main():
