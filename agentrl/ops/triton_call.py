@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.interpreters.partial_eval import dce_rules
 
 
 def launch(
@@ -34,12 +35,22 @@ def launch(
   """
   import jax_triton
 
-  # jax-triton 0.3 goes with JAX 0.10 and says out_shape; 0.4 with JAX >= 0.11 says out_type.
+  _mend_dead_code_rule()
+  # jax-triton 0.3 says out_shape, 0.4 says out_type.
   takes = inspect.signature(jax_triton.triton_call).parameters
   shapes = {"out_type" if "out_type" in takes else "out_shape": tuple(outputs)}
   return jax_triton.triton_call(
     *inputs, kernel=kernel, grid=grid, num_warps=warps, num_stages=stages, **shapes, **constants
   )
+
+
+def _mend_dead_code_rule() -> None:
+  """JAX 0.12 hands three arguments to rules for dead code; that of jax-triton 0.4.0 and 0.4.1 takes two."""
+  from jax_triton import triton_lib
+
+  rule = dce_rules.get(triton_lib.triton_kernel_call_p)
+  if rule and jax.__version_info__ >= (0, 12) and len(inspect.signature(rule).parameters) == 2:
+    dce_rules[triton_lib.triton_kernel_call_p] = lambda used, live, equation: rule(used, equation)
 
 
 def require(argument: str) -> None:
