@@ -24,11 +24,13 @@ def _bubblewrap(command: Sequence[str], limits: Limits, status_fd: int, filter_f
   path = shutil.which("bwrap")
   if path is None:
     raise FileNotFoundError("bwrap is not on the PATH")
-  options = ["--unshare-user", "--unshare-all", "--hostname", "guest", "--die-with-parent", "--new-session"]
+  options = ["--unshare-user", "--unshare-all", "--hostname", "guest", "--die-with-parent"]
   options += ["--cap-drop", "ALL", "--json-status-fd", str(status_fd), "--seccomp", str(filter_fd)]
   options += ["--ro-bind", "/usr", "/usr", *_system_links(), "--dev", "/dev", "--remount-ro", "/dev"]
   options += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
-  return [*_demoted(), path, *options, "--", *_limited(command, limits)]
+  # The command alone gets a session of its own. With --new-session process 1 would have one too, before it has asked
+  # to die with its parent: a guest killed then left it running.
+  return [*_demoted(), path, *options, "--", "/usr/bin/setsid", *_limited(command, limits)]
 
 
 def _jail(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:

@@ -310,6 +310,14 @@ time.sleep(60)
   assert _gone(marker)
 
 
+def test_killed_at_any_moment_of_its_start_it_leaves_nothing(isolator):
+  marker = f"start{os.getpid()}{isolator}"
+  code = f"'{marker}'\nimport os, time; os.fork() or os.setsid(); time.sleep(60)"
+  for moment in range(1, 150):
+    assert _with_limits(isolator, code, wall_seconds=moment * 2e-4).killed_by == "wall time"
+  assert _gone(marker)
+
+
 def test_a_child_left_behind_ends_with_the_guest(guest, isolator):
   marker = f"left{os.getpid()}{isolator}"
   done = guest(f"import os, time\n'{marker}'\nif os.fork() == 0:\n  os.setsid()\n  time.sleep(60)\nprint('end')")
