@@ -325,12 +325,15 @@ def output_major(x: jax.Array, w: jax.Array) -> jax.Array:
 class Cache(NamedTuple):
   """Keys and values of every slot, one of each per layer; how they lie is `ops.attention.cache.store`'s business."""
 
-  k: tuple[jax.Array | store.Int8, ...]  # L of [B, K, C, S]
+  k: tuple[jax.Array | store.Int8, ...]  # L of [B, K, S / T, C, T]
   v: tuple[jax.Array | store.Int8, ...]  # L of [B, K, S, C]
 
 
 def empty_cache(config: ModelConfig, slots: int, positions: int, *, dtype: str | None = None) -> Cache:
-  """Zeros for `slots` slots of `positions` positions, in a dtype of `CACHE_DTYPES`; None: the params'."""
+  """Zeros for `slots` slots of `positions` positions, in a dtype of `CACHE_DTYPES`; None: the params'.
+
+  Raises ValueError where `positions` are not `cache.whole_blocks`.
+  """
   dtype = config.param_dtype if dtype is None else dtype
   layers = [store.empty(slots, config.kv_heads, config.head_dim, positions, dtype) for _ in range(config.layers)]
   return Cache(*zip(*layers, strict=True))
@@ -356,7 +359,7 @@ def decode_step(
     tokens: int32 `[B]`; positions: int32 `[B]`, where each is written.
     runs: bool `[B]`; the others write nothing, attend to one position, and what comes out for them means nothing.
     live: int32 [], index into `live_lengths` of a length that covers every position of the slots that run.
-    live_lengths: static lengths; attention reads only that many cache positions.
+    live_lengths: static lengths, whole blocks each; attention reads only that many cache positions.
     attention: `cache_attention`'s `implementation`.
 
   Returns:

@@ -81,18 +81,13 @@ class EngineConfig:
     """Cache lengths that attention is compiled for."""
     if cache_ops.reads_each_slots_length(self.attention or None):
       return (self.cache_positions,)
-    step = _in_blocks(self.live_step)
+    step = cache_ops.whole_blocks(self.live_step)
     return (*range(step, self.cache_positions // 2, step), self.cache_positions)
 
   @property
   def cache_positions(self) -> int:
     """Positions of a slot's cache."""
-    return _in_blocks(self.positions)
-
-
-def _in_blocks(positions: int) -> int:
-  """Rounded up to what attention reads without padding."""
-  return -(-positions // cache_ops.BLOCK) * cache_ops.BLOCK
+    return cache_ops.whole_blocks(self.positions)
 
 
 class Slots(NamedTuple):

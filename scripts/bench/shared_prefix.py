@@ -1,10 +1,13 @@
-"""Whether slots that were forked from one prompt should read its keys and values once for all of them: a prototype.
+"""Whether slots that were forked from one prompt should read its keys and values once for all of them: two prototypes.
 
   python scripts/bench/shared_prefix.py [--slots 64] [--groups 8 64] [--lengths 160 32 512 64]
 
 Measured, here: attention of one layer of SmolLM2's shapes, in plain XLA, over `prefix + own` positions of every slot
-(what the engine does), and the same with the prefix read once per group and the parts joined by their sums. The whole
-decode step is measured too, so that the last column says what sharing in all layers would make of it.
+(what the engine does), and the same with the prefix read once per group and the parts joined by their sums. Prefixes
+and what follows them lie in arrays of their own: cutting them out of the slots is not timed. "Best" has whole groups in
+neighbouring slots. "Blocks" is what an engine could do, as slots of a group lie anywhere and some of them have ended: 8
+queries read one prefix, and there are a quarter as many blocks of 8 as slots, padding among them. The whole decode step
+is measured too, so that the last columns say what sharing in all layers would make of it.
 
 Computed, for a GPU whose decode step takes as long as reading takes: bytes of a step of Qwen3-4B, bf16, 128 slots.
 """
@@ -20,11 +23,12 @@ from rich.table import Table
 from timing import interleaved
 
 from agentrl.models import transformer
-from agentrl.ops.attention.cache import cache_attention
+from agentrl.ops.attention.cache import BLOCK, cache_attention, whole_blocks
 
 SMOLLM2 = transformer.ModelConfig(
   vocab_size=49152, width=576, layers=30, heads=9, kv_heads=3, head_dim=64, ffn=1536, rope_base=100_000.0
 )
+TOGETHER = 8  # slots whose queries read one prefix as a block
 QWEN3_4B = {"weights": 4.02e9 * 2, "position": 36 * 8 * 128 * 2 * 2}  # bytes
 
 
@@ -48,15 +52,51 @@ def shared(q, prefix_k, prefix_v, own_k, own_v, *, group):
   parts = part(group_q.reshape(-1, kv_heads, group * (heads // kv_heads), channels), prefix_k, prefix_v)
   parts = [a.reshape(-1, kv_heads, group, heads // kv_heads, a.shape[-1]).swapaxes(1, 2) for a in parts]
   mixed, peak, total = (a.reshape(slots, kv_heads, -1, a.shape[-1]) for a in parts)
-  own_mixed, own_peak, own_total = part(own_q, own_k, own_v)
+  return joined((mixed, peak, total), part(own_q, own_k, own_v)).reshape(q.shape)
+
+
+def in_blocks(q, prefix_k, prefix_v, own_k, own_v, rows, block, lane):
+  """Prefixes lie once per block; `rows [N, 8]` are its slots, `block, lane [B]` where a slot is among them."""
+  slots, kv_heads, channels = q.shape[0], own_k.shape[1], q.shape[3]
+  own_q = q.reshape(slots, kv_heads, -1, channels)
+  block_q = own_q[rows].swapaxes(1, 2).reshape(rows.shape[0], kv_heads, -1, channels)
+  parts = (a.reshape(*a.shape[:2], TOGETHER, -1, a.shape[-1]) for a in part(block_q, prefix_k, prefix_v))
+  mixed, peak, total = (a[block, :, lane] for a in parts)
+  return joined((mixed, peak, total), part(own_q, own_k, own_v)).reshape(q.shape)
+
+
+def joined(one, other):
+  """Attention over two pieces, from the parts of both."""
+  (mixed, peak, total), (own_mixed, own_peak, own_total) = one, other
   higher = jnp.maximum(peak, own_peak)
   shrink, own_shrink = jnp.exp(peak - higher), jnp.exp(own_peak - higher)
-  out = (mixed * shrink + own_mixed * own_shrink) / (total * shrink + own_total * own_shrink)
-  return out.reshape(q.shape)
+  return (mixed * shrink + own_mixed * own_shrink) / (total * shrink + own_total * own_shrink)
+
+
+def blocks_of(slots, group, blocks):
+  """Slots, block and lane as `in_blocks` takes them: groups lie anywhere, and fill a quarter of the slots' number."""
+  rows = np.zeros((blocks, TOGETHER), np.int32)
+  block, lane = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
+  order = np.random.default_rng(0).permutation(slots)
+  taken = 0
+  for start in range(0, slots, group):
+    for piece in range(start, min(start + group, slots), TOGETHER):
+      members = order[piece : piece + TOGETHER]
+      rows[taken, : len(members)] = members
+      block[members], lane[members] = taken, np.arange(len(members))
+      taken += 1
+  return rows, block, lane, order
+
+
+def as_stored(k, v):
+  """Keys and values as the slot cache holds them, in whole blocks."""
+  missing = -k.shape[3] % BLOCK
+  k = jnp.pad(k, [(0, 0)] * 3 + [(0, missing)])
+  return k.reshape(*k.shape[:3], -1, BLOCK).swapaxes(2, 3) + 0, jnp.pad(v, [(0, 0)] * 2 + [(0, missing), (0, 0)])
 
 
 def measure(params, slots, group, prefix, own):
-  """Milliseconds of a layer's attention, apart and shared, and of a whole decode step."""
+  """Milliseconds of a layer's attention, apart, shared in both ways, and of a whole decode step."""
   length = prefix + own
   keys = jax.random.split(jax.random.key(0), 3)
   k = jax.random.normal(keys[0], (slots // group, 1, SMOLLM2.kv_heads, SMOLLM2.head_dim, length))
@@ -64,18 +104,33 @@ def measure(params, slots, group, prefix, own):
   v = k.swapaxes(2, 3)
   q = jax.random.normal(keys[2], (slots, 1, SMOLLM2.heads, SMOLLM2.head_dim))
   at = jnp.full((slots, 1), length - 1)
-  apart, once = jax.jit(cache_attention), jax.jit(functools.partial(shared, group=group))
+  apart = functools.partial(jax.jit(cache_attention), q, *as_stored(k, v), at)
+  once = jax.jit(functools.partial(shared, group=group))
   split = k[::group, ..., :prefix] + 0, v[::group, :, :prefix] + 0, k[..., prefix:] + 0, v[:, :, prefix:] + 0
-  np.testing.assert_allclose(apart(q, k, v, at), once(q, *split), atol=1e-5)
-  cache = transformer.empty_cache(SMOLLM2, slots, length)
-  step = jax.jit(functools.partial(transformer.decode_step, config=SMOLLM2, live_lengths=(length,)), donate_argnums=1)
+  np.testing.assert_allclose(apart(), once(q, *split), atol=1e-5)
+  rows, block, lane, order = blocks_of(slots, group, slots // 4)
+  where = np.argsort(order)  # slot b holds what `order` says: any group's
+  q_any, k_any, v_any = q[where], k[where], v[where]
+  cut = (
+    k_any[rows[:, 0], ..., :prefix] + 0,
+    v_any[rows[:, 0], :, :prefix] + 0,
+    k_any[..., prefix:],
+    v_any[:, :, prefix:],
+  )
+  blocks = functools.partial(jax.jit(in_blocks), q_any, *cut, jnp.asarray(rows), jnp.asarray(block), jnp.asarray(lane))
+  np.testing.assert_allclose(cache_attention(q_any, *as_stored(k_any, v_any), at), blocks(), atol=1e-5)
+  cache = transformer.empty_cache(SMOLLM2, slots, whole_blocks(length))
+  step = jax.jit(
+    functools.partial(transformer.decode_step, config=SMOLLM2, live_lengths=(whole_blocks(length),)),
+    donate_argnums=1,
+  )
   state = [cache]
 
   def whole_step():
     hidden, state[0] = step(params, state[0], at[:, 0], at[:, 0], jnp.ones(slots, bool), jnp.int32(0))
     return hidden @ params.unembed.T
 
-  return 1e3 * interleaved([lambda: apart(q, k, v, at), lambda: once(q, *split), whole_step], repeats=9)
+  return 1e3 * interleaved([apart, lambda: once(q, *split), blocks, whole_step], repeats=9)
 
 
 def main():
@@ -86,15 +141,13 @@ def main():
   options = parser.parse_args()
   params = jax.jit(lambda key: transformer.decoding_weights(transformer.init_params(key, SMOLLM2), SMOLLM2))
   params = params(jax.random.key(0))
-  table = Table("prefix", "own", "G", "apart ms", "shared ms", "ratio", "decode step ms", "step, apart / shared")
+  table = Table("prefix", "own", "G", "apart ms", "best ms", "blocks ms", "step ms", "step / best", "step / blocks")
   for prefix, own in zip(options.lengths[::2], options.lengths[1::2], strict=True):
     for group in options.groups:
-      apart, once, step = measure(params, options.slots, group, prefix, own)
-      gain = step / (step - SMOLLM2.layers * (apart - once))
-      table.add_row(
-        str(prefix), str(own), str(group), f"{apart:.2f}", f"{once:.2f}", f"{apart / once:.2f}", f"{step:.0f}",
-        f"{gain:.2f}",
-      )  # fmt: skip
+      apart, *forms, step = measure(params, options.slots, group, prefix, own)
+      gains = [step / (step - SMOLLM2.layers * (apart - form)) for form in forms]
+      times = [f"{t:.2f}" for t in (apart, *forms)]
+      table.add_row(str(prefix), str(own), str(group), *times, f"{step:.0f}", *(f"{gain:.2f}" for gain in gains))
   Console().print(f"SmolLM2-135M shapes, fp32, {options.slots} slots, {jax.devices()[0].device_kind}")
   Console().print(table)
   model = Table("prefix", "own", "G", "GB apart", "GB shared", "apart / shared")

@@ -10,6 +10,7 @@ import pytest
 
 from agentrl.models import transformer
 from agentrl.models.weights import hf
+from agentrl.ops.attention.cache import whole_blocks
 
 GOLDENS = Path(__file__).parent / "goldens"
 NAMES = ("llama", "llama3", "qwen2", "qwen2_untied", "qwen3", "qwen3_untied")
@@ -20,7 +21,8 @@ PROMPT = 5  # greedy tokens continue that many of the first row
 def greedy(params, prompt, *, config, steps):
   """The most likely continuation `[steps]` of `prompt [T]`, decoded over the cache."""
   capacity = prompt.shape[0] + steps
-  cache, weights = transformer.empty_cache(config, 1, capacity), transformer.decoding_weights(params, config)
+  read = whole_blocks(capacity)
+  cache, weights = transformer.empty_cache(config, 1, read), transformer.decoding_weights(params, config)
   if prompt.shape[0] > 1:
     cache = transformer.prefill_chunk(weights, cache, jnp.array([0]), prompt[None, :-1], jnp.array([0]), config=config)
 
@@ -34,7 +36,7 @@ def greedy(params, prompt, *, config, steps):
       jnp.ones(1, bool),
       jnp.int32(0),
       config=config,
-      live_lengths=(capacity,),
+      live_lengths=(read,),
     )
     token = jnp.argmax(hidden[0] @ transformer.unembedding(params, config)).astype(jnp.int32)
     return (cache, token), token

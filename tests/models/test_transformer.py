@@ -8,6 +8,7 @@ import pytest
 
 from agentrl.models import transformer
 from agentrl.models.transformer import ModelConfig, RopeScaling
+from agentrl.ops.attention.cache import BLOCK
 
 PLAIN = ModelConfig(vocab_size=13, width=12, layers=2, heads=6, kv_heads=2, head_dim=4, ffn=18, rope_base=50.0)
 FAMILIES = {
@@ -158,7 +159,7 @@ def test_cached_decoding_is_as_one_forward(family):
 
   weights = transformer.decoding_weights(params, config)
   # Slot 1 gets two chunks, slot 2 one and a half (the second one padded), slot 0 nothing.
-  cache = transformer.empty_cache(config, 3, length)
+  cache = transformer.empty_cache(config, 3, 2 * BLOCK)
   slots = jnp.array([2, 1])
   for start in (0, chunk):
     given = tokens[slots, start : start + chunk]
@@ -176,7 +177,7 @@ def test_cached_decoding_is_as_one_forward(family):
       jnp.ones(3, bool),
       jnp.int32(1),
       config=config,
-      live_lengths=(4, length),
+      live_lengths=(BLOCK, 2 * BLOCK),
     )
     running = np.asarray(position < length)
     np.testing.assert_allclose(hidden[running], wanted[jnp.arange(3), at][running], rtol=0, atol=1e-5)
@@ -186,11 +187,11 @@ def test_cached_decoding_is_as_one_forward(family):
 def test_live_length_changes_nothing_while_it_covers_the_slots():
   weights = transformer.decoding_weights(random_params(PLAIN), PLAIN)
   tokens = tokens_of(0, 2, 4)
-  cache = transformer.empty_cache(PLAIN, 2, 16)
+  cache = transformer.empty_cache(PLAIN, 2, 2 * BLOCK)
   cache = prefill(weights, cache, jnp.arange(2), tokens, jnp.zeros(2, jnp.int32), config=PLAIN)
   last = tokens[:, 3], jnp.array([4, 4])
   short, long = (
-    step(weights, cache, *last, jnp.ones(2, bool), jnp.int32(live), config=PLAIN, live_lengths=(6, 16))[0]
+    step(weights, cache, *last, jnp.ones(2, bool), jnp.int32(live), config=PLAIN, live_lengths=(BLOCK, 2 * BLOCK))[0]
     for live in (0, 1)
   )
   np.testing.assert_allclose(short, long, rtol=0, atol=1e-6)

@@ -58,7 +58,7 @@ def test_forest_attention(dtype):
 
 @pytest.mark.parametrize("held", ["bfloat16", "int8"])
 def test_cache_attention(held):
-  k, v = array(2, 2, 64, 512, dtype=jnp.dtype(held)), array(2, 2, 512, 64, dtype=jnp.dtype(held))
+  k, v = array(2, 2, 8, 64, 64, dtype=jnp.dtype(held)), array(2, 2, 512, 64, dtype=jnp.dtype(held))
   if held == "int8":
     scale = array(2, 2, 512, dtype=jnp.float32)
     k, v = Int8(k, scale), Int8(v, scale)

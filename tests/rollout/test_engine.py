@@ -240,7 +240,7 @@ def test_unknown_names_are_refused(setting, message):
 
 
 def test_attention_that_follows_each_slots_length_needs_no_live_lengths():
-  assert EngineConfig(positions=200, live_step=32, attention="triton").live_lengths == (224,)
+  assert EngineConfig(positions=200, live_step=32, attention="triton").live_lengths == (256,)
 
 
 def test_sizes_must_fit_each_other(lab):
@@ -255,7 +255,7 @@ def test_sizes_must_fit_each_other(lab):
 
 
 @pytest.mark.parametrize(
-  ("positions", "step", "lengths"), [(200, 24, (32, 64, 96, 224)), (128, 32, (32, 128)), (9, 64, (32,))]
+  ("positions", "step", "lengths"), [(500, 24, (64, 128, 192, 512)), (256, 64, (64, 256)), (9, 64, (64,))]
 )
 def test_live_lengths_are_steps_up_to_half_the_slot_and_then_all_of_it(positions, step, lengths):
   assert EngineConfig(positions=positions, live_step=step, prefill_tokens=8).live_lengths == lengths

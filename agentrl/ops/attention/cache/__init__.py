@@ -10,11 +10,19 @@ import jax.numpy as jnp
 
 from agentrl.ops import triton_call
 from agentrl.ops.attention.cache.reference import reference
-from agentrl.ops.attention.cache.store import CACHE_DTYPES, Int8
-from agentrl.ops.attention.cache.xla import BLOCK, xla
+from agentrl.ops.attention.cache.store import BLOCK, CACHE_DTYPES, Int8, whole_blocks
+from agentrl.ops.attention.cache.xla import xla
 from agentrl.ops.named import by_name
 
-__all__ = ["BLOCK", "CACHE_DTYPES", "IMPLEMENTATIONS", "Int8", "cache_attention", "reads_each_slots_length"]
+__all__ = [
+  "BLOCK",
+  "CACHE_DTYPES",
+  "IMPLEMENTATIONS",
+  "Int8",
+  "cache_attention",
+  "reads_each_slots_length",
+  "whole_blocks",
+]
 
 
 def _triton(q, k, v, positions):
@@ -43,7 +51,8 @@ def cache_attention(
 
   Args:
     q: `[B, Q, H, C]`, Q queries per slot.
-    k: `[B, K, C, S]`, channel-major keys; H is a multiple of K. An `Int8` holds them in 8 bits with scales `[B, K, S]`.
+    k: `[B, K, S / T, C, T]`, keys in blocks of T = `BLOCK` positions, channel-major in each; H is a multiple of K. An
+      `Int8` holds them in 8 bits with scales `[B, K, S]`.
     v: `[B, K, S, C]`, or `Int8`.
     positions: int32 `[B, Q]`; a query sees the cache positions `<= positions[b, q]`, at least one.
     implementation: "reference" holds `[B, Q, H, S]` scores; "xla" as well, and reads all S positions of every slot:
@@ -74,25 +83,27 @@ def _check(q, k, v, positions):
   if isinstance(k, Int8) != isinstance(v, Int8):
     raise ValueError(f"k and v must both be Int8 or both be arrays; got {type(k).__name__} and {type(v).__name__}")
   keys, values = (a.values if isinstance(a, Int8) else a for a in (k, v))
-  if q.ndim != 4 or keys.ndim != 4 or keys.shape[0] != q.shape[0] or keys.shape[2] != q.shape[3]:
-    raise ValueError(f"cache_attention needs q [B, Q, H, C] and k [B, K, C, S]; got {q.shape} and {keys.shape}")
-  batch, kv_heads, channels, length = keys.shape
+  if q.ndim != 4 or keys.ndim != 5 or (keys.shape[0], *keys.shape[3:]) != (q.shape[0], q.shape[3], BLOCK):
+    raise ValueError(
+      f"cache_attention needs q [B, Q, H, C] and k [B, K, S / {BLOCK}, C, {BLOCK}]; got {q.shape} and {keys.shape}"
+    )
+  batch, kv_heads, blocks, channels, _ = keys.shape
+  length = blocks * BLOCK
   if values.shape != (batch, kv_heads, length, channels):
     raise ValueError(f"v must be [B, K, S, C] = {(batch, kv_heads, length, channels)}; got {values.shape}")
   if q.shape[2] % kv_heads:
     raise ValueError(f"{q.shape[2]} query heads cannot share {kv_heads} key-value heads: H must be a multiple of K")
   if positions.shape != q.shape[:2] or not jnp.issubdtype(positions.dtype, jnp.integer):
     raise ValueError(f"positions must be integers [B, Q] = {q.shape[:2]}; got {positions.dtype} {positions.shape}")
-  _check_dtypes(q, k, v)
+  _check_dtypes(q, k, v, (batch, kv_heads, length))
 
 
-def _check_dtypes(q, k, v):
+def _check_dtypes(q, k, v, scales):
   if q.dtype not in (jnp.float32, jnp.bfloat16):
     raise ValueError(f"q must be float32 or bfloat16; got {q.dtype}")
   for name, a in (("k", k), ("v", v)):
     if isinstance(a, Int8):
-      wanted = (*a.values.shape[:2], a.values.shape[2 if name == "v" else 3])
-      if a.scale.shape != wanted or a.scale.dtype != jnp.float32:
-        raise ValueError(f"{name}.scale must be float32 [B, K, S] = {wanted}; got {a.scale.dtype} {a.scale.shape}")
+      if a.scale.shape != scales or a.scale.dtype != jnp.float32:
+        raise ValueError(f"{name}.scale must be float32 [B, K, S] = {scales}; got {a.scale.dtype} {a.scale.shape}")
     elif a.dtype not in (jnp.float32, jnp.bfloat16):
       raise ValueError(f"{name} must be float32, bfloat16 or Int8; got {a.dtype}")

@@ -1,7 +1,9 @@
 """How one layer's keys and values lie in the slot cache, and how they get there.
 
-Keys lie channel-major, `[B, K, C, S]`, so that scores over positions are contiguous; values lie `[B, K, S, C]`. Either
-is an array of any float dtype, or `Int8`. Nothing but this file and the attention that reads it knows which.
+Keys lie in blocks of T = 64 positions, channel-major in each, `[B, K, S / T, C, T]`: the scores of a block are
+contiguous, and its product with the queries has one shape, and so one rounding, however many blocks are read.
+Values lie `[B, K, S, C]`. Either is an array of any float dtype, or `Int8`. Nothing but this file and the attention
+that reads it knows which.
 """
 
 from __future__ import annotations
@@ -11,31 +13,43 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+BLOCK = 64  # T; a slot has whole blocks
 CACHE_DTYPES = ("float32", "bfloat16", "int8")
 
 
 class Int8(NamedTuple):
   """Numbers in 8 bits, one scale for the channels of a position and head: `values * scale`."""
 
-  values: jax.Array  # int8, [B, K, C, S] or [B, K, S, C]
+  values: jax.Array  # int8, [B, K, S / T, C, T] or [B, K, S, C]
   scale: jax.Array  # f32 [B, K, S]
 
 
 class LayerCache(NamedTuple):
   """Keys and values of one layer."""
 
-  k: jax.Array | Int8  # [B, K, C, S]
+  k: jax.Array | Int8  # [B, K, S / T, C, T]
   v: jax.Array | Int8  # [B, K, S, C]
 
 
 def empty(slots: int, kv_heads: int, channels: int, positions: int, dtype: str) -> LayerCache:
-  """Zeros, in a dtype of `CACHE_DTYPES`."""
-  keys = jnp.zeros((slots, kv_heads, channels, positions), jnp.dtype(dtype))
-  values = keys.swapaxes(2, 3)
+  """Zeros, in a dtype of `CACHE_DTYPES`; raises ValueError where `positions` are not whole blocks."""
+  keys = jnp.zeros((slots, kv_heads, _blocks_of(positions), channels, BLOCK), jnp.dtype(dtype))
+  values = jnp.zeros((slots, kv_heads, positions, channels), jnp.dtype(dtype))
   if dtype != "int8":
     return LayerCache(keys, values)
   scale = jnp.zeros((slots, kv_heads, positions), jnp.float32)
   return LayerCache(Int8(keys, scale), Int8(values, scale))
+
+
+def whole_blocks(positions: int) -> int:
+  """Rounded up to what a cache can hold, and what can be read of it."""
+  return -(-positions // BLOCK) * BLOCK
+
+
+def _blocks_of(positions: int) -> int:
+  if positions % BLOCK:
+    raise ValueError(f"a cache has whole blocks of {BLOCK} positions (see whole_blocks); got {positions} positions")
+  return positions // BLOCK
 
 
 def quantize(x: jax.Array) -> Int8:
@@ -63,28 +77,34 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
     k, v: `[R, T, K, C]`.
   """
 
-  def put(held, at, new):
+  def put(held, index, new):
     if isinstance(held, Int8):
       new = quantize(new)
       scale = held.scale.at[slots, :, positions].set(new.scale, mode="drop")
-      return Int8(held.values.at[at].set(new.values, mode="drop"), scale)
-    return held.at[at].set(new.astype(held.dtype), mode="drop")
+      return Int8(held.values.at[index].set(new.values, mode="drop"), scale)
+    return held.at[index].set(new.astype(held.dtype), mode="drop")
 
-  everything = slice(None)
-  return LayerCache(
-    k=put(cache.k, (slots, everything, everything, positions), k), v=put(cache.v, (slots, everything, positions), v)
-  )
+  return LayerCache(k=put(cache.k, _of_keys(slots, positions), k), v=put(cache.v, _of_values(slots, positions), v))
+
+
+def _of_keys(slots: jax.Array, positions: jax.Array) -> tuple:
+  """Where the keys of `positions [R, T]` of `slots [R, 1]` lie: an index that gives `[R, T, K, C]`."""
+  return slots, slice(None), positions // BLOCK, slice(None), positions % BLOCK
+
+
+def _of_values(slots: jax.Array, positions: jax.Array) -> tuple:
+  return slots, slice(None), positions
 
 
 def first_positions(cache: LayerCache, length: int) -> LayerCache:
-  """The first `length` positions of every slot."""
+  """The first `length` positions of every slot; raises ValueError where they are not whole blocks."""
 
-  def cut(held, axis):
+  def cut(held, count):
     if isinstance(held, Int8):
-      return Int8(jax.lax.slice_in_dim(held.values, 0, length, axis=axis), held.scale[:, :, :length])
-    return jax.lax.slice_in_dim(held, 0, length, axis=axis)
+      return Int8(held.values[:, :, :count], held.scale[:, :, :length])
+    return held[:, :, :count]
 
-  return LayerCache(cut(cache.k, 3), cut(cache.v, 2))
+  return LayerCache(cut(cache.k, _blocks_of(length)), cut(cache.v, length))
 
 
 def of_slots(cache: LayerCache, slots: jax.Array) -> LayerCache:
@@ -100,10 +120,9 @@ def copy_positions(whole: LayerCache, part: LayerCache, slots: jax.Array, positi
   """
   to, row = slots[:, None], jnp.arange(slots.shape[0])[:, None]
 
-  def copy(axis, held, new):
+  def copy(index_of, held, new):
     if isinstance(held, Int8):
-      return Int8(copy(axis, held.values, new.values), copy(2, held.scale, new.scale))
-    every = (slice(None),) * (axis - 1)
-    return held.at[to, *every, positions].set(new[row, *every, positions], mode="drop")
+      return Int8(copy(index_of, held.values, new.values), copy(_of_values, held.scale, new.scale))
+    return held.at[index_of(to, positions)].set(new[index_of(row, positions)], mode="drop")
 
-  return LayerCache(copy(3, whole.k, part.k), copy(2, whole.v, part.v))
+  return LayerCache(copy(_of_keys, whole.k, part.k), copy(_of_values, whole.v, part.v))

@@ -14,9 +14,9 @@ import triton as compiler
 import triton.language as tl
 
 from agentrl.ops import triton_call
-from agentrl.ops.attention.cache.store import Int8
+from agentrl.ops.attention.cache.store import BLOCK, Int8
 
-BLOCK = 64  # positions of a tile: K and V take 32 KiB in bf16 with 128 channels
+# A tile is a block of the cache: keys and values of it take 32 KiB in bf16 with 128 channels.
 MAX_ROWS = 64  # of a tile of queries x heads; more, as in prefill, take several tiles
 MIN_SPLIT, MAX_SPLITS = 256, 64  # positions of a piece at least, pieces of a slot at most
 LOG2_E = 1.4426950408889634
@@ -49,29 +49,24 @@ def part_kernel(
   q_row = (query * KV_HEADS + head % KV_HEADS) * GROUP + row % GROUP
   queries = tl.load(q + q_row[:, None] * CHANNELS + channel[None, :], mask=real[:, None], other=0.0)
   base = head.to(tl.int64) * LENGTH
-  k_tile = k + base * CHANNELS + channel[:, None] * LENGTH + column[None, :]
+  k_tile = k + base * CHANNELS + channel[:, None] * BLOCK + column[None, :]
   v_tile = v + base * CHANNELS + column[:, None] * CHANNELS + channel[None, :]
 
   peak = tl.full((ROWS,), NOTHING, tl.float32)
   total = tl.zeros((ROWS,), tl.float32)
   mixed = tl.zeros((ROWS, CHANNELS), tl.float32)
   for s in range(start, end, BLOCK):
-    # Whole tiles are read, past `end` too: loads stay wide, and what is there gets no weight.
-    inside = s + column < LENGTH
-    if LENGTH % BLOCK:
-      keys = tl.load(k_tile + s, mask=inside[None, :], other=0)
-      values = tl.load(v_tile + s * CHANNELS, mask=inside[:, None], other=0)
-    else:
-      keys, values = tl.load(k_tile + s), tl.load(v_tile + s * CHANNELS)
+    # Whole blocks are read, past `end` too: loads stay wide, and what is there gets no weight.
+    keys, values = tl.load(k_tile + s * CHANNELS), tl.load(v_tile + s * CHANNELS)
     scores = tl.dot(queries, keys.to(queries.dtype), input_precision="ieee") * SCALE
     if INT8:
-      scores *= tl.load(k_scale + base + s + column, mask=inside, other=0.0)[None, :]
+      scores *= tl.load(k_scale + base + s + column)[None, :]
     scores = tl.where(s + column[None, :] <= position[:, None], scores, float("-inf"))
     higher = tl.maximum(peak, tl.max(scores, axis=1))
     weights, shrink = tl.exp2(scores - higher[:, None]), tl.exp2(peak - higher)
     total = total * shrink + tl.sum(weights, axis=1)
     if INT8:
-      weights *= tl.load(v_scale + base + s + column, mask=inside, other=0.0)[None, :]
+      weights *= tl.load(v_scale + base + s + column)[None, :]
     mixed = mixed * shrink[:, None]
     mixed = tl.dot(weights.to(queries.dtype), values.to(queries.dtype), mixed, input_precision="ieee")
     peak = higher
@@ -116,7 +111,7 @@ def triton(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: ja
     raise ValueError(f"implementation='triton' needs q with 16, 32, 64, 128 or 256 channels; got {channels}")
   # The kernel takes scales that it does not read where there are none.
   (keys, k_scale), (values, v_scale) = (a if isinstance(a, Int8) else (a, positions) for a in (k, v))
-  kv_heads, length = keys.shape[1], keys.shape[3]
+  kv_heads, length = values.shape[1:3]
   rows = queries * (heads // kv_heads)
   tile = min(max(16, compiler.next_power_of_2(rows)), MAX_ROWS)
   split = split_positions(length)

@@ -5,50 +5,55 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.attention.cache.store import Int8
-
-BLOCK = 32  # positions that are summed at a time; lengths that are multiples of it need no padding
+from agentrl.ops.attention.cache.store import BLOCK, Int8
 
 
 def xla(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.Array) -> jax.Array:
   """`cache_attention`; arguments and result as there, and already checked.
 
-  Sums over positions are taken block by block, so that reading more of the cache than a query sees adds exact zeros to
-  the same sums. (On a CPU, from about 4,000 scores on: XLA computes fewer in another way.)
+  One query per slot is decoding: products and sums are taken block by block, so that reading more of the cache than the
+  query sees adds exact zeros to the same sums. (On a CPU, from about 4,000 scores on: XLA computes the exponentials of
+  fewer in another way.) A product per block also keeps all cores of a CPU busy, which one per head does not. Several
+  queries are a chunk of prefill, which always reads whole slots, at once.
   """
-  (keys, key_scale), (values, value_scale) = _numbers(k, positions_axis=3), _numbers(v, positions_axis=2)
   batch, queries, heads, channels = q.shape
-  kv_heads, length = keys.shape[1], keys.shape[3]
+  length = v.scale.shape[2] if isinstance(v, Int8) else v.shape[2]
+  size = BLOCK if queries == 1 else length
+  (keys, key_scale), (values, value_scale) = _keys(k, size), _values(v, size)
+  kv_heads, blocks = keys.shape[1:3]
   grouped = q.reshape(batch, queries, kv_heads, heads // kv_heads, channels).transpose(0, 2, 3, 1, 4)
-  grouped = grouped.reshape(batch, kv_heads, -1, channels)
-  scores = jnp.einsum("bkgc,bkcs->bkgs", grouped, keys.astype(q.dtype), preferred_element_type=jnp.float32)
+  grouped = grouped.reshape(batch, kv_heads, 1, -1, channels)
+  grouped = jnp.broadcast_to(grouped, (batch, kv_heads, blocks, *grouped.shape[3:]))
+  scores = jnp.einsum("bkngc,bkncs->bkngs", grouped, keys.astype(q.dtype), preferred_element_type=jnp.float32)
   scores = _scaled(scores, key_scale) * channels**-0.5
-  seen = jnp.arange(length)[None, None] <= positions[:, :, None]
-  seen = jnp.tile(seen, (1, heads // kv_heads, 1))[:, None]
-  scores = jnp.where(seen, scores, -jnp.inf)
-  weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-  in_blocks = (*weights.shape[:-1], -1, BLOCK)
-  total = jnp.sum(jnp.sum(weights.reshape(in_blocks), axis=-1), axis=-1, keepdims=True)
-  weights = _scaled(weights, value_scale).reshape(in_blocks).swapaxes(2, 3).astype(q.dtype)
-  blocks = values.astype(q.dtype).reshape(batch, kv_heads, -1, BLOCK, channels)
-  mixed = jnp.einsum("bkngs,bknsc->bkngc", weights, blocks, preferred_element_type=jnp.float32)
+  at = jnp.arange(length).reshape(1, 1, blocks, 1, size)
+  last_seen = jnp.tile(positions, (1, heads // kv_heads))[:, None, None, :, None]
+  scores = jnp.where(at <= last_seen, scores, -jnp.inf)
+  weights = jnp.exp(scores - jnp.max(scores, axis=(2, 4), keepdims=True))
+  total = jnp.sum(jnp.sum(weights, axis=-1), axis=2)[..., None]
+  weights = _scaled(weights, value_scale).astype(q.dtype)
+  mixed = jnp.einsum("bkngs,bknsc->bkngc", weights, values.astype(q.dtype), preferred_element_type=jnp.float32)
   mixed = (jnp.sum(mixed, axis=2) / total).astype(q.dtype)
   mixed = mixed.reshape(batch, kv_heads, heads // kv_heads, queries, channels)
   return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, queries, heads, channels)
 
 
-def _numbers(held, *, positions_axis):
-  """The array and its scales `[B, K, 1, S]`, or None; positions padded to whole blocks."""
-  if isinstance(held, Int8):
-    return _whole_blocks(held.values, positions_axis), _whole_blocks(held.scale, 2)[:, :, None]
-  return _whole_blocks(held, positions_axis), None
+def _keys(held, size):
+  """Keys `[B, K, S / size, C, size]`, and their scales `[B, K, S / size, 1, size]` or None."""
+  keys, scale = held if isinstance(held, Int8) else (held, None)
+  if size != BLOCK:
+    keys = keys.swapaxes(2, 3).reshape(*keys.shape[:2], 1, keys.shape[3], size)
+  return keys, _scales(scale, size)
 
 
-def _whole_blocks(a, axis):
-  missing = -a.shape[axis] % BLOCK
-  if not missing:
-    return a
-  return jnp.pad(a, [(0, missing if i == axis else 0) for i in range(a.ndim)])
+def _values(held, size):
+  """Values `[B, K, S / size, size, C]`, and their scales `[B, K, S / size, 1, size]` or None."""
+  values, scale = held if isinstance(held, Int8) else (held, None)
+  return values.reshape(*values.shape[:2], -1, size, values.shape[3]), _scales(scale, size)
+
+
+def _scales(scale, size):
+  return None if scale is None else scale.reshape(*scale.shape[:2], -1, 1, size)
 
 
 def _scaled(a, scale):

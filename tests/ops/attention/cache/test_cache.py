@@ -33,6 +33,18 @@ def _arrays(seed, *, dtype=jnp.float32, **sizes):
   return tuple(jnp.asarray(a, dtype) for a in _numbers(seed, **sizes))
 
 
+def _stored(k, v):
+  """Keys `[B, K, C, S]` and values as the cache holds them, with something large in the rest of the last block."""
+  missing = -k.shape[3] % BLOCK
+  k = jnp.pad(k, ((0, 0), (0, 0), (0, 0), (0, missing)), constant_values=1e9)
+  v = jnp.pad(v, ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=1e9)
+  return k.reshape(*k.shape[:3], -1, BLOCK).swapaxes(2, 3), v
+
+
+def _attend(q, k, v, positions, name):
+  return cache_attention(q, *_stored(k, v), positions, implementation=name)
+
+
 def _naive(q, k, v, positions):
   q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
   group, out = q.shape[2] // k.shape[1], np.zeros(q.shape)
@@ -45,10 +57,11 @@ def _naive(q, k, v, positions):
 
 
 def _int8(k, v):
-  """The `Int8` keys and values, and the numbers that they stand for."""
+  """The `Int8` keys and values of whole blocks, and the numbers that they stand for."""
   keys, values = store.quantize(k.swapaxes(2, 3)), store.quantize(v)
   numbers = [np.asarray(a.values, np.float64) * np.asarray(a.scale)[..., None] for a in (keys, values)]
-  return Int8(keys.values.swapaxes(2, 3), keys.scale), values, numbers[0].swapaxes(2, 3), numbers[1]
+  stored = _stored(keys.values.swapaxes(2, 3), values.values)[0]
+  return Int8(stored, keys.scale), values, numbers[0].swapaxes(2, 3), numbers[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,8 +70,8 @@ class TestImplementations:
   @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
   def test_matches_the_naive_loop(self, name, dtype, std):
     q, k, v = _arrays(0, dtype=jnp.dtype(dtype), std=std)
-    at = jnp.asarray([[0, 1], [62, 63], [3, 2]])
-    got = cache_attention(q, k, v, at, implementation=name)
+    at = jnp.asarray([[0, 1], [126, 127], [3, 2]])
+    got = _attend(q, k, v, at, name)
     assert got.dtype == q.dtype
     np.testing.assert_allclose(np.asarray(got, np.float64), _naive(q, k, v, at), atol=TOLERANCE[dtype])
 
@@ -66,37 +79,37 @@ class TestImplementations:
   def test_any_length_one_off_the_block(self, name, positions):
     q, k, v = _arrays(1, queries=1, heads=3, kv_heads=1, positions=positions)
     at = jnp.asarray([[0], [positions - 1], [positions // 2]])
-    np.testing.assert_allclose(cache_attention(q, k, v, at, implementation=name), _naive(q, k, v, at), atol=1e-5)
+    np.testing.assert_allclose(_attend(q, k, v, at, name), _naive(q, k, v, at), atol=1e-5)
 
   def test_a_slot_of_one_position_beside_long_ones(self, name):
     """Also across the pieces that long slots are split into, whose borders lie at multiples of 256."""
     q, k, v = _arrays(2, slots=6, queries=1, kv_heads=1, heads=2, positions=800)
     at = jnp.asarray([[0], [799], [255], [256], [257], [511]])
-    np.testing.assert_allclose(cache_attention(q, k, v, at, implementation=name), _naive(q, k, v, at), atol=1e-5)
+    np.testing.assert_allclose(_attend(q, k, v, at, name), _naive(q, k, v, at), atol=1e-5)
 
   def test_many_queries_of_a_slot_see_up_to_their_own_position(self, name):
     q, k, v = _arrays(3, slots=2, queries=24, heads=6, kv_heads=2, positions=300)
     at = jnp.stack([240 + jnp.arange(24), jnp.arange(24)])
-    np.testing.assert_allclose(cache_attention(q, k, v, at, implementation=name), _naive(q, k, v, at), atol=1e-5)
+    np.testing.assert_allclose(_attend(q, k, v, at, name), _naive(q, k, v, at), atol=1e-5)
 
   def test_queries_past_the_end_of_the_cache_see_all_of_it(self, name):
     """Padding of a prefill chunk; its result is not used, and reads nothing that is not there."""
     q, k, v = _arrays(4)
-    got = cache_attention(q, k, v, jnp.full((3, 2), 5 * BLOCK), implementation=name)
+    got = _attend(q, k, v, jnp.full((3, 2), 5 * BLOCK), name)
     np.testing.assert_allclose(got, _naive(q, k, v, np.full((3, 2), 2 * BLOCK - 1)), atol=1e-5)
 
   @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
   def test_int8_matches_the_naive_loop_over_what_is_stored(self, name, dtype):
-    q, k, v = _arrays(5, positions=70)
+    q, k, v = _arrays(5)
     keys, values, k, v = _int8(k, v)
-    q, at = q.astype(dtype), jnp.asarray([[0, 1], [62, 69], [3, 2]])
+    q, at = q.astype(dtype), jnp.asarray([[0, 1], [62, 99], [3, 2]])
     got = cache_attention(q, keys, values, at, implementation=name)
     np.testing.assert_allclose(np.asarray(got, np.float64), _naive(q, k, v, at), atol=TOLERANCE[dtype])
 
   def test_a_bfloat16_cache_under_float32_queries_is_read_as_it_is(self, name):
     q, k, v = _arrays(6)
     k, v, at = k.astype(jnp.bfloat16), v.astype(jnp.bfloat16), jnp.full((3, 2), 50)
-    got = cache_attention(q, k, v, at, implementation=name)
+    got = _attend(q, k, v, at, name)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, _naive(q, k, v, at), atol=1e-5)
 
@@ -104,14 +117,13 @@ class TestImplementations:
     q, k, v = _arrays(7)
     at = jnp.full((3, 2), 9)
     junk = jnp.arange(2 * BLOCK) > 9
-    got = cache_attention(q, jnp.where(junk, 1e9, k), jnp.where(junk[:, None], 1e9, v), at, implementation=name)
+    got = _attend(q, jnp.where(junk, 1e9, k), jnp.where(junk[:, None], 1e9, v), at, name)
     np.testing.assert_allclose(got, _naive(q, k, v, at), atol=1e-5)
 
   def test_other_slots_lengths_change_no_bit(self, name):
-    slots = 6 if INTERPRETED else 32  # XLA on a CPU computes fewer scores in another way
-    q, k, v = _arrays(8, slots=slots, queries=1, heads=6, kv_heads=2, positions=10 * BLOCK)
-    at = jnp.asarray(np.random.default_rng(0).integers(0, 10 * BLOCK, (slots, 1)))
-    attend = jax.jit(functools.partial(cache_attention, implementation=name))
+    q, k, v = _arrays(8, slots=6, queries=1, heads=6, kv_heads=2, positions=10 * BLOCK)
+    at = jnp.asarray(np.random.default_rng(0).integers(0, 10 * BLOCK, (6, 1)))
+    attend = jax.jit(functools.partial(_attend, name=name))
     alone = attend(q, k, v, at.at[1:].set(0))[0]
     np.testing.assert_array_equal(attend(q, k, v, at)[0], alone)
     np.testing.assert_array_equal(attend(q, k, v, at.at[1:].set(10 * BLOCK - 1))[0], alone)
@@ -157,16 +169,25 @@ def test_a_model_decodes_through_triton_as_through_xla(dtype):
 
 
 @pytest.mark.skipif(INTERPRETED, reason="of the XLA implementation")
-def test_reading_more_of_the_cache_changes_no_bit():
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_reading_more_of_the_cache_changes_no_bit(dtype):
   q, k, v = _arrays(2, slots=32, queries=1, heads=6, kv_heads=2, positions=6 * BLOCK)
   at = jnp.asarray(np.random.default_rng(0).integers(0, BLOCK, (32, 1)))
+  cache = store.LayerCache(*(_int8(k, v)[:2] if dtype == "int8" else _stored(k.astype(dtype), v.astype(dtype))))
 
   @functools.partial(jax.jit, static_argnames="length")
-  def read(q, k, v, *, length):
-    return cache_attention(q, *store.first_positions(store.LayerCache(k, v), length), at)
+  def read(q, cache, *, length):
+    return cache_attention(q, *store.first_positions(cache, length), at)
 
   for blocks in (1, 2, 3, 4):
-    np.testing.assert_array_equal(read(q, k, v, length=blocks * BLOCK), read(q, k, v, length=6 * BLOCK))
+    np.testing.assert_array_equal(read(q, cache, length=blocks * BLOCK), read(q, cache, length=6 * BLOCK))
+
+
+def test_a_part_of_a_block_cannot_be_had():
+  with pytest.raises(ValueError, match=r"whole blocks of 64 positions .*; got 100 positions"):
+    store.empty(1, 1, 1, 100, "float32")
+  with pytest.raises(ValueError, match=r"whole blocks of 64 positions .*; got 32 positions"):
+    store.first_positions(store.empty(1, 1, 1, 64, "float32"), 32)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="it is what runs")
@@ -192,23 +213,24 @@ def test_quantised_zeros_stay_zeros():
 @pytest.mark.parametrize("dtype", store.CACHE_DTYPES)
 def test_positions_of_some_slots_are_put_back_and_nothing_else(dtype):
   rng = np.random.default_rng(0)
-  shapes = store.empty(4, 2, 3, 6, dtype)
+  shapes = store.empty(4, 2, 3, 2 * BLOCK, dtype)
   whole = jax.tree.map(lambda a: jnp.asarray(rng.integers(-99, 99, a.shape), a.dtype), shapes)
   slots = jnp.asarray([2, 0])
   part = jax.tree.map(lambda a: a + 1, store.of_slots(whole, slots))
-  copied = store.copy_positions(whole, part, slots, jnp.asarray([[0, 1, 2], [4, 5, 6]]))
-  changed = np.zeros((4, 6), bool)
-  changed[2, :3] = changed[0, 4:] = True
-  for axis, before, after in ((3, whole.k, copied.k), (2, whole.v, copied.v)):
-    for held, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-      difference = np.moveaxis(np.asarray(new, float) - np.asarray(held, float), axis if held.ndim == 4 else 2, 1)
-      np.testing.assert_array_equal(
-        difference, changed.reshape(4, 6, *[1] * (held.ndim - 2)) * np.ones_like(difference)
-      )
+  copied = store.copy_positions(whole, part, slots, jnp.asarray([[62, 63, 64], [126, 127, 128]]))
+  changed = np.zeros((4, 2 * BLOCK), bool)
+  changed[2, 62:65] = changed[0, 126:] = True
+  for held, new in zip(jax.tree.leaves(whole), jax.tree.leaves(copied), strict=True):
+    difference = np.asarray(new, float) - np.asarray(held, float)
+    if difference.ndim == 5:  # keys: blocks, channels, positions
+      difference = difference.swapaxes(3, 4).reshape(4, 2, 2 * BLOCK, 3)
+    difference = difference.swapaxes(1, 2).reshape(4, 2 * BLOCK, -1)
+    np.testing.assert_array_equal(difference, np.broadcast_to(changed[:, :, None], difference.shape))
 
 
 def _change(**change):
   q, k, v = _arrays(4)
+  k, v = _stored(k, v)
   return {"q": q, "k": k, "v": v, "positions": jnp.zeros((3, 2), jnp.int32)} | change
 
 
@@ -219,8 +241,9 @@ def _change(**change):
     ({"q": jnp.zeros((3, 2, 3, 16))}, "3 query heads cannot share 2"),
     ({"q": jnp.zeros((3, 2, 4, 16), jnp.int32)}, "q must be float32 or bfloat16; got int32"),
     ({"v": jnp.zeros((3, 2, 63, 16))}, "v must be"),
-    ({"v": jnp.zeros((3, 2, 64, 16), jnp.int8)}, "v must be float32, bfloat16 or Int8; got int8"),
-    ({"v": Int8(jnp.zeros((3, 2, 64, 16), jnp.int8), jnp.zeros((3, 2, 64)))}, "both be Int8"),
+    ({"k": jnp.zeros((3, 2, 16, 128))}, r"k \[B, K, S / 64, C, 64\]; got \(3, 2, 4, 16\) and \(3, 2, 16, 128\)"),
+    ({"v": jnp.zeros((3, 2, 128, 16), jnp.int8)}, "v must be float32, bfloat16 or Int8; got int8"),
+    ({"v": Int8(jnp.zeros((3, 2, 128, 16), jnp.int8), jnp.zeros((3, 2, 128)))}, "both be Int8"),
     ({"positions": jnp.zeros((3, 1), jnp.int32)}, r"positions must be integers \[B, Q\]"),
     ({"positions": jnp.zeros((3, 2))}, "positions must be integers"),
     ({"implementation": "tirton"}, "did you mean 'triton'"),
@@ -233,7 +256,7 @@ def test_bad_input_is_named(change, message):
 
 def test_scales_must_fit():
   keys, values, *_ = _int8(*_arrays(4)[1:])
-  with pytest.raises(ValueError, match=r"k.scale must be float32 \[B, K, S\] = \(3, 2, 64\)"):
+  with pytest.raises(ValueError, match=r"k.scale must be float32 \[B, K, S\] = \(3, 2, 128\)"):
     cache_attention(**_change(k=keys._replace(scale=keys.scale[:, :, 1:]), v=values))
 
 

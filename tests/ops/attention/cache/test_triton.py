@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agentrl.ops.attention.cache.store import Int8
+from agentrl.ops.attention.cache.store import BLOCK, Int8
 
 if os.environ.get("TRITON_INTERPRET") == "1":
   pytest.skip("the compiler's opposite was chosen", allow_module_level=True)
@@ -52,7 +52,7 @@ def compiled(monkeypatch):
 def test_compiles_for_hopper(compiled, dtype, cache_dtype, queries):
   """Qwen3-4B's heads over a cache of 4096 positions; a chunk of prefill last. Shared memory must fit an SM twice."""
   batch, heads, kv_heads, channels, length = 2, 32, 8, 128, 4096
-  k = jax.ShapeDtypeStruct((batch, kv_heads, channels, length), jnp.dtype(cache_dtype))
+  k = jax.ShapeDtypeStruct((batch, kv_heads, length // BLOCK, channels, BLOCK), jnp.dtype(cache_dtype))
   v = jax.ShapeDtypeStruct((batch, kv_heads, length, channels), jnp.dtype(cache_dtype))
   if cache_dtype == "int8":
     scale = jax.ShapeDtypeStruct((batch, kv_heads, length), jnp.float32)
@@ -70,5 +70,5 @@ def test_compiles_for_hopper(compiled, dtype, cache_dtype, queries):
 def test_channels_that_the_kernel_cannot_tile_are_refused():
   with pytest.raises(ValueError, match="needs q with 16, 32, 64, 128 or 256 channels; got 96"):
     kernels.triton(
-      jnp.zeros((1, 1, 1, 96)), jnp.zeros((1, 1, 96, 32)), jnp.zeros((1, 1, 32, 96)), jnp.zeros((1, 1), jnp.int32)
+      jnp.zeros((1, 1, 1, 96)), jnp.zeros((1, 1, 1, 96, 64)), jnp.zeros((1, 1, 64, 96)), jnp.zeros((1, 1), jnp.int32)
     )
