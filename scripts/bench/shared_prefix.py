@@ -1,6 +1,6 @@
 """Whether slots that were forked from one prompt should read its keys and values once for all of them: two prototypes.
 
-  python scripts/bench/shared_prefix.py [--slots 64] [--groups 8 64] [--lengths 160 32 512 64]
+  python scripts/bench/shared_prefix.py [--slots 64] [--groups 8 64] [--lengths 192 64 448 64]
 
 Measured, here: attention of one layer of SmolLM2's shapes, in plain XLA, over `prefix + own` positions of every slot
 (what the engine does), and the same with the prefix read once per group and the parts joined by their sums. Prefixes
@@ -23,7 +23,7 @@ from rich.table import Table
 from timing import interleaved
 
 from agentrl.models import transformer
-from agentrl.ops.attention.cache import BLOCK, cache_attention, whole_blocks
+from agentrl.ops.attention.cache import BLOCK, cache_attention
 
 SMOLLM2 = transformer.ModelConfig(
   vocab_size=49152, width=576, layers=30, heads=9, kv_heads=3, head_dim=64, ffn=1536, rope_base=100_000.0
@@ -35,12 +35,16 @@ QWEN3_4B = {"weights": 4.02e9 * 2, "position": 36 * 8 * 128 * 2 * 2}  # bytes
 def part(q, k, v):
   """Attention without the last division: weighted values, and maximum and sum of the weights.
 
-  q `[B, K, M, C]`, k `[B, K, C, S]`, v `[B, K, S, C]`; all positions are seen.
+  q `[B, K, M, C]`, k `[B, K, S / T, C, T]`, v `[B, K, S, C]`; all positions are seen.
   """
-  scores = jnp.einsum("bkmc,bkcs->bkms", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-  peak = jnp.max(scores, axis=-1, keepdims=True)
+  blocks = k.shape[2]
+  queries = jnp.broadcast_to(q[:, :, None], (*q.shape[:2], blocks, *q.shape[2:]))
+  scores = jnp.einsum("bknmc,bkncs->bknms", queries, k) * q.shape[-1] ** -0.5
+  peak = jnp.max(scores, axis=(2, 4), keepdims=True)
   weights = jnp.exp(scores - peak)
-  return jnp.einsum("bkms,bksc->bkmc", weights, v), peak, jnp.sum(weights, axis=-1, keepdims=True)
+  values = v.reshape(*v.shape[:2], blocks, -1, v.shape[3])
+  mixed = jnp.sum(jnp.einsum("bknms,bknsc->bknmc", weights, values), axis=2)
+  return mixed, peak[:, :, 0], jnp.sum(jnp.sum(weights, axis=-1), axis=2)[..., None]
 
 
 def shared(q, prefix_k, prefix_v, own_k, own_v, *, group):
@@ -88,56 +92,51 @@ def blocks_of(slots, group, blocks):
   return rows, block, lane, order
 
 
-def as_stored(k, v):
-  """Keys and values as the slot cache holds them, in whole blocks."""
-  missing = -k.shape[3] % BLOCK
-  k = jnp.pad(k, [(0, 0)] * 3 + [(0, missing)])
-  return k.reshape(*k.shape[:3], -1, BLOCK).swapaxes(2, 3) + 0, jnp.pad(v, [(0, 0)] * 2 + [(0, missing), (0, 0)])
-
-
 def measure(params, slots, group, prefix, own):
   """Milliseconds of a layer's attention, apart, shared in both ways, and of a whole decode step."""
   length = prefix + own
   keys = jax.random.split(jax.random.key(0), 3)
-  k = jax.random.normal(keys[0], (slots // group, 1, SMOLLM2.kv_heads, SMOLLM2.head_dim, length))
-  k = jnp.broadcast_to(k, (slots // group, group, *k.shape[2:])).reshape(slots, *k.shape[2:])
-  v = k.swapaxes(2, 3)
+  sizes = slots // group, 1, SMOLLM2.kv_heads
+  k = jax.random.normal(keys[0], (*sizes, length // BLOCK, SMOLLM2.head_dim, BLOCK))
+  v = jax.random.normal(keys[1], (*sizes, length, SMOLLM2.head_dim))
+  k, v = (jnp.broadcast_to(a, (a.shape[0], group, *a.shape[2:])).reshape(slots, *a.shape[2:]) for a in (k, v))
   q = jax.random.normal(keys[2], (slots, 1, SMOLLM2.heads, SMOLLM2.head_dim))
   at = jnp.full((slots, 1), length - 1)
-  apart = functools.partial(jax.jit(cache_attention), q, *as_stored(k, v), at)
-  once = jax.jit(functools.partial(shared, group=group))
-  split = k[::group, ..., :prefix] + 0, v[::group, :, :prefix] + 0, k[..., prefix:] + 0, v[:, :, prefix:] + 0
-  np.testing.assert_allclose(apart(), once(q, *split), atol=1e-5)
+  compiled = jax.jit(cache_attention)
+  apart = functools.partial(compiled, q, k, v, at)
+  once = functools.partial(
+    jax.jit(functools.partial(shared, group=group)), q, *cut(k[::group], v[::group], k, v, prefix)
+  )
+  np.testing.assert_allclose(apart(), once(), atol=1e-5)
   rows, block, lane, order = blocks_of(slots, group, slots // 4)
   where = np.argsort(order)  # slot b holds what `order` says: any group's
-  q_any, k_any, v_any = q[where], k[where], v[where]
-  cut = (
-    k_any[rows[:, 0], ..., :prefix] + 0,
-    v_any[rows[:, 0], :, :prefix] + 0,
-    k_any[..., prefix:],
-    v_any[:, :, prefix:],
-  )
-  blocks = functools.partial(jax.jit(in_blocks), q_any, *cut, jnp.asarray(rows), jnp.asarray(block), jnp.asarray(lane))
-  np.testing.assert_allclose(cache_attention(q_any, *as_stored(k_any, v_any), at), blocks(), atol=1e-5)
-  cache = transformer.empty_cache(SMOLLM2, slots, whole_blocks(length))
-  step = jax.jit(
-    functools.partial(transformer.decode_step, config=SMOLLM2, live_lengths=(whole_blocks(length),)),
-    donate_argnums=1,
-  )
-  state = [cache]
+  q, k, v = q[where], k[where], v[where]
+  pieces = cut(k[rows[:, 0]], v[rows[:, 0]], k, v, prefix)
+  blocks = functools.partial(jax.jit(in_blocks), q, *pieces, jnp.asarray(rows), jnp.asarray(block), jnp.asarray(lane))
+  np.testing.assert_allclose(compiled(q, k, v, at), blocks(), atol=1e-5)
+  step = functools.partial(transformer.decode_step, config=SMOLLM2, live_lengths=(length,))
+  step, state = jax.jit(step, donate_argnums=1), [transformer.empty_cache(SMOLLM2, slots, length)]
 
   def whole_step():
     hidden, state[0] = step(params, state[0], at[:, 0], at[:, 0], jnp.ones(slots, bool), jnp.int32(0))
     return hidden @ params.unembed.T
 
-  return 1e3 * interleaved([apart, lambda: once(q, *split), blocks, whole_step], repeats=9)
+  return 1e3 * interleaved([apart, once, blocks, whole_step], repeats=9)
+
+
+def cut(prefix_k, prefix_v, k, v, prefix):
+  """Keys and values of prefixes, and of what follows them, in arrays of their own."""
+  blocks = prefix // BLOCK
+  return tuple(a + 0 for a in (prefix_k[:, :, :blocks], prefix_v[:, :, :prefix], k[:, :, blocks:], v[:, :, prefix:]))
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--slots", type=int, default=64)
   parser.add_argument("--groups", type=int, nargs="+", default=[8, 64])
-  parser.add_argument("--lengths", type=int, nargs="+", default=[160, 32, 480, 32, 160, 352], help="prefix own ...")
+  parser.add_argument(
+    "--lengths", type=int, nargs="+", default=[192, 64, 448, 64, 192, 320], help="prefix own ..., whole blocks"
+  )
   options = parser.parse_args()
   params = jax.jit(lambda key: transformer.decoding_weights(transformer.init_params(key, SMOLLM2), SMOLLM2))
   params = params(jax.random.key(0))
