@@ -53,6 +53,7 @@ def gae(
   """
   recur = by_name(RECURRENCES, "scan" if implementation is None else implementation, kind="returns implementation")
   _check_shapes(rewards, values=values, discounts=discounts, mask=mask, sequence=sequence)
+  bootstrap_value = jnp.asarray(bootstrap_value)
   if sequence is None:
     sequence, bootstrap_value = _one_sequence_per_row(rewards, bootstrap_value)
   bootstrap = segment_values(bootstrap_value, sequence)
@@ -140,7 +141,12 @@ def turn_sums(values: jax.Array, turn: jax.Array, *, num_turns: int) -> jax.Arra
     values: f32 `[T]`, such as rewards; 0 where they should not count.
     turn: int `[T]`, turn of each token; -1 on the prompt, which enters no turn.
     num_turns: U, static; turns that do not occur get 0.
+
+  Raises:
+    ValueError: more than one row.
   """
+  if jnp.ndim(values) != 1:
+    raise ValueError(f"turn_sums takes one row [T], jax.vmap it over several; got {jnp.shape(values)}")
   return segment_sum(values, turn, num_turns)
 
 
@@ -202,7 +208,9 @@ def _check_shapes(rewards: jax.Array, **others: jax.Array | None) -> None:
   for name, other in others.items():
     if other is not None and other.shape != rewards.shape:
       raise ValueError(f"{name} must have the shape of rewards, {rewards.shape}; got {other.shape}")
-  mask, sequence = others["mask"], others["sequence"]
+  mask, sequence, discounts = others["mask"], others["sequence"], others["discounts"]
+  if discounts.dtype == jnp.bool_:
+    raise ValueError("discounts are numbers: gamma, and 0 where a trajectory ended for good; got bool")
   if mask is not None and mask.dtype != jnp.bool_:
     raise ValueError(f"mask must be bool, True where an element counts; got {mask.dtype}")
   if sequence is not None and not jnp.issubdtype(sequence.dtype, jnp.integer):

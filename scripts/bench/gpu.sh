@@ -10,7 +10,7 @@
 # What is at fault in one kernel does not hide the others: all parts run, and the exit status says whether one failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-command -v nvidia-smi >/dev/null || { echo "There is no NVIDIA GPU here: nvidia-smi is not installed" >&2; exit 1; }
+nvidia-smi -L >/dev/null 2>&1 || { echo "There is no NVIDIA GPU here: nvidia-smi -L fails" >&2; exit 1; }
 # What the active Python already has serves as it is: machines with GPUs often reach no package index.
 if ! python3 -c 'import jax, jax_triton, rich; assert jax.default_backend() == "gpu"' 2>/dev/null; then
   . scripts/setup_env.sh

@@ -5,7 +5,7 @@
 A slot's length is drawn from 1 to half of its positions, so that the mean is a quarter ("uniform"), or all are a
 quarter ("equal"), or one slot is full and the others share what is left of the same sum ("one long"). What counts as
 read is the live keys and values (and scales), once. Every kernel is compared with the reference first, and with itself
-among slots of other lengths, bit by bit. Under two minutes on an H200.
+among slots of other lengths, bit by bit. Meant to take under two minutes on an H200.
 """
 
 import argparse
@@ -110,6 +110,8 @@ def main():
   parser.add_argument("--heads", type=int, nargs=3, default=[32, 8, 128], metavar=("H", "K", "C"))
   parser.add_argument("--repeats", type=int, default=20)
   options = parser.parse_args()
+  if jax.default_backend() != "gpu":
+    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
   heads, kv_heads, channels = options.heads
   copy = copy_bandwidth()
   table = Table("positions", "cache", "lengths", "error", "XLA us", "triton us", "XLA / triton", "GB/s", "of copy")

@@ -1,6 +1,6 @@
 """Forest attention on a GPU: every implementation against float64, then time against what a row leaves to see.
 
-    python scripts/bench/gpu_forest_attention.py                  # all of it, under 2 minutes on an H200
+    python scripts/bench/gpu_forest_attention.py                  # all of it, meant to take under 2 minutes on an H200
     python scripts/bench/gpu_forest_attention.py --check-only
     python scripts/bench/gpu_forest_attention.py --sweep          # block sizes of the Triton kernels, 8k causal
 
@@ -158,6 +158,8 @@ def main():
   parser.add_argument("--check-only", action="store_true")
   parser.add_argument("--sweep", action="store_true")
   a = parser.parse_args()
+  if jax.default_backend() != "gpu":
+    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
   print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
   print("| form | dtype | largest relative error | same bits twice |\n|---|---|---|---|")
   for name, dtype in [(f, jnp.bfloat16) for f in FORMS] + [("triton", jnp.float32), ("tiled", jnp.float32)]:

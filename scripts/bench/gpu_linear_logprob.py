@@ -1,6 +1,6 @@
 """`linear_logprob` on a GPU: kernels against the reference, then rates against GEMM, XLA tiles and Liger's fused loss.
 
-    python scripts/bench/gpu_linear_logprob.py              # both parts, each under two minutes on an H200
+    python scripts/bench/gpu_linear_logprob.py              # both parts, each meant for two minutes on an H200
     python scripts/bench/gpu_linear_logprob.py --all        # every shape: longer
 
 Everything is measured in this run, one call after another, the median of repeats. `GEMM` is the rate of the product
@@ -141,6 +141,8 @@ def main():
   parser.add_argument("--all", action="store_true", help="every shape")
   parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "V", "N"), help="one shape in place of those")
   args = parser.parse_args()
+  if jax.default_backend() != "gpu":
+    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
   print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}, implementations: {', '.join(kernels())}")
   if args.part != "speed":
     check()

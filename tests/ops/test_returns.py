@@ -197,3 +197,14 @@ def test_gradients_are_those_of_the_loop(implementation):
     rewards, jnp.zeros(4), jnp.full(4, 0.5), jnp.float32(0), gae_lambda=0.9, mask=mask, implementation=implementation
   )[0]
   np.testing.assert_allclose(jax.grad(first)(jnp.ones(4)), [1.0, 0.0, 0.45, 0.2025], rtol=1e-6)
+
+
+def test_what_is_no_discount_is_refused():
+  ones = jnp.ones((2, 3))
+  with pytest.raises(ValueError, match="discounts are numbers"):
+    returns.gae(ones, ones, ones > 0, jnp.zeros(2), gae_lambda=1.0)
+
+
+def test_sums_of_turns_take_one_row():
+  with pytest.raises(ValueError, match=r"one row \[T\].*got \(2, 3\)"):
+    returns.turn_sums(jnp.ones((2, 3)), jnp.zeros((2, 3), jnp.int32), num_turns=1)

@@ -1,6 +1,7 @@
 """The implementations by name, each loaded when it is first asked for."""
 
 import importlib
+import importlib.util
 
 import jax
 
@@ -18,9 +19,14 @@ IMPLEMENTATIONS = {
 
 
 def available() -> list[str]:
-  """Names of the implementations that this process's devices can run."""
-  platform = jax.default_backend()
-  return [name for name, (_, _, platforms) in IMPLEMENTATIONS.items() if platforms is None or platform in platforms]
+  """Names of the implementations that this process can run: it has their device, and the packages they need."""
+  missing = [] if importlib.util.find_spec("jax_triton") else ["triton"]
+  return [name for name in IMPLEMENTATIONS if _has_device(name) and name not in missing]
+
+
+def _has_device(name: str) -> bool:
+  platforms = IMPLEMENTATIONS[name][2]
+  return platforms is None or jax.default_backend() in platforms
 
 
 def load(name: str) -> Implementation:
@@ -30,7 +36,7 @@ def load(name: str) -> Implementation:
     ValueError: there is none, it does not run on this platform, or it needs a package that is not installed.
   """
   module, attribute, _ = by_name(IMPLEMENTATIONS, name, kind="linear_logprob implementation")
-  if name not in available():
+  if not _has_device(name):
     raise ValueError(
       f"implementation={name!r} does not run on {jax.default_backend()}; here: None, {', '.join(available())}"
     )

@@ -11,7 +11,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 def check(hidden, unembed, tokens, temperature, mask) -> None:
   """Raises ValueError where shapes or dtypes do not fit together."""
   if hidden.ndim != 2 or unembed.ndim != 2 or hidden.shape[1] != unembed.shape[0]:
-    raise ValueError(f"linear_logprob needs hidden [N, D] and unembed [D, V]; got {hidden.shape} and {unembed.shape}")
+    hint = "; hidden.reshape(-1, D) makes one axis of rows and time" if hidden.ndim > 2 else ""
+    raise ValueError(
+      f"linear_logprob needs hidden [N, D] and unembed [D, V]; got {hidden.shape} and {unembed.shape}{hint}"
+    )
   if hidden.shape[0] == 0:
     raise ValueError("linear_logprob got no tokens at all: hidden is [0, D]")
   if unembed.size == 0:
@@ -26,6 +29,17 @@ def check(hidden, unembed, tokens, temperature, mask) -> None:
     raise ValueError(f"temperature must be a scalar or [N] = {tokens.shape}; got {jnp.shape(temperature)}")
   if mask is not None and (mask.shape != tokens.shape or mask.dtype != jnp.bool_):
     raise ValueError(f"mask must be bool [N] = {tokens.shape}; got {mask.dtype} {mask.shape}")
+  _check_temperature(temperature, mask)
+
+
+def _check_temperature(temperature, mask) -> None:
+  """Where its values are known: on rows that count it is positive."""
+  if isinstance(temperature, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+    return
+  refused = ~(np.asarray(temperature) > 0) & (True if mask is None else np.asarray(mask))
+  if np.any(refused):
+    least = np.min(np.broadcast_to(temperature, refused.shape)[refused])
+    raise ValueError(f"temperature must be positive; got {least}")
 
 
 def check_range(tokens: jax.Array, mask: jax.Array | None, vocabulary: int) -> None:

@@ -2,6 +2,8 @@
 
 Both sum a tile of logits over parts of the channels in VMEM. Backward is that of "chunked", with a kernel that computes
 logits and their gradient and writes the latter once; the two products with it are XLA's.
+
+Unproven: it has not run on its device yet; its numbers are tested in an interpreter.
 """
 
 import functools

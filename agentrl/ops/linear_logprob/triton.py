@@ -4,6 +4,8 @@ Forward is one kernel, whose programs each own a tile of tokens and a part of th
 fill the device. Backward is that of "chunked", with a kernel that computes logits and their gradient and writes the
 latter once, in the dtype of the inputs; the two products with it are those of the vendor's library. A kernel that kept
 their sums on the chip instead would hold `[tokens, D]` in fp32, more than there is of registers from D = 512 on.
+
+Unproven: it has not run on its device yet; its numbers are tested in an interpreter.
 """
 
 import functools

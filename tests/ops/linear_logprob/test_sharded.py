@@ -100,6 +100,8 @@ def test_on_eight_virtual_devices(check):
     ({"token_axes": ("rows",)}, "name 'rows'; the mesh has data, tensor"),
     ({"vocabulary_axis": "data", "token_axes": ("data",)}, "an axis twice"),
     ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[N, D\]"),
+    ({"token_axes": "data"}, r"must be a sequence of names: \('data',\)"),
+    ({"token_axes": ("data",), "mesh": jax.make_mesh((1, 1), ("data", "tensor"))}, r"axis_types=.*Auto,\) \* 2"),
   ],
 )
 def test_bad_input_is_named(change, message):
@@ -107,3 +109,12 @@ def test_bad_input_is_named(change, message):
   arguments = {"hidden": hidden, "unembed": unembed, "tokens": tokens, "mesh": _mesh(1, 1)} | change
   with pytest.raises(ValueError, match=message):
     sharded_linear_logprob(**arguments)
+
+
+@pytest.mark.parametrize("axes", [(), ("data",)])
+def test_it_needs_no_jit_around(axes):
+  *arrays, _, mask = _inputs()
+  got = sharded_linear_logprob(*arrays, mask=mask, mesh=_mesh(1, 1), token_axes=axes, vocabulary_axis="tensor")
+  wanted = linear_logprob(*arrays, mask=mask)
+  np.testing.assert_allclose(got.logp, wanted.logp, atol=1e-5)
+  np.testing.assert_allclose(got.entropy, wanted.entropy, atol=1e-5)

@@ -2,8 +2,8 @@
 
 Keys lie in blocks of T = 64 positions, channel-major in each, `[B, K, S / T, C, T]`: the scores of a block are
 contiguous, and its product with the queries has one shape, and so one rounding, however many blocks are read.
-Values lie `[B, K, S, C]`. Either is an array of any float dtype, or `Int8`. Nothing but this file and the attention
-that reads it knows which.
+Values lie `[B, K, S, C]`. Either is an array of float32 or bfloat16, or `Int8`. Nothing but this file and the attention
+that reads it knows which. What is stored must be finite: a value that no query sees is multiplied by 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class LayerCache(NamedTuple):
 
 
 def empty(slots: int, kv_heads: int, channels: int, positions: int, dtype: str) -> LayerCache:
-  """Zeros, in a dtype of `CACHE_DTYPES`; raises ValueError where `positions` are not whole blocks."""
+  """Zeros; raises ValueError for a dtype that is not of `CACHE_DTYPES`, or positions that are not whole blocks."""
+  dtype = jnp.dtype(dtype).name
+  if dtype not in CACHE_DTYPES:
+    raise ValueError(f"a cache is {', '.join(CACHE_DTYPES)}; got {dtype}")
   keys = jnp.zeros((slots, kv_heads, _blocks_of(positions), channels, BLOCK), jnp.dtype(dtype))
   values = jnp.zeros((slots, kv_heads, positions, channels), jnp.dtype(dtype))
   if dtype != "int8":
@@ -47,7 +50,7 @@ def whole_blocks(positions: int) -> int:
 
 
 def _blocks_of(positions: int) -> int:
-  if positions % BLOCK:
+  if positions <= 0 or positions % BLOCK:
     raise ValueError(f"a cache has whole blocks of {BLOCK} positions (see whole_blocks); got {positions} positions")
   return positions // BLOCK
 
@@ -73,9 +76,13 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
   """Writes the keys and values of some tokens; what lies past the cache's end is dropped.
 
   Args:
-    slots: int32 `[R, 1]`, distinct. positions: int32 `[R, T]`, where each token is written.
+    slots: int32 `[R, 1]`, distinct. positions: int32 `[R, T]`, where each token is written; not negative.
     k, v: `[R, T, K, C]`.
+
+  Raises:
+    ValueError: shapes do not fit together.
   """
+  _check_written(cache, slots, positions, k, v)
 
   def put(held, index, new):
     if isinstance(held, Int8):
@@ -85,6 +92,16 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
     return held.at[index].set(new.astype(held.dtype), mode="drop")
 
   return LayerCache(k=put(cache.k, _of_keys(slots, positions), k), v=put(cache.v, _of_values(slots, positions), v))
+
+
+def _check_written(cache, slots, positions, k, v):
+  if positions.ndim != 2 or slots.shape != (positions.shape[0], 1):
+    raise ValueError(f"write needs slots [R, 1] and positions [R, T]; got {slots.shape} and {positions.shape}")
+  values = cache.v.values if isinstance(cache.v, Int8) else cache.v
+  wanted = (*positions.shape, values.shape[1], values.shape[3])
+  for name, new in (("k", k), ("v", v)):
+    if new.shape != wanted:
+      raise ValueError(f"{name} must be [R, T, K, C] = {wanted}; got {new.shape}")
 
 
 def _of_keys(slots: jax.Array, positions: jax.Array) -> tuple:
@@ -97,14 +114,17 @@ def _of_values(slots: jax.Array, positions: jax.Array) -> tuple:
 
 
 def first_positions(cache: LayerCache, length: int) -> LayerCache:
-  """The first `length` positions of every slot; raises ValueError where they are not whole blocks."""
+  """The first `length` positions of every slot; raises ValueError where they are not whole blocks that it has."""
+  blocks, held = _blocks_of(length), cache.v.scale.shape[2] if isinstance(cache.v, Int8) else cache.v.shape[2]
+  if length > held:
+    raise ValueError(f"the slots have {held} positions; got {length}")
 
   def cut(held, count):
     if isinstance(held, Int8):
-      return Int8(held.values[:, :, :count], held.scale[:, :, :length])
-    return held[:, :, :count]
+      return Int8(cut(held.values, count), cut(held.scale, length))
+    return jax.lax.slice_in_dim(held, 0, count, axis=2)
 
-  return LayerCache(cut(cache.k, _blocks_of(length)), cut(cache.v, length))
+  return LayerCache(cut(cache.k, blocks), cut(cache.v, length))
 
 
 def of_slots(cache: LayerCache, slots: jax.Array) -> LayerCache:

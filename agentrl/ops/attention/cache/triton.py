@@ -4,6 +4,8 @@ The cache of every slot is cut at fixed positions. A program reads one piece of 
 it, and leaves its part of the softmax; a second kernel joins the parts of a query in the order of their positions
 (Dao et al., 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html). So pieces depend on a slot's own length
 alone, many pieces of one size fill the device whatever the mixture of lengths, and no result depends on their order.
+
+Unproven: it has not run on a GPU yet; its numbers are tested in Triton's interpreter.
 """
 
 from __future__ import annotations

@@ -43,12 +43,14 @@ def forest_attention(
 ) -> jax.Array:
   """Softmax attention of each token over itself and its ancestors, softmax in fp32.
 
+  Keys and values must be finite on padding too. Gradients are of first order and in reverse mode.
+
   Args:
     q: `[B, T, H, C]`, positions already encoded; fp32, bf16 or fp16.
     k: `[B, T, K, C]`, H a multiple of K; query heads `h * H / K` up to `(h + 1) * H / K` read key head h.
     v: `[B, T, K, C]`.
     subtree_end: int `[B, T]`, one past the last descendant of each token; 0 on padding, which ends the row.
-    scale: factor on the scores; None means `C ** -0.5`.
+    scale: factor on the scores, static; None means `C ** -0.5`.
     implementation: "reference" holds `[B, H, T, T]` scores; "tiled" a tile of them at a time, and skips tiles in
       which nothing is seen; "triton" the same in kernels, for NVIDIA GPUs; "pallas" for TPUs; "cudnn" for rows that
       hold one causal sequence each, and nothing else: it gives NaN for others. None takes "reference" for short rows

@@ -188,6 +188,33 @@ def test_a_part_of_a_block_cannot_be_had():
     store.empty(1, 1, 1, 100, "float32")
   with pytest.raises(ValueError, match=r"whole blocks of 64 positions .*; got 32 positions"):
     store.first_positions(store.empty(1, 1, 1, 64, "float32"), 32)
+  with pytest.raises(ValueError, match="got 0 positions"):
+    store.first_positions(store.empty(1, 1, 1, 64, "float32"), 0)
+  with pytest.raises(ValueError, match="the slots have 64 positions; got 128"):
+    store.first_positions(store.empty(1, 1, 1, 64, "int8"), 128)
+
+
+def test_a_cache_of_another_dtype_is_refused():
+  assert store.empty(1, 1, 1, 64, jnp.int8).k.scale.dtype == jnp.float32
+  with pytest.raises(ValueError, match="a cache is float32, bfloat16, int8; got float16"):
+    store.empty(1, 1, 1, 64, "float16")
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"slots": jnp.arange(2)}, r"slots \[R, 1\] and positions \[R, T\]; got \(2,\) and \(2, 3\)"),
+    ({"positions": jnp.arange(3)}, r"got \(2, 1\) and \(3,\)"),
+    ({"k": jnp.zeros((2, 1, 1, 4))}, r"k must be \[R, T, K, C\] = \(2, 3, 1, 4\); got \(2, 1, 1, 4\)"),
+    ({"v": jnp.zeros((2, 3, 1, 1))}, r"v must be \[R, T, K, C\]"),
+  ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_what_does_not_fit_is_not_written(dtype, change, message):
+  new = jnp.zeros((2, 3, 1, 4))
+  given = {"slots": jnp.arange(2)[:, None], "positions": jnp.tile(jnp.arange(3)[None], (2, 1)), "k": new, "v": new}
+  with pytest.raises(ValueError, match=message):
+    store.write(store.empty(2, 1, 4, 64, dtype), **given | change)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="it is what runs")
