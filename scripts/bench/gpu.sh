@@ -5,7 +5,7 @@
 #                                      written to FOLDER, by default results/gpu
 #
 # Installs nothing where the active Python has JAX with CUDA, jax-triton and rich: jax-triton 0.3.1, which is one small
-# wheel, serves JAX 0.10 to 0.12 with Triton from 3.6 on; 0.4 asks for Triton 3.7.
+# wheel, lowers kernels with JAX 0.10 to 0.12 and Triton from 3.6 on; 0.4 asks for Triton 3.7.
 #
 # What is at fault in one kernel does not hide the others: all parts run, and the exit status says whether one failed.
 set -euo pipefail
@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 nvidia-smi -L >/dev/null 2>&1 || { echo "There is no NVIDIA GPU here: nvidia-smi -L fails" >&2; exit 1; }
 # What the active Python already has serves as it is: machines with GPUs often reach no package index.
 if ! python3 -c 'import jax, jax_triton, rich; assert jax.default_backend() == "gpu"' 2>/dev/null; then
+  echo "This Python lacks JAX on a GPU, jax-triton or rich; taking an environment of its own"
   . scripts/setup_env.sh
   setup_env cuda,triton
 fi
