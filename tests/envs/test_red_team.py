@@ -610,7 +610,7 @@ threading.Thread(target=forge).start()
 """
   with contextlib.closing(pool.session()) as session:
     assert session.run(host.payload(forge)).alive
-    time.sleep(0.5)
+    time.sleep(2.0)
     assert session.run("print(os.path.exists('forged'))").stdout == "True\n"
 
 
@@ -646,14 +646,15 @@ def test_a_session_that_closes_its_channel_ends(host, pool, code):
 
 def test_a_session_that_reads_its_next_cell_cheats_only_itself(host, pool):
   steal = """
-import stat
-for fd in range(3, 64):
+import fcntl, stat
+empty, _ = os.pipe()
+for fd in range(3, empty):
   try:
-    if stat.S_ISFIFO(os.fstat(fd).st_mode):
-      threading.Thread(target=os.read, args=(fd, 100), daemon=True).start()
+    if stat.S_ISFIFO(os.fstat(fd).st_mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+      threading.Thread(target=os.read, args=(os.dup(fd), 100), daemon=True).start()
+      os.dup2(empty, fd)  # else interpreter and thief would race for the cell
   except OSError:
     pass
-time.sleep(0.1)
 """
   with contextlib.closing(pool.session()) as session:
     assert session.run(host.payload(steal)).alive

@@ -18,21 +18,21 @@ HOSTING = {"processes": 12, "episodes": 8, "retries": 4}
 
 @pytest.fixture
 def train(monkeypatch, tmp_path):
-  """`train(rate, **changes)` runs the quickstart under faults; returns its folder and how many faults there were."""
+  """`train(every, **changes)` runs the quickstart, every so many calls a fault; returns its folder and their number."""
   monkeypatch.syspath_prepend(SITE)
   monkeypatch.setenv("PYTHONPATH", str(SITE))
-  marks = tmp_path / "marks"
+  calls = tmp_path / "calls"
 
-  def start(rate, smoke, **changes):
+  def start(every, smoke, **changes):
     base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
     first = base.cold_start.steps * base.cold_start.batch
-    options = {"rate": rate, "first": first, "marks": str(marks)}
+    options = {"every": every, "first": first, "calls": str(calls)}
     changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}, "hosting": HOSTING}
     changes["rollout"] = changes.get("rollout", {}) | {"environment_seconds": 2.0}
     config = config_lib.resolve(base, changes, where="test")
     with RunFolder.open(tmp_path / "run", config) as folder:
       loop.run(config, folder)
-    return tmp_path / "run", marks.stat().st_size, config
+    return tmp_path / "run", calls.stat().st_size // every, config
 
   return start
 
@@ -58,7 +58,7 @@ def check_nothing_is_lost_or_blamed(folder, config):
 
 def test_a_short_run_under_many_faults(train):
   changes = {"train": {"steps": 4, "trajectories_every": 1}, "rollout": {"groups": 8, "group_size": 4}}
-  folder, faults, config = train(0.06, smoke=True, **changes)
+  folder, faults, config = train(12, smoke=True, **changes)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   assert faults >= 10
   assert sum(line.get("hosting/lost", 0) for line in lines) > 0
@@ -67,7 +67,7 @@ def test_a_short_run_under_many_faults(train):
 @pytest.mark.slow
 def test_the_quickstart_learns_under_a_thousand_faults(train):
   settings = {"steps": 100, "trajectories_every": 1, "eval_every": 50}
-  folder, faults, config = train(0.04, smoke=False, train=settings)
+  folder, faults, config = train(25, smoke=False, train=settings)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   lost, retries = (sum(line.get(name, 0) for line in lines) for name in ("hosting/lost", "hosting/retries"))
   print(f"{faults} faults, {lost:.0f} workers lost, {retries:.0f} retries")

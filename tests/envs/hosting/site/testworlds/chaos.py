@@ -1,12 +1,13 @@
-"""Arithmetic with a calculator, in a world where calls go wrong at random, and otherwise on another try.
+"""Arithmetic with a calculator, in a world where calls go wrong, and otherwise on another try.
 
-Every fault is written down: a byte in the file `task.data["marks"]`. Only training tasks from number
-`task.data["first"]` on are struck, so that a cold start and the evaluations are as they would be.
+Of the calls of all worker processes, which the file `task.data["calls"]` counts with a byte each, one in
+`task.data["every"]` meets a fault, the kinds in turns. Only training tasks from number `task.data["first"]` on are
+struck, so that a cold start and the evaluations are as they would be.
 """
 
 import dataclasses
+import fcntl
 import os
-import random
 import signal
 import sys
 import time
@@ -17,13 +18,12 @@ from agentrl.envs.tools.calculator import Calculator
 from agentrl.types import EnvironmentFailed
 
 _LAST = 2**30  # examples come from beyond
-_rng = random.Random(os.urandom(8))
 
 
-def generate(index, *, split, difficulty=1, seed=0, rate=0.0, first=0, marks=""):
+def generate(index, *, split, difficulty=1, seed=0, every=0, first=0, calls=""):
   task = arithmetic.generate(index, split=split, difficulty=difficulty, seed=seed)
   struck = split == "train" and first <= index < _LAST
-  return dataclasses.replace(task, data={**task.data, "rate": rate if struck else 0.0, "marks": marks})
+  return dataclasses.replace(task, data={**task.data, "every": every if struck else 0, "calls": calls})
 
 
 def oracle(task, tool=""):
@@ -57,11 +57,16 @@ class Chaos:
     self._inner.close()
 
   def _strike(self):
-    if _rng.random() < self._task.data["rate"]:
-      name = _rng.choice(sorted(FAULTS))
-      with open(self._task.data["marks"], "ab") as marks:
-        marks.write(name[0].encode())
-      FAULTS[name]()
+    every = self._task.data["every"]
+    if not every:
+      return
+    with open(self._task.data["calls"], "ab") as calls:
+      fcntl.flock(calls, fcntl.LOCK_EX)
+      calls.write(b".")
+      calls.flush()
+      number = calls.tell()
+    if number % every == 0:
+      FAULTS[number // every % len(FAULTS)]()
 
 
 def _die():
@@ -90,13 +95,13 @@ def _told():
   raise EnvironmentFailed("chaos, told")
 
 
-FAULTS = {
-  "hang": lambda: time.sleep(3600),
-  "late": lambda: time.sleep(3.0),
-  "slow": lambda: time.sleep(0.3),
-  "die": _die,
-  "flood": _flood,
-  "garbage": _garbage,
-  "exception": _exception,
-  "told": _told,
-}
+FAULTS = (
+  lambda: time.sleep(3600),  # hangs
+  lambda: time.sleep(3.0),  # answers late
+  lambda: time.sleep(0.3),  # is slow
+  _die,
+  _flood,
+  _garbage,
+  _exception,
+  _told,
+)
