@@ -32,28 +32,36 @@ def sharded_linear_logprob(
 
   Args:
     hidden, unembed, tokens, temperature, mask, with_logsumexp, implementation: as `linear_logprob` takes them.
-    mesh: whose devices compute; the axes named here are of type Auto, as `jax.sharding.Mesh` makes them.
+    mesh: whose devices compute. Its axes may be of type Auto, or Explicit: then the call stands under
+      `jax.set_mesh(mesh)`, and the results are divided over `token_axes` where those divide N, else whole everywhere.
     token_axes: its axes that N is divided over; N need not divide evenly.
     vocabulary_axis: its axis that V is divided over, which must divide V; None where every device has all of it.
 
   Raises:
-    ValueError: as `linear_logprob`; or an axis is not of the mesh, is named twice, is not Auto, or does not divide V.
+    ValueError: as `linear_logprob`; or an axis is not of the mesh, is named twice, is Manual, or does not divide V; or
+      axes are Explicit and `mesh` is not the current one.
   """
   check(hidden, unembed, tokens, temperature, mask)
   check_range(tokens, mask, unembed.shape[1])
   _check_axes(mesh, token_axes, vocabulary_axis, unembed.shape[1])
-  return _sharded(
-    hidden,
-    unembed,
-    tokens,
-    temperature,
-    mask,
-    mesh=mesh,
-    token_axes=tuple(token_axes),
+  token_axes = tuple(token_axes)
+  run = functools.partial(
+    _sharded,
+    token_axes=token_axes,
     vocabulary_axis=vocabulary_axis,
     with_logsumexp=with_logsumexp,
     implementation=implementation,
   )
+  arrays = hidden, unembed, tokens, jnp.asarray(temperature, jnp.float32), mask
+  if AxisType.Explicit not in mesh.axis_types:
+    return run(*arrays, mesh=mesh)
+  # The loops over tiles have no shardings of their own to declare: inside, the compiler chooses.
+  spec = PartitionSpec(token_axes) if tokens.shape[0] % _ways(mesh, token_axes) == 0 else PartitionSpec()
+  explicit = [axis for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit]
+  inside = jax.sharding.auto_axes(
+    lambda *x: run(*x, mesh=jax.sharding.get_abstract_mesh()), axes=tuple(explicit), out_sharding=spec
+  )
+  return inside(*arrays)
 
 
 # Compiled here, as the gradient's rule does not work in a `shard_map` that is not.
@@ -64,10 +72,9 @@ def _sharded(
   hidden, unembed, tokens, temperature, mask, *, mesh, token_axes, vocabulary_axis, with_logsumexp, implementation
 ):
   count = tokens.shape[0]
-  ways = math.prod(mesh.shape[axis] for axis in token_axes)
-  padding = -count % ways
+  padding = -count % _ways(mesh, token_axes)
   mask = jnp.ones(tokens.shape, bool) if mask is None and padding else mask
-  temperature = jnp.broadcast_to(jnp.asarray(temperature, jnp.float32), tokens.shape)
+  temperature = jnp.broadcast_to(temperature, tokens.shape)
   arguments = [x for x in (hidden, tokens, temperature, mask) if x is not None]
   arrays = [jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) for x in arguments]
   over_tokens = PartitionSpec(token_axes)
@@ -91,6 +98,10 @@ def _sharded(
   return jax.tree.map(lambda x: x[:count], out)
 
 
+def _ways(mesh: Mesh, axes: Sequence[str]) -> int:
+  return math.prod(mesh.shape[axis] for axis in axes)
+
+
 def _check_axes(mesh: Mesh, token_axes: Sequence[str], vocabulary_axis: str | None, vocabulary: int) -> None:
   if isinstance(token_axes, str):
     raise ValueError(f"token_axes={token_axes!r} must be a sequence of names: ({token_axes!r},)")
@@ -99,12 +110,10 @@ def _check_axes(mesh: Mesh, token_axes: Sequence[str], vocabulary_axis: str | No
   unknown = [axis for axis in axes if axis not in mesh.shape]
   if unknown:
     raise ValueError(f"token_axes and vocabulary_axis name {unknown[0]!r}; the mesh has {', '.join(mesh.shape)}")
-  not_auto = [axis for axis in axes if mesh.axis_types[mesh.axis_names.index(axis)] != AxisType.Auto]
-  if not_auto:
-    raise ValueError(
-      f"the mesh's axis {not_auto[0]!r} is of a type that jax.make_mesh gives by default; make the mesh with "
-      f"axis_types=(jax.sharding.AxisType.Auto,) * {len(mesh.shape)}"
-    )
+  if AxisType.Manual in mesh.axis_types:
+    raise ValueError("the mesh has axes of type Manual, as inside a shard_map: call this outside of it")
+  if AxisType.Explicit in mesh.axis_types and jax.sharding.get_abstract_mesh() != mesh.abstract_mesh:
+    raise ValueError("the mesh has axes of type Explicit, so it must be the current one: call under jax.set_mesh(mesh)")
   if len(set(axes)) < len(axes):
     raise ValueError(f"token_axes={token_axes} and vocabulary_axis={vocabulary_axis!r} name an axis twice")
   if vocabulary_axis is not None and vocabulary % mesh.shape[vocabulary_axis]:

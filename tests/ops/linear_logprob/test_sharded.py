@@ -35,15 +35,15 @@ def _run(function, masked):
       hidden, unembed, jnp.maximum(tokens, 0) if not masked else tokens, temperature=temperature,
       mask=mask if masked else None, with_logsumexp=True,
     )  # fmt: skip
-    weight = jnp.cos(jnp.arange(N))
+    weight = jnp.cos(jnp.arange(tokens.shape[0]))
     return jnp.sum(weight * out.logp) + jnp.sum(jnp.sin(out.entropy)) + jnp.sum(weight * out.logsumexp), out
 
   return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
 
 
-def _mesh(data, tensor):
+def _mesh(data, tensor, axis_type=AxisType.Auto):
   devices = np.asarray(jax.devices()[: data * tensor]).reshape(data, tensor)
-  return Mesh(devices, ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
+  return Mesh(devices, ("data", "tensor"), axis_types=(axis_type,) * 2)
 
 
 def _same(ours, theirs):
@@ -60,6 +60,26 @@ def check_every_layout():
       mesh = _mesh(data, tensor)
       shard = lambda *x, mesh=mesh, **kw: sharded_linear_logprob(*x, mesh=mesh, **AXES, **kw)
       _same(_run(shard, masked)(*inputs), expected)
+
+
+def check_explicit_axes():
+  """As `jax.make_mesh` makes them: with arrays of one device, and with divided ones; results divided, and whole."""
+  mesh = _mesh(4, 2, AxisType.Explicit)
+  shard = functools.partial(sharded_linear_logprob, mesh=mesh, **AXES)
+  for count, masked, spec in ((20, True, PartitionSpec("data")), (N, True, PartitionSpec(None)), (20, False, None)):
+    hidden, unembed, *rest = _inputs()
+    hidden, *rest = (x[:count] for x in (hidden, *rest))
+    expected = _run(lambda *x, **kw: linear_logprob(*x, implementation="reference", **kw), masked)(
+      hidden, unembed, *rest
+    )
+    with jax.set_mesh(mesh):
+      got = _run(shard, masked)(hidden, unembed, *rest)
+      _same(got, expected)
+      if spec is not None:
+        assert jax.typeof(got[0][1].logp).sharding.spec == spec
+        placed = jax.device_put(hidden, spec), jax.device_put(unembed, PartitionSpec(None, "tensor"))
+        _same(_run(shard, masked)(*placed, *rest), expected)
+        _same(shard(*placed, rest[0], mask=rest[2]), shard(hidden, unembed, rest[0], mask=rest[2]))
 
 
 def check_rows_stay_where_they_are():
@@ -86,7 +106,7 @@ def check_rows_stay_where_they_are():
   _same(plain(*arrays), on_one_device)
 
 
-@pytest.mark.parametrize("check", ["check_every_layout", "check_rows_stay_where_they_are"])
+@pytest.mark.parametrize("check", ["check_every_layout", "check_explicit_axes", "check_rows_stay_where_they_are"])
 def test_on_eight_virtual_devices(check):
   environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
   script = f"import runpy; runpy.run_path({__file__!r})[{check!r}]()"
@@ -101,7 +121,7 @@ def test_on_eight_virtual_devices(check):
     ({"vocabulary_axis": "data", "token_axes": ("data",)}, "an axis twice"),
     ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[N, D\]"),
     ({"token_axes": "data"}, r"must be a sequence of names: \('data',\)"),
-    ({"token_axes": ("data",), "mesh": jax.make_mesh((1, 1), ("data", "tensor"))}, r"axis_types=.*Auto,\) \* 2"),
+    ({"token_axes": ("data",), "mesh": jax.make_mesh((1, 1), ("data", "tensor"))}, "under jax.set_mesh"),
   ],
 )
 def test_bad_input_is_named(change, message):
