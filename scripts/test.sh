@@ -35,4 +35,4 @@ lint-imports --no-logo
 # One process per core, each with one thread of its own: small shapes gain nothing from more.
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_cpu_multi_thread_eigen=false"
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-python -m pytest -n "${TEST_WORKERS:-2}" --durations=15 ${selected[@]+"${selected[@]}"} ${arguments[@]+"${arguments[@]}"}
+python -m pytest -n "${TEST_WORKERS:-2}" --dist worksteal --durations=15 ${selected[@]+"${selected[@]}"} ${arguments[@]+"${arguments[@]}"}
