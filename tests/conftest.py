@@ -16,3 +16,8 @@ hypothesis.settings.register_profile(
   "agentrl", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True
 )
 hypothesis.settings.load_profile("agentrl")
+
+
+def pytest_collection_modifyitems(items):
+  """Tests of whole runs, which lie beside this file, take longest: first, so that all processes end together."""
+  items.sort(key=lambda item: item.path.parent != item.config.rootpath / "tests")
