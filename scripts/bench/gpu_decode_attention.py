@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agentrl.ops import triton_call
 from agentrl.ops.attention import cache as cache_ops
 from agentrl.ops.attention.cache import store
 
@@ -110,8 +111,7 @@ def main():
   parser.add_argument("--heads", type=int, nargs=3, default=[32, 8, 128], metavar=("H", "K", "C"))
   parser.add_argument("--repeats", type=int, default=20)
   options = parser.parse_args()
-  if jax.default_backend() != "gpu":
-    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
+  triton_call.require("scripts/bench/gpu_decode_attention.py")
   heads, kv_heads, channels = options.heads
   copy = copy_bandwidth()
   table = Table("positions", "cache", "lengths", "error", "XLA us", "triton us", "XLA / triton", "GB/s", "of copy")

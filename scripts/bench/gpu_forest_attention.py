@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agentrl.ops import triton_call
 from agentrl.ops.attention.forest import forest_attention
 from agentrl.ops.attention.forest.specs import MODELS, ONE_CHAIN, chain, example_rows, visible_pairs
 from agentrl.ops.attention.forest.triton import Block, Blocks, default_blocks, triton_forest_attention
@@ -158,8 +159,7 @@ def main():
   parser.add_argument("--check-only", action="store_true")
   parser.add_argument("--sweep", action="store_true")
   a = parser.parse_args()
-  if jax.default_backend() != "gpu":
-    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
+  triton_call.require("scripts/bench/gpu_forest_attention.py")
   print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}\n")
   print("| form | dtype | largest relative error | same bits twice |\n|---|---|---|---|")
   for name, dtype in [(f, jnp.bfloat16) for f in FORMS] + [("triton", jnp.float32), ("tiled", jnp.float32)]:

@@ -17,6 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 
+from agentrl.ops import triton_call
 from agentrl.ops.linear_logprob import available, linear_logprob
 
 WIDTHS, VOCABULARIES, COUNTS = (1024, 2048, 4096), (32_768, 128_256, 151_936), (8192, 65_536)
@@ -141,8 +142,7 @@ def main():
   parser.add_argument("--all", action="store_true", help="every shape")
   parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "V", "N"), help="one shape in place of those")
   args = parser.parse_args()
-  if jax.default_backend() != "gpu":
-    raise SystemExit(f"this needs an NVIDIA GPU; JAX runs on {jax.default_backend()!r}")
+  triton_call.require("scripts/bench/gpu_linear_logprob.py")
   print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}, implementations: {', '.join(kernels())}")
   if args.part != "speed":
     check()
