@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from agentrl.ops import triton_call
 from agentrl.ops.attention.cache.reference import reference
-from agentrl.ops.attention.cache.store import BLOCK, CACHE_DTYPES, Int8, whole_blocks
+from agentrl.ops.attention.cache.store import BLOCK, CACHE_DTYPES, Int8, numbers_of, whole_blocks
 from agentrl.ops.attention.cache.xla import xla
 from agentrl.ops.named import by_name
 
@@ -82,7 +82,7 @@ def _choice(implementation):
 def _check(q, k, v, positions):
   if isinstance(k, Int8) != isinstance(v, Int8):
     raise ValueError(f"k and v must both be Int8 or both be arrays; got {type(k).__name__} and {type(v).__name__}")
-  keys, values = (a.values if isinstance(a, Int8) else a for a in (k, v))
+  keys, values = numbers_of(k), numbers_of(v)
   if q.ndim != 4 or keys.ndim != 5 or (keys.shape[0], *keys.shape[3:]) != (q.shape[0], q.shape[3], BLOCK):
     raise ValueError(
       f"cache_attention needs q [B, Q, H, C] and k [B, K, S / {BLOCK}, C, {BLOCK}]; got {q.shape} and {keys.shape}"

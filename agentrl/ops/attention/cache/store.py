@@ -24,6 +24,11 @@ class Int8(NamedTuple):
   scale: jax.Array  # f32 [B, K, S]
 
 
+def numbers_of(held: jax.Array | Int8) -> jax.Array:
+  """The array, or the values of an `Int8`, which lie alike."""
+  return held.values if isinstance(held, Int8) else held
+
+
 class LayerCache(NamedTuple):
   """Keys and values of one layer."""
 
@@ -97,8 +102,8 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
 def _check_written(cache, slots, positions, k, v):
   if positions.ndim != 2 or slots.shape != (positions.shape[0], 1):
     raise ValueError(f"write needs slots [R, 1] and positions [R, T]; got {slots.shape} and {positions.shape}")
-  values = cache.v.values if isinstance(cache.v, Int8) else cache.v
-  wanted = (*positions.shape, values.shape[1], values.shape[3])
+  _, kv_heads, _, channels = numbers_of(cache.v).shape
+  wanted = (*positions.shape, kv_heads, channels)
   for name, new in (("k", k), ("v", v)):
     if new.shape != wanted:
       raise ValueError(f"{name} must be [R, T, K, C] = {wanted}; got {new.shape}")
@@ -115,7 +120,7 @@ def _of_values(slots: jax.Array, positions: jax.Array) -> tuple:
 
 def first_positions(cache: LayerCache, length: int) -> LayerCache:
   """The first `length` positions of every slot; raises ValueError where they are not whole blocks that it has."""
-  blocks, held = _blocks_of(length), cache.v.scale.shape[2] if isinstance(cache.v, Int8) else cache.v.shape[2]
+  blocks, held = _blocks_of(length), numbers_of(cache.v).shape[2]
   if length > held:
     raise ValueError(f"the slots have {held} positions; got {length}")
 

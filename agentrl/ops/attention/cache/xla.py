@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.attention.cache.store import BLOCK, Int8
+from agentrl.ops.attention.cache.store import BLOCK, Int8, numbers_of
 
 
 def xla(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.Array) -> jax.Array:
@@ -17,7 +17,7 @@ def xla(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.A
   queries are a chunk of prefill, which always reads whole slots, at once.
   """
   batch, queries, heads, channels = q.shape
-  length = v.scale.shape[2] if isinstance(v, Int8) else v.shape[2]
+  length = numbers_of(v).shape[2]
   size = BLOCK if queries == 1 else length
   (keys, key_scale), (values, value_scale) = _keys(k, size), _values(v, size)
   kv_heads, blocks = keys.shape[1:3]
