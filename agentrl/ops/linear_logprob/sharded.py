@@ -53,13 +53,15 @@ def sharded_linear_logprob(
     implementation=implementation,
   )
   arrays = hidden, unembed, tokens, jnp.asarray(temperature, jnp.float32), mask
-  if AxisType.Explicit not in mesh.axis_types:
+  explicit = tuple(
+    axis for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
+  )
+  if not explicit:
     return run(*arrays, mesh=mesh)
   # The loops over tiles have no shardings of their own to declare: inside, the compiler chooses.
   spec = PartitionSpec(token_axes) if tokens.shape[0] % _ways(mesh, token_axes) == 0 else PartitionSpec()
-  explicit = [axis for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit]
   inside = jax.sharding.auto_axes(
-    lambda *x: run(*x, mesh=jax.sharding.get_abstract_mesh()), axes=tuple(explicit), out_sharding=spec
+    lambda *x: run(*x, mesh=jax.sharding.get_abstract_mesh()), axes=explicit, out_sharding=spec
   )
   return inside(*arrays)
 

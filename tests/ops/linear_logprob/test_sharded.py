@@ -15,6 +15,7 @@ from agentrl.ops.linear_logprob import linear_logprob, sharded_linear_logprob
 
 N, D, V = 22, 4, 24
 AXES = {"token_axes": ("data",), "vocabulary_axis": "tensor"}
+PLAIN = functools.partial(linear_logprob, implementation="reference")
 
 
 def _inputs():
@@ -55,7 +56,7 @@ def check_every_layout():
   assert len(jax.devices()) == 8
   inputs = _inputs()
   for masked in (False, True):
-    expected = _run(lambda *x, **kw: linear_logprob(*x, implementation="reference", **kw), masked)(*inputs)
+    expected = _run(PLAIN, masked)(*inputs)
     for data, tensor in ((4, 2), (1, 8), (8, 1)) if masked else ((4, 2),):
       mesh = _mesh(data, tensor)
       shard = lambda *x, mesh=mesh, **kw: sharded_linear_logprob(*x, mesh=mesh, **AXES, **kw)
@@ -66,19 +67,18 @@ def check_explicit_axes():
   """As `jax.make_mesh` makes them: with arrays of one device, and with divided ones; results divided, and whole."""
   mesh = _mesh(4, 2, AxisType.Explicit)
   shard = functools.partial(sharded_linear_logprob, mesh=mesh, **AXES)
-  for count, masked, spec in ((20, True, PartitionSpec("data")), (N, True, PartitionSpec(None)), (20, False, None)):
+  even, uneven = (20, PartitionSpec("data")), (N, PartitionSpec(None))
+  for (count, spec), masked in ((even, True), (uneven, True), (even, False)):
     hidden, unembed, *rest = _inputs()
     hidden, *rest = (x[:count] for x in (hidden, *rest))
-    expected = _run(lambda *x, **kw: linear_logprob(*x, implementation="reference", **kw), masked)(
-      hidden, unembed, *rest
-    )
+    expected = _run(PLAIN, masked)(hidden, unembed, *rest)
     with jax.set_mesh(mesh):
       got = _run(shard, masked)(hidden, unembed, *rest)
       _same(got, expected)
-      if spec is not None:
-        assert jax.typeof(got[0][1].logp).sharding.spec == spec
-        placed = jax.device_put(hidden, spec), jax.device_put(unembed, PartitionSpec(None, "tensor"))
-        _same(_run(shard, masked)(*placed, *rest), expected)
+      assert jax.typeof(got[0][1].logp).sharding.spec == spec
+      placed = jax.device_put(hidden, spec), jax.device_put(unembed, PartitionSpec(None, "tensor"))
+      _same(_run(shard, masked)(*placed, *rest), expected)
+      if masked:
         _same(shard(*placed, rest[0], mask=rest[2]), shard(hidden, unembed, rest[0], mask=rest[2]))
 
 
@@ -122,6 +122,7 @@ def test_on_eight_virtual_devices(check):
     ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[N, D\]"),
     ({"token_axes": "data"}, r"must be a sequence of names: \('data',\)"),
     ({"token_axes": ("data",), "mesh": jax.make_mesh((1, 1), ("data", "tensor"))}, "under jax.set_mesh"),
+    ({"mesh": jax.make_mesh((1, 1), ("data", "tensor"), (AxisType.Manual,) * 2)}, "type Manual.*outside"),
   ],
 )
 def test_bad_input_is_named(change, message):
