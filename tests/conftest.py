@@ -1,6 +1,7 @@
 """JAX in its strictest mode, on the CPU, for every test."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -20,4 +21,4 @@ hypothesis.settings.load_profile("agentrl")
 
 def pytest_collection_modifyitems(items):
   """Tests of whole runs, which lie beside this file, take longest: first, so that all processes end together."""
-  items.sort(key=lambda item: item.path.parent != item.config.rootpath / "tests")
+  items.sort(key=lambda item: item.path.parent != pathlib.Path(__file__).parent)
