@@ -1,15 +1,19 @@
 """Checkpoints: any pytree of arrays and a small JSON dict per step, through Orbax, whole or not at all.
 
 A leaf is stored under its path in the tree ("params/layers/wq"), so that a checkpoint outlives changes of container
-types, other programs can read it, and a part of it can be restored alone. Beside the arrays lies a list of all paths,
-shapes, dtypes: a checkpoint of another model is named leaf by leaf, before anything is read.
+types, other programs can read it, and a part of it can be restored alone. Beside the arrays lies a record: all paths,
+shapes and dtypes, so that a checkpoint of another model is named leaf by leaf before anything is read; the SHA-256 of
+the bytes of every leaf, compared whenever it is read; and one of the record itself.
 """
 
+import concurrent.futures
 import contextlib
 import gc
+import hashlib
 import json
 import logging
 import math
+import os
 import pathlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +29,9 @@ from agentrl.training import disk
 _T = TypeVar("_T")
 
 NAMED_LEAVES = 8  # how many differing leaves an error lists
+HASHING_THREADS = 4  # the interpreter's lock is free while a leaf is hashed
+UNREADABLE = "*?[]\\"  # Orbax takes these in a path for a pattern of names, or for a separator
+LONGEST_PATH = 3500  # bytes; the system's limit is 4096, and the names inside a checkpoint need some of them
 
 
 class CheckpointError(RuntimeError):
@@ -39,6 +46,26 @@ class Restored(NamedTuple):
   host: dict[str, Any]
 
 
+def check_path(path: str | os.PathLike) -> None:
+  """Refuses a folder in which checkpoints could be written and not read back.
+
+  Raises:
+    CheckpointError: says what in its absolute path is in the way.
+  """
+  given, absolute = os.fspath(path), os.path.abspath(path)
+  wrong = next((repr(character) for character in UNREADABLE if character in absolute), None)
+  if "://" in given or any(part.endswith(":") for part in absolute.split(os.sep)):
+    wrong = "the address of a store; this is no folder of this machine"
+  elif len(os.fsencode(absolute)) > LONGEST_PATH:
+    wrong = f"more than {LONGEST_PATH} bytes"
+  elif any("\ud800" <= character <= "\udfff" for character in absolute):
+    wrong = "bytes that are no UTF-8"
+  if wrong is not None:
+    raise CheckpointError(
+      f"{given!r}: checkpoints cannot be kept there, since its path has {wrong}: choose another folder"
+    )
+
+
 class Checkpointer:
   """Saves and restores the state of a run.
 
@@ -49,11 +76,15 @@ class Checkpointer:
     folder: the run's `checkpoints/`; created if missing.
     keep_last: how many of the newest checkpoints to keep.
     keep_every: also keep every checkpoint whose step is a multiple of this; None keeps no others.
+
+  Raises:
+    CheckpointError: checkpoints could not be read back from there; see `check_path`.
   """
 
   def __init__(self, folder: pathlib.Path, *, keep_last: int = 2, keep_every: int | None = None):
     if keep_last < 1:
       raise ValueError(f"keep_last must be at least 1, not {keep_last}")
+    check_path(folder)
     self._folder = folder.absolute()
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep_last,
@@ -83,11 +114,11 @@ class Checkpointer:
     """
     leaves = _leaves(state)
     shapes = {path: _spec(leaf) for path, leaf in leaves.items()}
+    record = {"host": dict(host), "leaves": shapes, "sha256": _sums(leaves)}
     args = ocp.args.Composite(
       state=ocp.args.PyTreeSave(_nested({path: leaf for path, leaf in leaves.items() if _is_stored(leaf)})),
-      host=ocp.args.JsonSave({"host": dict(host), "leaves": shapes}),
+      host=ocp.args.JsonSave(record | {"seal": _seal(record)}),  # what JSON cannot hold is an error before any writing
     )
-    json.dumps(dict(host), allow_nan=False)  # here, rather than after the arrays are written
     with disk.explain_full_disk(self._folder), _quiet():
       self._manager.save(step, args=args)
 
@@ -116,19 +147,20 @@ class Checkpointer:
     wanted = _leaves(like, prefix=prefix)
     record = self._read_record(step)
     _check_same_leaves(record["leaves"], wanted, where, not prefix)
-    found = self._readable(step, lambda: self._read_arrays(step, wanted))
+    found = self._readable(step, lambda: self._read_arrays(step, wanted, record["sha256"]))
     state = jax.tree.unflatten(jax.tree.structure(like), [found[path] for path in wanted])
     return Restored(step, state, record["host"])
 
   def _read_record(self, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(host=ocp.args.JsonRestore())
-    return self._readable(step, lambda: self._manager.restore(step, args=args)["host"])
+    return self._readable(step, lambda: _opened(self._manager.restore(step, args=args)["host"]))
 
-  def _read_arrays(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
+  def _read_arrays(self, step: int, wanted: Mapping[str, Any], sums: Mapping[str, str]) -> dict[str, Any]:
     targets = _nested({path: _target(leaf) for path, leaf in wanted.items() if _is_stored(leaf)})
     restore_args = ocp.checkpoint_utils.construct_restore_args(targets)
     args = ocp.args.PyTreeRestore(targets, restore_args=restore_args, partial_restore=True)
     found = _leaves(self._manager.restore(step, args=ocp.args.Composite(state=args))["state"])
+    _check_sums(found, sums)
     empty = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in wanted.items() if not _is_stored(leaf)}
     return found | empty
 
@@ -151,10 +183,48 @@ class Checkpointer:
   def _is_good(self, step: int) -> bool:
     args = ocp.args.Composite(state=ocp.args.PyTreeRestore(), host=ocp.args.JsonRestore())
     try:
-      self._manager.restore(step, args=args)
+      found = self._manager.restore(step, args=args)
+      _check_sums(_leaves(found["state"]), _opened(found["host"])["sha256"])
     except Exception:  # whatever it is, this checkpoint is not one to recommend
       return False
     return True
+
+
+# ---- sums -------------------------------------------------------------------------------------------------------
+
+
+def _sums(leaves: Mapping[str, Any]) -> dict[str, str]:
+  """SHA-256 of the bytes of every leaf that has elements, by path."""
+  stored = {path: leaf for path, leaf in leaves.items() if _is_stored(leaf)}
+  with concurrent.futures.ThreadPoolExecutor(HASHING_THREADS) as threads:
+    return dict(zip(stored, threads.map(_sum, stored.values()), strict=True))
+
+
+def _sum(leaf: Any) -> str:
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    leaf = jax.random.key_data(leaf)
+  return hashlib.sha256(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)).hexdigest()
+
+
+def _check_sums(found: Mapping[str, Any], sums: Mapping[str, str]) -> None:
+  wrong = [path for path, value in _sums(found).items() if sums[path] != value]
+  if wrong:
+    raise CheckpointError(f"{len(wrong)} leaves are not as they were saved, the first is {wrong[0]!r}")
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+  """SHA-256 of the record as JSON."""
+  return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _opened(sealed: Mapping[str, Any]) -> dict[str, Any]:
+  """The record, where it is as it was saved."""
+  record = dict(sealed)
+  if "seal" not in record:
+    raise CheckpointError("it has no checksums: an older version of agentrl saved it, and can read it")
+  if record.pop("seal") != _seal(record):
+    raise CheckpointError("its record is not as it was saved")
+  return record
 
 
 # ---- trees ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Checkpoints come back exactly, or say what is wrong with them."""
 
+import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +132,99 @@ def test_a_damaged_checkpoint_is_named_with_the_previous_good_one(tmp_path, how,
   assert f"{tmp_path / '3'} cannot be read" in str(error.value)
   assert "step 1 is good" in str(error.value)
   assert_equal(saver.restore(1, make_state()).state, make_state(seed=1))
+
+
+def flip_a_bit(file: pathlib.Path, position: float):
+  data = bytearray(file.read_bytes())
+  data[int(position * (len(data) - 1))] ^= 1 << 4
+  file.write_bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_flipped_bit_anywhere_in_the_weights_or_the_record_is_found(tmp_path):
+  state = {"w": jax.random.normal(jax.random.key(0), (32, 32)), "key": jax.random.key(5)}
+  checkpoint.Checkpointer(tmp_path / "whole").save(1, state, {"next_group": 7, "before": {"eval/success": 0.25}})
+  weights = max((tmp_path / "whole" / "1" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+  record = tmp_path / "whole" / "1" / "host" / "metadata"
+  for number, (file, position) in enumerate([(weights, 0.3), (weights, 0.6), (weights, 0.9), (record, 0.1)]):
+    folder = tmp_path / str(number)
+    shutil.copytree(tmp_path / "whole", folder)
+    flip_a_bit(folder / file.relative_to(tmp_path / "whole"), position)
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+      checkpoint.Checkpointer(folder).restore_latest(state)
+
+
+def test_other_numbers_in_the_record_are_found(tmp_path):
+  saver = checkpoint.Checkpointer(tmp_path)
+  for step in (1, 2):
+    saver.save(step, {"w": jnp.ones(2)}, {"next_group": 16})
+  record = tmp_path / "2" / "host" / "metadata"
+  record.write_text(record.read_text().replace("16", "17"))
+  with pytest.raises(checkpoint.CheckpointError, match=r"its record is not as it was saved\n.*step 1 is good"):
+    checkpoint.Checkpointer(tmp_path).restore_latest({"w": jnp.ones(2)})
+
+
+def test_other_weights_are_found_by_their_leaf(tmp_path):
+  saver = checkpoint.Checkpointer(tmp_path)
+  saver.save(1, {"a": jnp.ones(2), "w": jnp.ones(2)}, {})
+  saver.save(2, {"a": jnp.ones(2), "w": jnp.full(2, 3.0)}, {})
+  shutil.rmtree(tmp_path / "2" / "state")
+  shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
+  with pytest.raises(
+    checkpoint.CheckpointError, match=r"1 leaves are not as they were saved, the first is 'w'\n.*step 1"
+  ):
+    checkpoint.Checkpointer(tmp_path).restore_latest({"a": jnp.ones(2), "w": jnp.ones(2)})
+
+
+def test_a_checkpoint_without_sums_is_not_trusted(tmp_path):
+  saver = checkpoint.Checkpointer(tmp_path)
+  saver.save(1, {"w": jnp.ones(2)}, {})
+  record = tmp_path / "1" / "host" / "metadata"
+  record.write_text(
+    json.dumps({name: value for name, value in json.loads(record.read_text()).items() if name != "seal"})
+  )
+  with pytest.raises(checkpoint.CheckpointError, match="it has no checksums: an older version of agentrl saved it"):
+    checkpoint.Checkpointer(tmp_path).restore_latest({"w": jnp.ones(2)})
+
+
+@pytest.mark.parametrize(
+  "name", ["a b", "50% off", "ü 漢字", "a#b&c=d", "{x},y;z", "x" * 200, "~", "-r", "tmp.orbax-checkpoint-tmp"]
+)
+def test_under_an_odd_name_a_checkpoint_comes_back(tmp_path, name):
+  checkpoint.Checkpointer(tmp_path / name).save(1, {"w": jnp.arange(3.0)}, {"n": 1})
+  restored = checkpoint.Checkpointer(tmp_path / name).restore_latest({"w": jnp.zeros(3)})
+  np.testing.assert_array_equal(restored.state["w"], np.arange(3.0))
+
+
+def test_a_relative_path_and_a_link_lead_to_the_same_checkpoint(tmp_path, monkeypatch):
+  (tmp_path / "real").mkdir()
+  (tmp_path / "link").symlink_to(tmp_path / "real")
+  monkeypatch.chdir(tmp_path)
+  checkpoint.Checkpointer(pathlib.Path("link/run")).save(1, {"w": jnp.arange(3.0)}, {})
+  assert checkpoint.Checkpointer(tmp_path / "real" / "run").steps == [1]
+  assert checkpoint.Checkpointer(pathlib.Path("link/../real/run")).restore_latest({"w": jnp.zeros(3)}).step == 1
+
+
+@pytest.mark.parametrize(
+  ("name", "words"),
+  [
+    ("[x]", r"has '\['"),
+    ("a\\b", "has '"),
+    ("a*", r"has '\*'"),
+    ("a?", r"has '\?'"),
+    ("gs://bucket/run", "the address of a store"),
+    ("gs:/bucket/run", "the address of a store"),
+    ("a\udcffb", "bytes that are no UTF-8"),
+    ("/".join(["y" * 200] * 18), "more than 3500 bytes"),
+  ],
+)
+def test_a_path_that_could_not_be_read_back_is_refused_before_anything_is_written(tmp_path, monkeypatch, name, words):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(checkpoint.CheckpointError, match=words):
+    checkpoint.check_path(name)
+  with pytest.raises(checkpoint.CheckpointError, match="choose another folder"):
+    checkpoint.Checkpointer(pathlib.Path(name))
+  assert not any(tmp_path.iterdir())
 
 
 def test_what_is_not_an_array_is_named(tmp_path):
