@@ -19,7 +19,7 @@ from rich.table import Table
 
 from agentrl.training import compare_search
 from agentrl.training import config as config_lib
-from agentrl.training.command_line import run_command, settings_of
+from agentrl.training.command_line import check_out, run_command, settings_of
 from agentrl.training.disk import write_atomically
 from agentrl.training.run_folder import read_config
 
@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   """Compares, prints and saves."""
+  check_out(arguments.out)
   where = str(arguments.run / "config.json")
   changes = {"samples": arguments.samples, "search": arguments.searches}
   changes |= {name: v for name in ("tasks", "temperature") if (v := vars(arguments)[name]) is not None}

@@ -21,7 +21,8 @@ from rich.table import Table
 
 from agentrl.training import config as config_lib
 from agentrl.training import evaluation
-from agentrl.training.command_line import run_command, settings_of
+from agentrl.training.command_line import check_out, run_command, settings_of
+from agentrl.training.disk import write_atomically
 from agentrl.training.run_folder import read_config
 
 
@@ -48,12 +49,13 @@ def main(argv: list[str]) -> int:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   """Evaluates and prints."""
+  check_out(arguments.out)
   config = _config(arguments, overrides)
   with settings_of(arguments.config or str(arguments.run / "config.json")):
     metrics = evaluation.evaluate_policy(config, run=arguments.run, step=arguments.step)
   show(metrics, config)
   if arguments.out:
-    arguments.out.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_atomically(arguments.out, (json.dumps(metrics, indent=2) + "\n").encode())
 
 
 def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:

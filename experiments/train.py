@@ -44,9 +44,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   ) as folder:
     with settings_of(arguments.config):
       result = loop.run(config, folder)
-  report = write_report(pathlib.Path(arguments.workdir))
   print(result.sentence())
-  print(f"Report: {report}")
+  print(f"Report: {write_report(pathlib.Path(arguments.workdir))}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from agentrl.report import source
-from agentrl.report.style import COLOURS, GREY
+from agentrl.report.style import COLOURS, GREY, show_labels
 
 
 class Curve(NamedTuple):
@@ -94,15 +94,14 @@ def draw_arms(
     axes.fill_between(cost, b.low, b.high, color=colour, alpha=0.15, linewidth=0)
   for label, value in (references or {}).items():
     axes.axhline(value, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.annotate(
-      label, (0.995, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7.5, color=GREY
-    )
+    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+    axes.annotate(label, (0.995, value), **place, fontsize=7.5, color=GREY, parse_math=False)
   if log_cost:
     axes.set_xscale("log")
   axes.spines[["top", "right"]].set_visible(False)
   axes.grid(axis="y", color="#e8e8e4", linewidth=0.6)
   axes.set_axisbelow(True)
-  axes.legend(fontsize=8, frameon=False)
+  show_labels(axes, fontsize=8)
 
 
 def save_arms(
@@ -113,7 +112,7 @@ def save_arms(
   FigureCanvasAgg(figure)
   axes = figure.subplots()
   draw_arms(axes, arms, **options)
-  axes.set_xlabel(cost_label)
-  axes.set_ylabel(value_label)
+  axes.set_xlabel(cost_label, parse_math=False)
+  axes.set_ylabel(value_label, parse_math=False)
   figure.tight_layout()
   figure.savefig(path, dpi=170, facecolor="white")

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from agentrl.report import source
-from agentrl.report.style import COLOURS, GREY
+from agentrl.report.style import COLOURS, GREY, show_labels
 
 COLUMNS = 3
 SMOOTH_FROM = 40  # points; shorter curves are drawn as they are
@@ -188,7 +188,7 @@ def _draw_panel(ax: Axes, panel: Panel, lines: Sequence[source.Line], first: int
   ax.grid(axis="y", color="#e8e8e4", linewidth=0.6)
   ax.set_axisbelow(True)
   if len(panel.curves) > 1:
-    ax.legend(fontsize=7, frameon=False, loc="best", handlelength=1.2, borderaxespad=0.2, labelspacing=0.25)
+    show_labels(ax, fontsize=7, loc="best", handlelength=1.2, borderaxespad=0.2, labelspacing=0.25)
 
 
 def _draw_curve(ax: Axes, curve: Series, lines: Sequence[source.Line], colour: str) -> None:

@@ -1,12 +1,12 @@
 """report.html: one file, no network, no script; the pages of saved search trees stand beside it, in trees/."""
 
 import base64
-import html
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentrl.report import curves, source, tree_page, viewer
+from agentrl.report.markup import text
 from agentrl.report.style import CSS
 
 COUNTED = {
@@ -28,6 +28,10 @@ def write_report(folder: str | pathlib.Path) -> pathlib.Path:
 
   Returns:
     Path of report.html.
+
+  Raises:
+    FileNotFoundError: it is no run, or has no step yet.
+    ValueError: a file of it is damaged; names the file.
   """
   run = source.load(pathlib.Path(folder))
   figure = run.path / "figures" / "curves.png"
@@ -35,22 +39,20 @@ def write_report(folder: str | pathlib.Path) -> pathlib.Path:
   curves.draw(run.lines, figure, cold_start=run.cold_start)
   trees = [tree_page.write_beside(file) for file in run.trees]
   report = run.path / "report.html"
-  report.write_text(page(run, figure.read_bytes(), trees), encoding="utf-8")
+  report.write_text(page(run, figure.read_bytes(), trees), encoding="utf-8", errors="xmlcharrefreplace")
   return report
 
 
 def page(run: source.Run, figure_png: bytes, trees: Sequence[tree_page.Written]) -> str:
   """The whole document."""
-  name = html.escape(run.path.name)
+  name = text(run.path.absolute().name)
   image = f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(figure_png).decode()}">'
   body = [
     f"<h1>{name}</h1>",
     _facts(run),
     _cards(run),
     _section("Learning curves", _curves_note(run), image),
-    _section("Trajectories, before and after", viewer.legend(), viewer.comparison(run.before, run.after))
-    if run.before
-    else "",
+    _trajectories(run),
     _section("Search trees", "", _trees(trees)),
     _section("Failures", "", _failures(run.lines)),
     _section("Config", "", _config(run.config)),
@@ -67,17 +69,26 @@ def _section(title: str, note: str, body: str) -> str:
 
 
 def _facts(run: source.Run) -> str:
-  start = run.starts[-1]
-  machine = start["machine"]
-  commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
-  facts = [
-    f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
-    commit,
-    f"JAX {start['versions']['jax']}",
-    machine["devices"],
-    f"{machine['cores']} cores, {machine['processor']}",
-  ]
-  return f'<p class="facts">{html.escape(" · ".join(facts))}</p>'
+  with source.drawn_from(run.path / "run.json"):
+    start = run.starts[-1]
+    machine = start["machine"]
+    commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
+    facts = [
+      f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
+      commit,
+      f"JAX {start['versions']['jax']}",
+      str(machine["devices"]),
+      f"{machine['cores']} cores, {machine['processor']}",
+    ]
+  return f'<p class="facts">{text(" · ".join(facts))}</p>'
+
+
+def _trajectories(run: source.Run) -> str:
+  if run.before is None:
+    return ""
+  with source.drawn_from(run.path / "trajectories"):
+    shown = viewer.comparison(run.before, run.after)
+  return _section("Trajectories, before and after", viewer.legend(), shown)
 
 
 # ---- headline numbers -------------------------------------------------------------------------------------------
@@ -89,7 +100,7 @@ def _cards(run: source.Run) -> str:
     _before_after(run, "eval/success", "Held-out success", _percent, "first"),
     _before_after(run, "eval/tool_calls", "Tool calls per task", lambda x: f"{x:.2f}", ""),
     _before_after(run, "train/reward", "Reward in training", lambda x: f"{x:.2f}", ""),
-    _card("Updates", str(last["step"]), f"{_cold_start_text(run)}", ""),
+    _card("Updates", str(last["step"]), _cold_start_text(run), ""),
     _card("Wall time", _time(last["wall_s"]), "", ""),
     _card("Failed environments", f"{sum(source.series(run.lines, 'rollout/environment_failures')[1]):.0f}", "", ""),
   ]
@@ -107,7 +118,7 @@ def _before_after(run: source.Run, metric: str, name: str, show: Any, kind: str)
 
 
 def _card(name: str, value: str, more: str, kind: str) -> str:
-  lines = f'<span class="name">{name}</span><b>{value}</b><span class="more">{more}</span>'
+  lines = f'<span class="name">{text(name)}</span><b>{text(value)}</b><span class="more">{text(more)}</span>'
   return f'<div class="card {kind}">{lines}</div>'
 
 
@@ -147,16 +158,15 @@ def _trees(trees: Sequence[tree_page.Written]) -> str:
 
 
 def _tree(tree: tree_page.Written) -> str:
-  reward = "none" if tree.record["reward"] is None else f"{tree.record['reward']:.3g}"
-  link = f'<a href="trees/{html.escape(tree.path.name)}">{html.escape(tree.record["question"])}</a>'
-  numbers = "".join(f'<td class="n">{value}</td>' for value in (len(tree.record["nodes"]), reward))
-  return f'<tr><td class="n">{tree.step}</td><td>{tree.tasks}</td><td>{link}</td>{numbers}</tr>'
+  with source.drawn_from(tree.path):
+    reward = "none" if tree.record["reward"] is None else f"{tree.record['reward']:.3g}"
+    link = f'<a href="trees/{text(tree.path.name)}">{text(tree.record["question"])}</a>'
+    numbers = "".join(f'<td class="n">{text(value)}</td>' for value in (len(tree.record["nodes"]), reward))
+  return f'<tr><td class="n">{tree.step}</td><td>{text(tree.tasks)}</td><td>{link}</td>{numbers}</tr>'
 
 
 def _config(config: Mapping[str, Any]) -> str:
-  rows = "".join(
-    f"<tr><td>{html.escape(key)}</td><td>{html.escape(_shown(value))}</td></tr>" for key, value in _leaves(config)
-  )
+  rows = "".join(f"<tr><td>{text(key)}</td><td>{text(_shown(value))}</td></tr>" for key, value in _leaves(config))
   return f"<details><summary>all keys</summary><table>{rows}</table></details>"
 
 

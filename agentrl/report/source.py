@@ -1,13 +1,25 @@
 """Reads a run folder, as far as it got."""
 
+import contextlib
 import gzip
 import json
+import math
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Line = Mapping[str, Any]
 Row = Mapping[str, Any]
+
+_EVALUATION = re.compile(r"eval_(\d+)\.jsonl\.gz")
+_TREE = re.compile(r"(train|eval)_(\d+)_(\d+)\.json")
+# What reading a value of another kind than a run writes raises; RecursionError: a tree that is none.
+_OF_DAMAGE = (
+  ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, gzip.BadGzipFile,
+  zlib.error,
+)  # fmt: skip
 
 
 class Evaluation(NamedTuple):
@@ -49,6 +61,7 @@ def load(path: pathlib.Path) -> Run:
 
   Raises:
     FileNotFoundError: it is none, or it holds no metrics yet.
+    ValueError: a file of it is damaged; names the file.
   """
   for name in ("config.json", "run.json", "metrics.jsonl"):
     if not (path / name).is_file():
@@ -57,28 +70,70 @@ def load(path: pathlib.Path) -> Run:
   lines = read_metrics(path / "metrics.jsonl")
   if not lines:
     raise FileNotFoundError(f"{path / 'metrics.jsonl'} is empty: the run has not finished a step yet")
-  steps = sorted(int(file.name[5:11]) for file in (path / "trajectories").glob("eval_*.jsonl.gz"))
-  first = next((step for step in steps if step >= cold_start_steps(config)), None)
+  cold_start = cold_start_steps(config)
+  steps = sorted(int(match[1]) for file in path.glob("trajectories/*") if (match := _EVALUATION.fullmatch(file.name)))
+  first = next((step for step in steps if step >= cold_start), None)
+  trees = [file for file in path.glob("trees/*") if _TREE.fullmatch(file.name)]
   return Run(
     path=path,
     config=config,
-    starts=json.loads((path / "run.json").read_text())["starts"],
+    starts=_read_starts(path / "run.json"),
     lines=lines,
-    before=None if first is None else Evaluation(first, _rows(path, first)),
-    after=None if first is None or first == steps[-1] else Evaluation(steps[-1], _rows(path, steps[-1])),
-    trees=sorted(path.glob("trees/*.json"), key=_tree_order),
+    before=None if first is None else _evaluation(path, first),
+    after=None if first is None or first == steps[-1] else _evaluation(path, steps[-1]),
+    trees=sorted(trees, key=_tree_order),
   )
+
+
+@contextlib.contextmanager
+def drawn_from(file: pathlib.Path) -> Iterator[None]:
+  """Reads or draws what a file holds in its body: where that is not what a run writes, the error names the file."""
+  try:
+    yield
+  except _OF_DAMAGE as error:
+    raise ValueError(
+      f"{file} is damaged ({type(error).__name__}: {error}): put it back from a copy, or remove what is wrong in it"
+    ) from error
 
 
 def read_config(path: pathlib.Path) -> Mapping[str, Any]:
   """config.json of a run folder."""
-  return json.loads((path / "config.json").read_text())
+  with drawn_from(path / "config.json"):
+    config = json.loads((path / "config.json").read_bytes())
+    _require(isinstance(config, dict), "it is no object")
+    _require(type(cold_start_steps(config)) is int, "cold_start.steps is no whole number")
+  return config
 
 
 def read_metrics(path: pathlib.Path) -> list[Line]:
   """Complete lines of a metrics.jsonl; a last one that a kill cut short is left out."""
-  *whole, _ = path.read_text().split("\n")
-  return [json.loads(text) for text in whole]
+  *whole, _ = path.read_bytes().split(b"\n")
+  lines = []
+  for number, text in enumerate(whole, 1):
+    with drawn_from(path):
+      line = json.loads(text)
+      _require(isinstance(line, dict) and type(line.get("step")) is int, f"line {number} has no step")
+      _require(line.get("wall_s") is not None, f"line {number} has no wall_s")
+      wrong = next((name for name, value in line.items() if not _is_metric(name, value)), None)
+      _require(wrong is None, f"line {number}: {wrong!r} is no number")
+    lines.append(line)
+  return lines
+
+
+def _is_metric(name: str, value: Any) -> bool:
+  return name == "nonfinite" or value is None or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _read_starts(file: pathlib.Path) -> list[Mapping[str, Any]]:
+  with drawn_from(file):
+    starts = json.loads(file.read_bytes())["starts"]
+    _require(isinstance(starts, list) and len(starts) > 0, "it has no starts")
+  return starts
+
+
+def _require(condition: bool, otherwise: str) -> None:
+  if not condition:
+    raise ValueError(otherwise)
 
 
 def series(lines: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
@@ -92,12 +147,24 @@ def cold_start_steps(config: Mapping[str, Any]) -> int:
   return config["cold_start"]["steps"] if "cold_start" in config else 0
 
 
+def tree_name(file: pathlib.Path) -> tuple[str, int, int]:
+  """(kind, step, uid) of a file such as train_000012_7.json; the kind is "train" or "eval".
+
+  Raises:
+    ValueError: a search of a run has another name.
+  """
+  match = _TREE.fullmatch(file.name)
+  if match is None:
+    raise ValueError(f"{file} is not named as a run names its searches: train_000012_7.json")
+  return match[1], int(match[2]), int(match[3])
+
+
 def _tree_order(file: pathlib.Path) -> tuple[int, bool, int]:
-  """(step, evaluation, uid) of a file such as train_000012_7.json."""
-  kind, step, uid = file.stem.split("_")
-  return int(step), kind == "eval", int(uid)
+  kind, step, uid = tree_name(file)
+  return step, kind == "eval", uid
 
 
-def _rows(path: pathlib.Path, step: int) -> list[Row]:
-  with gzip.open(path / "trajectories" / f"eval_{step:06d}.jsonl.gz", "rt", encoding="utf-8") as file:
-    return [json.loads(text) for text in file]
+def _evaluation(path: pathlib.Path, step: int) -> Evaluation:
+  file = path / "trajectories" / f"eval_{step:06d}.jsonl.gz"
+  with drawn_from(file), gzip.open(file, "rt", encoding="utf-8") as lines:
+    return Evaluation(step, [json.loads(text) for text in lines])

@@ -1,4 +1,8 @@
-"""Colours and the style sheet of figures and reports."""
+"""Colours, legends and the style sheet of figures and reports."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
 
 GREY = "#5f6368"
 COLOURS = ["#0b6fa4", "#d1642a", "#26794c", "#8e5ea2", "#b8860b", "#7a7a7a"]
@@ -53,3 +57,9 @@ details.task[open] > summary .q { white-space: normal; } details.task[open] > su
 @media (max-width: 760px) { .pair { grid-auto-flow: row; }
   details.task > summary, .head { grid-template-columns: minmax(0, 1fr) 90px 90px; } }
 """
+
+
+def show_labels(axes: Axes, **options: Any) -> None:
+  """A legend of the labels as they are: a dollar sign in a name begins no formula."""
+  for label in axes.legend(frameon=False, **options).get_texts():
+    label.set_parse_math(False)

@@ -6,13 +6,14 @@ A search is JSON as `agentrl/rollout/search/record.py` writes it: "question", "r
 with id, parent, text, answer, prior, visits, q, value, terminal, barred and chosen.
 """
 
-import html
 import json
 import pathlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agentrl.report.markup import text
+from agentrl.report.source import drawn_from, tree_name
 from agentrl.report.style import CSS
 
 Node = Mapping[str, Any]
@@ -38,6 +39,7 @@ _OWN_CSS = """
 .tree .unvisited{opacity:.45}
 .tree .barred{text-decoration:line-through}
 """
+_TASKS = {"train": "train", "eval": "held out"}
 _SHOWN_AT_ONCE = 0.1  # nodes with at least this share of the root's visits are open
 
 
@@ -45,11 +47,11 @@ def page(record: Mapping[str, Any]) -> str:
   """The whole document of one search."""
   children = _children(record["nodes"])
   root = record["nodes"][0]
-  title = html.escape(f"Search {record['uid']}, {record['task']}")
+  title = text(f"Search {record['uid']}, {record['task']}")
   return (
     f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}{_OWN_CSS}</style></head>\n'
-    f"<body>\n<h1>{title}</h1>\n<p>{html.escape(record['question'])}</p>\n{_facts(record)}\n"
+    f"<body>\n<h1>{title}</h1>\n<p>{text(record['question'])}</p>\n{_facts(record)}\n"
     f'<div class="tree">{_branch(root, children, root["visits"])}</div>\n</body></html>\n'
   )
 
@@ -57,15 +59,16 @@ def page(record: Mapping[str, Any]) -> str:
 def write(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:
   """Writes the page of one search."""
   path = pathlib.Path(path)
-  path.write_text(page(record), encoding="utf-8")
+  path.write_text(page(record), encoding="utf-8", errors="xmlcharrefreplace")
   return path
 
 
 def write_beside(source: pathlib.Path) -> Written:
   """Writes the page of a search that a run saved, such as trees/train_000012_7.json, beside it."""
-  record = json.loads(source.read_text(encoding="utf-8"))
-  kind, step, _ = source.stem.split("_")
-  return Written(write(record, source.with_suffix(".html")), int(step), {"eval": "held out"}.get(kind, kind), record)
+  kind, step, _ = tree_name(source)
+  with drawn_from(source):
+    record = json.loads(source.read_bytes())
+    return Written(write(record, source.with_suffix(".html")), step, _TASKS[kind], record)
 
 
 def draw(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -81,12 +84,13 @@ def draw(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
   if not source.exists():
     raise FileNotFoundError(f"{source} does not exist; a run that searched keeps its searches under trees/")
   try:
-    record = json.loads(source.read_text(encoding="utf-8"))
+    record = json.loads(source.read_bytes())
   except ValueError as error:
     raise ValueError(f"{source} is not JSON: {error}") from error
   if not isinstance(record, dict) or "nodes" not in record:
     raise ValueError(f"{source} holds no search: it has no nodes")
-  return drawings[target.suffix](record, target)
+  with drawn_from(source):
+    return drawings[target.suffix](record, target)
 
 
 def picture(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:
@@ -114,7 +118,7 @@ def picture(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path
     marker="o",
   )  # fmt: skip
   figure.colorbar(points, ax=axes, label="Q")
-  axes.set_title(f"{record['question'][:80]}: {most} visits, reward {record['reward']}")
+  axes.set_title(f"{record['question'][:80]}: {most} visits, reward {record['reward']}", parse_math=False)
   axes.set_ylabel("steps")
   axes.set_yticks(
     sorted({y for _, y in places.values()}), [str(int(-y)) for y in sorted({y for _, y in places.values()})]
@@ -140,15 +144,17 @@ def _facts(record: Mapping[str, Any]) -> str:
   tokens = sum(node["tokens"] + node["given"] for node in nodes)
   visited = sum(node["visits"] > 0 for node in nodes)
   reward = "none: the environment failed" if record["reward"] is None else f"{record['reward']:.3g}"
+  counts = f"Reward {reward}. {len(nodes)} nodes, {visited} of them visited, {ends} ends, {tokens} tokens."
   return (
-    f'<p class="note">Reward {reward}. {len(nodes)} nodes, {visited} of them visited, {ends} ends, {tokens} tokens. '
+    f'<p class="note">{text(counts)} '
     "Bars are shares of the visits; N visits, Q mean value, P prior among siblings, V the node's own value.</p>"
   )
 
 
 def _branch(node: Node, children: Mapping[int, Sequence[Node]], total: int) -> str:
   below = children.get(node["id"], ())
-  kinds = ["chosen"] * node["chosen"] + ["unvisited"] * (not node["visits"]) + ["barred"] * node["barred"]
+  states = {"chosen": node["chosen"], "unvisited": not node["visits"], "barred": node["barred"]}
+  kinds = [kind for kind, holds in states.items() if holds]
   line = (
     f'<span class="bar" style="width:{6 * node["visits"] / max(total, 1):.2f}em"></span>{_text(node)}{_numbers(node)}'
   )
@@ -160,8 +166,8 @@ def _branch(node: Node, children: Mapping[int, Sequence[Node]], total: int) -> s
 
 
 def _text(node: Node) -> str:
-  answer = f" → <code>{html.escape(node['answer'])}</code>" if node["answer"] else ""
-  return f"<code>{html.escape(node['text'])}</code>{answer}"
+  answer = f" → <code>{text(node['answer'])}</code>" if node["answer"] else ""
+  return f"<code>{text(node['text'])}</code>{answer}"
 
 
 def _numbers(node: Node) -> str:
@@ -172,7 +178,7 @@ def _numbers(node: Node) -> str:
     told.append(f"{'reward' if node['terminal'] else 'V'} {node['value']:.3f}")
   if node["barred"]:
     told.append("environment failed")
-  return f'<span class="n">{", ".join(told)}</span>'
+  return f'<span class="n">{text(", ".join(told))}</span>'
 
 
 def _places(nodes: Mapping[int, Node], children: Mapping[int, Sequence[Node]]) -> dict[int, tuple[float, float]]:

@@ -1,11 +1,11 @@
 """Trajectories as HTML: turns as blocks, tool calls readable, every token with its mask and log-probability."""
 
-import html
 import json
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from agentrl.report.markup import text
 from agentrl.report.source import Evaluation, Row
 
 TASKS_SHOWN = 12
@@ -56,8 +56,8 @@ def _task(rows: Sequence[Row], steps: Sequence[int]) -> str:
     for row, step in zip(rows, steps, strict=True)
   )
   reference = rows[0]["reference"]
-  answer = "" if reference is None else f'<p class="note">reference answer: {html.escape(reference)}</p>'
-  summary = f'<summary><span class="q">{html.escape(rows[0]["question"])}</span>{verdicts}</summary>'
+  answer = "" if reference is None else f'<p class="note">reference answer: {text(reference)}</p>'
+  summary = f'<summary><span class="q">{text(rows[0]["question"])}</span>{verdicts}</summary>'
   return f'<details class="task">{summary}{answer}<div class="pair">{sides}</div></details>'
 
 
@@ -85,7 +85,7 @@ def _turn(row: Row, number: int, turn: dict[str, Any]) -> list[str]:
 
 
 def _block(kind: str, title: str, body: str) -> str:
-  return f'<div class="block {kind}"><div class="who">{html.escape(title)}</div>{body}</div>'
+  return f'<div class="block {kind}"><div class="who">{text(title)}</div>{body}</div>'
 
 
 def _result_title(result: dict[str, Any]) -> str:
@@ -96,7 +96,7 @@ def _result_title(result: dict[str, Any]) -> str:
 def _result(result: dict[str, Any]) -> str:
   values = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in result["arguments"].items()]
   call = f"{result['name']}({', '.join(values)})"
-  return f'<div class="call">{html.escape(call)}<br>→ {html.escape(result["text"])}</div>'
+  return f'<div class="call">{text(call)}<br>→ {text(result["text"])}</div>'
 
 
 def _tokens(row: Row, index: Sequence[int]) -> str:
@@ -104,19 +104,19 @@ def _tokens(row: Row, index: Sequence[int]) -> str:
 
 
 def _token(row: Row, i: int) -> str:
-  text = html.escape(row["text"][i])
+  token, shown = row["tokens"][i], text(row["text"][i])
   if not row["action_mask"][i]:
-    return f'<span class="f" data-t="token {row["tokens"][i]}, given">{text}</span>'
+    return f'<span class="f" data-t="{text(f"token {token}, given")}">{shown}</span>'
   logp = row["sampler_logp"][i]
   weight = min(-logp / SURPRISE_OF_FULL_COLOUR, 1.0) * 0.5 + 0.04
-  told = f"token {row['tokens'][i]}, logp {logp:.3f}, entropy {row['entropy'][i]:.3f}"
+  told = f"token {token}, logp {logp:.3f}, entropy {row['entropy'][i]:.3f}"
   told += f", weights of update {row['policy_version'][i]}"
-  return f'<span class="s" style="--w:{weight:.2f}" data-t="{told}">{text}</span>'
+  return f'<span class="s" style="--w:{weight:.2f}" data-t="{text(told)}">{shown}</span>'
 
 
 def _ending(row: Row) -> str:
   stop = row["stop"].replace("_", " ")
   if row["reward"] is None:
-    return f'<div class="parts">stopped: {html.escape(stop)}; no reward</div>'
-  parts = ", ".join(f"{html.escape(name)} {value:.3g}" for name, value in row["reward_parts"].items())
-  return f'<div class="parts">stopped: {html.escape(stop)}; reward {row["reward"]:.3g} ({parts})</div>'
+    return f'<div class="parts">stopped: {text(stop)}; no reward</div>'
+  parts = ", ".join(f"{text(name)} {value:.3g}" for name, value in row["reward_parts"].items())
+  return f'<div class="parts">stopped: {text(stop)}; reward {row["reward"]:.3g} ({parts})</div>'

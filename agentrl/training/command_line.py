@@ -1,24 +1,22 @@
-"""What the launchers share: errors that a user can act on are one message, and everything else keeps its traceback."""
+"""What the launchers share: which errors of a run a user can act on, and where wrong settings came from."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterator
+import functools
+import pathlib
+from collections.abc import Iterator
 
+from agentrl import command_line
 from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.config import ConfigError
-from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.run_folder import RunFolderError
 from agentrl.types import EnvironmentFailed
 
-# ValueError and FileNotFoundError are what settings and paths raise, `ConfigError` among them; ImportError says which
-# extra a family or a tool needs.
 EXPECTED = (
-  ValueError, FileNotFoundError, FileExistsError, ImportError, RunFolderError, CheckpointError, DiskFullError,
-  EnvironmentFailed, EnvironmentsFailed, SandboxUnavailable,
+  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, SandboxUnavailable,
 )  # fmt: skip
 
 
@@ -33,21 +31,11 @@ def settings_of(where: str) -> Iterator[None]:
     raise ValueError(f"{where}: {error}") from error
 
 
-def run_command(command: Callable[[], None], *, traceback: bool, interrupted: str) -> int:
-  """Runs a command; returns the exit status.
+def check_out(path: pathlib.Path | None) -> None:
+  """Raises FileNotFoundError, before the work is done, where a file for its result could not be written."""
+  if path is not None and not path.absolute().parent.is_dir():
+    raise FileNotFoundError(f"--out {path}: there is no folder {path.parent}; make it, or give another file")
 
-  Args:
-    traceback: let expected errors through, to see where they came from.
-    interrupted: what to tell a user who pressed Ctrl-C.
-  """
-  try:
-    command()
-  except KeyboardInterrupt:
-    print(f"\nInterrupted. {interrupted}", file=sys.stderr)
-    return 130
-  except EXPECTED as error:
-    if traceback:
-      raise
-    print(f"{type(error).__name__}: {error}\n(--traceback shows where this came from)", file=sys.stderr)
-    return 1
-  return 0
+
+# `agentrl.command_line.run_command`, with the errors of a run.
+run_command = functools.partial(command_line.run_command, expected=EXPECTED)

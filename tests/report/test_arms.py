@@ -13,7 +13,7 @@ from agentrl.report.arms import Curve
 @pytest.fixture
 def run(tmp_path):
   """Two supervised steps, then four of RL with 10 trajectories each; evaluated at 2, 4 and 6."""
-  lines = [{"step": s} | ({"rollout/trajectories": 10} if s > 2 else {}) for s in range(7)]
+  lines = [{"step": s, "wall_s": 1.0} | ({"rollout/trajectories": 10} if s > 2 else {}) for s in range(7)]
   for step, value in ((0, 0.0), (2, 0.25), (4, 0.5), (6, 1.0)):
     lines[step]["eval/success"] = value
   (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
