@@ -128,9 +128,22 @@ def to_json(config: Mapping[str, Any]) -> str:
   return json.dumps(ConfigDict(config).to_dict(), indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> ConfigDict:
-  """Inverse of `to_json`; locked."""
-  return _checked(json.loads(text), where="config.json").lock()
+def from_json(text: str | bytes, *, where: str = "config.json") -> ConfigDict:
+  """Inverse of `to_json`; locked.
+
+  Args:
+    where: the file, for errors.
+
+  Raises:
+    ConfigError: it is no config.
+  """
+  try:
+    values = json.loads(text)
+  except ValueError as error:
+    raise ConfigError(f"{where} is damaged, it holds no JSON ({error}): put it back from a copy") from error
+  if not isinstance(values, dict):
+    raise ConfigError(f"{where} is damaged, it holds no config: put it back from a copy")
+  return _checked(values, where=where).lock()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:

@@ -1,11 +1,13 @@
-"""Writing files that survive being killed, and a full disk that says so."""
+"""Writing files that survive being killed, a full disk that says so, and JSON files that are damaged."""
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,6 +27,21 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+def read_json(path: pathlib.Path, advice: str) -> Any:
+  """What a JSON file holds.
+
+  Args:
+    advice: what to do about a damaged one, for the error.
+
+  Raises:
+    ValueError: it holds no JSON.
+  """
+  try:
+    return json.loads(path.read_bytes())
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged, it holds no JSON ({error}): {advice}") from error
+
+
 @contextlib.contextmanager
 def explain_full_disk(path: pathlib.Path) -> Iterator[None]:
   """Turns a 'no space left' of the body, which writes to `path`, into a `DiskFullError`.
@@ -38,7 +55,7 @@ def explain_full_disk(path: pathlib.Path) -> Iterator[None]:
   except Exception as error:
     if not _is_full(error):
       raise
-    folder = path if path.is_dir() else path.parent
+    folder = next(place for place in (path, *path.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(folder).free
     raise DiskFullError(
       errno.ENOSPC,

@@ -132,7 +132,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   )
   state = state if restored is None else restored.state
   if step < stage.steps or stage.name == "train":
-    folder.truncate_metrics(stage.first + step)
+    folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
   if step == 0:
     if before is None:
       policy = {"policy": state.params["policy"]}  # critics that have learned nothing have no say
@@ -142,7 +142,10 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   label = stage.name.replace("_", " ")
   progress.start(label, stage.first + step, stage.last, host["evaluation"])
   if step == stage.steps and stage.name == "train":
-    progress.note(f"This run is finished: all {stage.last} steps are done. A new --workdir starts another one.")
+    progress.note(
+      f"This run is finished: all {stage.last} steps are done. It goes on with more of them where "
+      f"--config.train.steps is larger than {stage.steps}; a new --workdir starts another one."
+    )
   while step < stage.steps:
     state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))
     step += 1

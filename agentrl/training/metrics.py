@@ -1,4 +1,4 @@
-"""metrics.jsonl and Weights & Biases: the same numbers to both.
+"""metrics.jsonl, and the same numbers to Weights & Biases (`tracker.py`).
 
 A line is `{"step": 3, "wall_s": 12.5, "group/name": 0.25, ...}`. A NaN or an infinity is written as null, listed under
 "nonfinite", and logged as an error: the file stays valid JSON, and nobody misses it.
@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 from absl import logging
 
 from agentrl.training import disk
-
-WANDB_MODES = ("online", "offline", "disabled")
+from agentrl.training.tracker import Tracker
 
 
 def is_timing(name: str) -> bool:
@@ -32,8 +31,7 @@ class MetricsWriter:
 
   Args:
     path: metrics.jsonl; created if missing, continued if not. `wall_s` goes on from its last line.
-    wandb_mode: "online", "offline" or "disabled"; wandb is imported in the first two only.
-    wandb_project, run_id, config: what W&B shows; a run continued under the same `run_id` is the same W&B run.
+    wandb_mode, wandb_project, run_id, config: see `Tracker`.
   """
 
   def __init__(
@@ -45,14 +43,15 @@ class MetricsWriter:
     run_id: str = "",
     config: Mapping[str, Any] | None = None,
   ):
-    if wandb_mode not in WANDB_MODES:
-      raise ValueError(f"wandb mode {wandb_mode!r} is not one of {', '.join(WANDB_MODES)}")
     self._path = path
     self._file: BinaryIO | None = None
     self.truncate_after(math.inf)
-    self._wandb = None
-    if wandb_mode != "disabled":
-      self._wandb = _start_wandb(wandb_mode, wandb_project, run_id, config, path.parent)
+    shown = {"project": wandb_project, "run_id": run_id, "config": config or {}}
+    try:
+      self._tracker = Tracker(wandb_mode, folder=path.parent, **shown)
+    except BaseException:
+      self._close_file()
+      raise
 
   def truncate_after(self, step: float) -> None:
     """Forgets the lines of later steps, and a torn last line; wall time goes on from the last line kept."""
@@ -91,15 +90,13 @@ class MetricsWriter:
     with disk.explain_full_disk(self._path):
       _write_all(self._file, (json.dumps(line, allow_nan=False) + "\n").encode())
     self._last_step, self._inherited = step, False
-    if self._wandb is not None:
-      self._wandb.log({"wall_s": line["wall_s"], **values}, step=step)
+    self._tracker.log(step, {"wall_s": line["wall_s"], **values})
     return line
 
-  def close(self) -> None:
-    """Closes the file and finishes the W&B run."""
+  def close(self, *, failed: bool = False) -> None:
+    """Closes the file and finishes the W&B run, as failed where the run ended with an error."""
     self._close_file()
-    if self._wandb is not None:
-      self._wandb.finish()
+    self._tracker.finish(failed=failed)
 
   def _close_file(self) -> None:
     if self._file is not None:
@@ -108,15 +105,15 @@ class MetricsWriter:
   def __enter__(self) -> "MetricsWriter":
     return self
 
-  def __exit__(self, *_: Any) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    self.close(failed=kind is not None)
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """The lines of a metrics.jsonl; a last line that a kill cut short is left out.
 
   Raises:
-    ValueError: any other line is not JSON.
+    ValueError: any other line is not one that a `MetricsWriter` wrote.
   """
   if not path.exists():
     return []
@@ -124,10 +121,17 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   lines = []
   for number, text in enumerate(whole, 1):
     try:
-      lines.append(json.loads(text))
+      line = json.loads(text)
     except ValueError as error:
-      raise ValueError(f"{path}, line {number} is not JSON: {text[:60]!r}; mend or remove that line") from error
+      raise ValueError(f"{path}, line {number} is not JSON: {text[:60]!r}; put the file back from a copy") from error
+    if not _is_line(line):
+      raise ValueError(f"{path}, line {number} holds no step and time: {text[:60]!r}; put the file back from a copy")
+    lines.append(line)
   return lines
+
+
+def _is_line(line: Any) -> bool:
+  return isinstance(line, dict) and type(line.get("step")) is int and isinstance(line.get("wall_s"), int | float)
 
 
 def truncate_after(path: pathlib.Path, step: float) -> None:
@@ -153,17 +157,3 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
   while data:
     data = data[file.write(data) :]
   os.fsync(file.fileno())
-
-
-def _start_wandb(mode: str, project: str, run_id: str, config: Mapping[str, Any] | None, folder: pathlib.Path) -> Any:
-  import wandb  # slow to import, and wanted by few runs
-
-  return wandb.init(
-    mode=mode,
-    project=project,
-    id=run_id or None,
-    name=folder.name,
-    resume="allow",
-    config=dict(config or {}),
-    dir=str(folder),
-  )

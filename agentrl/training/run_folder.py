@@ -1,7 +1,7 @@
 """A run's folder: what it was told, what it measured, what it sampled, and where it can go on.
 
-config.json     the resolved config; a run goes on only with the same one
-run.json        id, and for each start: time, commit, command, versions, machine
+config.json     the resolved config; a run goes on with the same one, but for the settings of `resume.FREE`
+run.json        id, and for each start: what `start_record.py` says, and the settings that changed, [old, new] by key
 metrics.jsonl   one line per step; see `metrics.py`
 trajectories/   train_000012.jsonl.gz, eval_000012.jsonl.gz: sampled with the weights of that step
 trees/          train_000012_7.json: the search with uid 7 of that step, drawn by `agentrl.report`
@@ -9,35 +9,32 @@ checkpoints/    see `checkpoint.py`
 figures/, report.html   written by `agentrl.report`
 """
 
+import contextlib
 import dataclasses
-import datetime
 import fcntl
 import gzip
-import importlib.metadata
 import json
 import os
 import pathlib
 import platform
-import subprocess
-import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Protocol
 
-import jax
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import disk, metrics
+from agentrl.training import disk, metrics, resume
+from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
+from agentrl.training.start_record import start_record
 from agentrl.types import Task, Trajectory, Turn
 
-PACKAGES = ("agentrl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 MAX_BYTES_OF_A_CHARACTER = 4  # in UTF-8, and so tokens of a byte-level vocabulary
 
 
 class RunFolderError(RuntimeError):
-  """The folder belongs to another run, or is in use; the message says what differs and what to do."""
+  """The folder belongs to another run, is in use or damaged, or cannot be written; the message says what to do."""
 
 
 class Decoder(Protocol):
@@ -81,17 +78,23 @@ class RunFolder:
       wandb_mode, wandb_project: see `MetricsWriter`.
 
     Raises:
-      RunFolderError: another process runs in it, it holds results of another config, or something that is no run.
+      RunFolderError: another process runs in it, it holds results of another config or something that is no run, a
+        file of it is damaged, or it cannot be written.
+      CheckpointError: checkpoints could not be read back from there; see `check_path`.
+      DiskFullError: nothing was lost.
     """
+    check_path(path)
     path = pathlib.Path(path).absolute()
-    _check_is_run_folder(path)
-    with disk.explain_full_disk(path.parent):
+    with _writable(path):
+      _check_is_run_folder(path)
       for name in ("trajectories", "checkpoints", "figures"):
         (path / name).mkdir(parents=True, exist_ok=True)
-    lock = _lock(path)
+      lock = _lock(path)
     try:
-      _check_same_config(path / "config.json", config)
-      run_id = _record_start(path / "run.json")
+      changes = _changes(path, config)
+      with _writable(path):
+        run_id = _record_start(path / "run.json", changes)
+        disk.write_atomically(path / "config.json", config_lib.to_json(config).encode())
       writer = metrics.MetricsWriter(
         path / "metrics.jsonl",
         wandb_mode=wandb_mode,
@@ -100,7 +103,7 @@ class RunFolder:
         config=config.to_dict(),
       )
     except BaseException:
-      lock.close()
+      _unlock(lock)
       raise
     return cls(path, config, run_id, lock, writer)
 
@@ -118,8 +121,16 @@ class RunFolder:
     """Appends the metrics of a step; see `MetricsWriter.write`."""
     self._writer.write(step, values)
 
-  def truncate_metrics(self, step: int) -> None:
-    """Forgets metrics, trajectories and trees of steps after `step`: a run that goes on from there repeats them."""
+  def truncate_metrics(self, step: int, *, first: int = 0) -> None:
+    """Forgets metrics, trajectories and trees of steps after `step`: a run that goes on from there repeats them.
+
+    Args:
+      first: global step at which the run began.
+
+    Raises:
+      RunFolderError: the metrics of a step from `first` to `step` are missing; nothing was changed.
+    """
+    _check_no_gap(self.path, first, step)
     self._writer.truncate_after(step)
     for file in [*self.path.glob("trajectories/*.jsonl.gz"), *self.path.glob("trees/*")]:
       if int(file.name.partition(".")[0].split("_")[1]) > step:
@@ -167,16 +178,22 @@ class RunFolder:
       (self.path / "trees").mkdir(exist_ok=True)
       disk.write_atomically(self.path / "trees" / name, json.dumps(record, allow_nan=False).encode())
 
-  def close(self) -> None:
-    """Closes the metrics and lets another process in."""
-    self._writer.close()
-    self._lock.close()
+  def close(self, *, failed: bool = False) -> None:
+    """Closes the metrics and lets another process in.
+
+    Args:
+      failed: the run ends with an error, which W&B is told.
+    """
+    try:
+      self._writer.close(failed=failed)
+    finally:
+      _unlock(self._lock)
 
   def __enter__(self) -> "RunFolder":
     return self
 
-  def __exit__(self, *_: Any) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    self.close(failed=kind is not None)
 
 
 # ---- trajectories as JSON ---------------------------------------------------------------------------------------
@@ -187,12 +204,12 @@ def read_config(path: pathlib.Path) -> ConfigDict:
 
   Raises:
     FileNotFoundError: `path` holds no run.
-    ConfigError: it has a key that there is no more.
+    ConfigError: it is damaged, or has a key that there is no more.
   """
   file = path / "config.json"
   if not file.is_file():
     raise FileNotFoundError(f"{path} holds no run: there is no config.json in it")
-  return run_config(config_lib.from_json(file.read_text()), where=str(file))
+  return run_config(config_lib.from_json(file.read_bytes(), where=str(file)), where=str(file))
 
 
 def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> dict[str, Any]:
@@ -270,6 +287,20 @@ def _check_is_run_folder(path: pathlib.Path) -> None:
     raise RunFolderError(f"{path} is not empty and holds no run: choose another --workdir")
 
 
+@contextlib.contextmanager
+def _writable(path: pathlib.Path) -> Iterator[None]:
+  """Turns what the system says against writing into the folder into an error that says what to do."""
+  try:
+    with disk.explain_full_disk(path.parent):
+      yield
+  except disk.DiskFullError:
+    raise
+  except OSError as error:
+    raise RunFolderError(
+      f"{path} cannot be written: {error.strerror or error}: make it writable, or choose another --workdir"
+    ) from error
+
+
 def _lock(path: pathlib.Path) -> IO:
   file = open(path / ".lock", "a+")  # noqa: SIM115 (open as long as the run)
   try:
@@ -287,18 +318,37 @@ def _lock(path: pathlib.Path) -> IO:
   return file
 
 
-def _check_same_config(file: pathlib.Path, config: ConfigDict) -> None:
-  """A folder in which nothing was measured or saved yet, as a wrong setting leaves it, takes the new config."""
-  if not file.exists() or not _has_results(file.parent):
-    disk.write_atomically(file, config_lib.to_json(config).encode())
-    return
-  changed = config_lib.differences(config_lib.from_json(file.read_text()), config)
-  if changed:
-    lines = "\n".join(f"  {d.key}: there {d.old!r}, now {d.new!r}" for d in changed)
+def _unlock(lock: IO) -> None:
+  """Lets another process in, and forgets who held the folder: it may be shown to others."""
+  with contextlib.suppress(OSError):
+    lock.truncate(0)
+  lock.close()
+
+
+def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Difference]:
+  """What differs from the config of the run in the folder.
+
+  A folder in which nothing was measured or saved yet, as a wrong setting leaves it, takes any config.
+  """
+  if not _has_results(path):
+    return []
+  try:
+    changes = config_lib.differences(read_config(path), config)
+  except FileNotFoundError as error:
     raise RunFolderError(
-      f"{file.parent} holds a run with another config:\n{lines}\n"
+      f"{path} holds results, but no config.json that says with which settings they were made: put it back, or choose "
+      "another --workdir"
+    ) from error
+  if lines := resume.refused(changes, config, done=_steps_done(path)):
+    told = "\n".join(f"  {line}" for line in lines)
+    taken = any((path / "checkpoints" / "cold_start").glob("*"))
+    raise RunFolderError(
+      f"{path} holds a run with another config:\n{told}\n"
       "To go on with that run, give the same config; to start a new one, choose another --workdir"
+      + f", and where its cold start is to be the same, --config.cold_start.run={path}"
+      * taken
     )
+  return changes
 
 
 def _has_results(path: pathlib.Path) -> bool:
@@ -306,57 +356,34 @@ def _has_results(path: pathlib.Path) -> bool:
   return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").glob("*/*"))
 
 
-def _record_start(file: pathlib.Path) -> str:
-  record = json.loads(file.read_text()) if file.exists() else {"id": uuid.uuid4().hex[:12], "starts": []}
-  record["starts"].append(
-    {
-      "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-      "command": sys.argv,
-      "commit": _commit(),
-      "python": platform.python_version(),
-      "versions": {name: _version(name) for name in PACKAGES},
-      "machine": _machine(),
-    }
-  )
+def _steps_done(path: pathlib.Path) -> int:
+  """Steps of reinforcement learning that are in a checkpoint."""
+  return max((int(f.name) for f in (path / "checkpoints" / "train").glob("*") if f.name.isdecimal()), default=0)
+
+
+def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) -> str:
+  """Adds a start to run.json; returns the run's id."""
+  record = {"id": uuid.uuid4().hex[:12], "starts": []}
+  if file.exists():
+    record = disk.read_json(file, "remove it, and the run goes on without the record of its earlier starts")
+  if (
+    not isinstance(record, dict) or not isinstance(record.get("id"), str) or not isinstance(record.get("starts"), list)
+  ):
+    raise RunFolderError(f"{file} is no record of a run: remove it, and the run goes on without its earlier starts")
+  record["starts"].append(start_record() | {"changed": {c.key: [c.old, c.new] for c in changes}})
   disk.write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())
   return record["id"]
 
 
-def _commit() -> str | None:
-  """Commit of the code, "+changes" where files differ from it; None outside a git checkout or without git."""
-
-  def git(*arguments: str) -> str:
-    command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-  try:
-    head, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-  except (OSError, subprocess.SubprocessError):
-    return None
-  return head + ("+changes" if changes else "")
-
-
-def _version(package: str) -> str | None:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return None
-
-
-def _machine() -> dict[str, Any]:
-  devices = jax.devices()
-  return {
-    "host": platform.node(),
-    "system": platform.platform(),
-    "processor": _processor(),
-    "cores": len(os.sched_getaffinity(0)),
-    "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-    "devices": f"{len(devices)} x {devices[0].device_kind}",
-  }
-
-
-def _processor() -> str:
-  cpuinfo = pathlib.Path("/proc/cpuinfo")
-  lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-  names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-  return names[0] if names else platform.machine()
+def _check_no_gap(path: pathlib.Path, first: int, step: int) -> None:
+  """Raises RunFolderError where metrics.jsonl lacks a step up to `step`, where a run goes on that began at `first`."""
+  file = path / "metrics.jsonl"
+  found = {line["step"] for line in metrics.read(file)}
+  missing = next((s for s in range(first, step + 1) if s not in found), None)
+  if missing is None or (step == first and not found):
+    return
+  raise RunFolderError(
+    f"{file} lacks the metrics of step {missing}, and the run would go on from step {step}: put the file back; or "
+    f"remove the checkpoints of the steps from {missing} on in {path / 'checkpoints'}, and the run repeats those "
+    "steps; or choose another --workdir"
+  )

@@ -32,3 +32,17 @@ def test_a_full_disk_wrapped_by_a_library_is_recognised(tmp_path):
 def test_other_errors_pass_through(tmp_path):
   with pytest.raises(PermissionError), disk.explain_full_disk(tmp_path):
     raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_full_disk_is_named_where_not_even_the_folder_could_be_made(tmp_path):
+  with pytest.raises(disk.DiskFullError, match=r"MiB free"), disk.explain_full_disk(tmp_path / "a" / "b" / "c"):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_json_file_that_holds_none_is_named_with_what_to_do(tmp_path):
+  (tmp_path / "a.json").write_text('{"b": 1}')
+  assert disk.read_json(tmp_path / "a.json", "") == {"b": 1}
+  for content in (b"", b"{", b"\xff\xfe\x00"):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.json is damaged, it holds no JSON \(.*\): throw it away"):
+      disk.read_json(tmp_path / "a.json", "throw it away")

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import cold_started_by
-from agentrl.training.run_folder import RunFolder
+from agentrl.training.run_folder import RunFolder, RunFolderError
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
 
 TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
@@ -36,10 +37,10 @@ EVERY_STEP = {
 
 @pytest.fixture
 def run(monkeypatch, tiny_config, tiny_assembly):
-  """`run(path, parts=..., **train settings)` runs in a folder and returns its metrics without timings."""
+  """`run(path, parts=..., settings=..., **train settings)` runs in a folder; returns its metrics without timings."""
 
-  def start(path, parts=None, **train):
-    config = config_lib.resolve(tiny_config, {"train": train}, where="test")
+  def start(path, parts=None, settings=None, **train):
+    config = config_lib.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
     monkeypatch.setattr(loop, "assemble", lambda _: tiny_assembly() if parts is None else parts)
     with RunFolder.open(path, config) as folder:
       loop.run(config, folder)
@@ -161,6 +162,44 @@ def test_a_finished_run_started_again_changes_nothing(run, unbroken, tmp_path):
   files = sorted(file.name for file in (tmp_path / "run" / "trajectories").iterdir())
   assert run(tmp_path / "run") == first == numbers(unbroken[0])
   assert sorted(file.name for file in (tmp_path / "run" / "trajectories").iterdir()) == files
+
+
+def without_evaluations(lines):
+  return [{name: value for name, value in line.items() if not name.startswith("eval/")} for line in lines]
+
+
+def test_settings_that_may_change_where_a_run_goes_on_move_no_number(run, unbroken, tiny_assembly, tmp_path):
+  with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, loop, "_step", 3)
+    with pytest.raises(Stopped):
+      run(tmp_path / "run")
+  parts = tiny_assembly()
+  engine, pauses = parts.collector.engine, parts.collector.chat.pause_table(parts.model.vocab_size)
+  driver = Driver(parts.model, engine, pauses, mesh=parts.mesh, compiled=False)
+  collector = dataclasses.replace(parts.collector, workers=1, driver=driver)
+  settings = {"rollout": {"workers": 1, "compiled": False, "max_failed_share": 0.9, "environment_seconds": 50.0}}
+  often = {"checkpoint_every": 3, "trajectories_every": 3, "eval_every": 1}
+  lines = run(tmp_path / "run", dataclasses.replace(parts, collector=collector), settings, **often)
+  assert without_evaluations(lines) == without_evaluations(numbers(unbroken[0]))
+  assert [line["step"] for line in lines if "eval/success" in line] == [0, 2, 4, 5]
+
+
+def test_a_run_that_is_given_more_steps_goes_on_to_the_numbers_of_a_longer_one(run, unbroken, tmp_path):
+  endless = {"optimizer": {"schedule": "constant"}, "cold_start": {"schedule": "linear"}}
+  short = run(tmp_path / "run", settings=endless, steps=1)
+  assert [line["step"] for line in short] == [0, 1, 2, 3]
+  longer = run(tmp_path / "run", settings=endless, steps=3)
+  assert without_evaluations(longer) == without_evaluations(numbers(unbroken[0]))
+  assert longer[-1] == numbers(unbroken[0])[-1]
+
+
+def test_metrics_that_were_lost_stop_the_run_that_would_go_on_without_them(run, unbroken, tmp_path):
+  run(tmp_path / "run", steps=3)
+  (tmp_path / "run" / "metrics.jsonl").unlink()
+  with pytest.raises(RunFolderError, match="lacks the metrics of step 0, and the run would go on from step 5"):
+    run(tmp_path / "run")
+  shutil.rmtree(tmp_path / "run" / "checkpoints")
+  assert run(tmp_path / "run") == numbers(unbroken[0])
 
 
 class Lost:

@@ -134,14 +134,35 @@ def test_wandb_gets_the_same_metrics_offline(path, monkeypatch):
     def log(self, values, step):
       logged.append((step, values))
 
-    def finish(self):
-      logged.append("finished")
+    def finish(self, exit_code):
+      logged.append(exit_code)
 
   monkeypatch.setattr(wandb, "init", lambda **settings: started.update(settings) or Run())
   with metrics.MetricsWriter(path, wandb_mode="offline", run_id="abc", config={"seed": 1}) as writer:
     line = writer.write(1, {"train/reward": 0.5})
   assert (started["mode"], started["id"], started["config"]) == ("offline", "abc", {"seed": 1})
-  assert logged == [(1, {"wall_s": line["wall_s"], "train/reward": 0.5}), "finished"]
+  assert logged == [(1, {"wall_s": line["wall_s"], "train/reward": 0.5}), 0]
+
+
+def test_a_writer_that_an_error_ends_tells_wandb_so_and_has_every_line(path, monkeypatch):
+  import wandb
+
+  codes = []
+
+  class Broken:
+    def log(self, values, step):
+      raise RuntimeError("the backend process has shut down")
+
+    def finish(self, exit_code):
+      codes.append(exit_code)
+
+  monkeypatch.setattr(wandb, "init", lambda **settings: Broken())
+  with pytest.raises(KeyError), metrics.MetricsWriter(path, wandb_mode="offline") as writer:
+    for step in (1, 2):
+      writer.write(step, {"train/reward": 0.5})
+    raise KeyError
+  assert codes == [1]
+  assert [line["step"] for line in metrics.read(path)] == [1, 2]
 
 
 def test_wandb_is_not_imported_when_disabled():
