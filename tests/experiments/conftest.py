@@ -5,7 +5,7 @@ import pytest
 from agentrl.training import loop
 from tests.training import conftest as tiny
 
-tiny_config, tiny_assembly = tiny.tiny_config, tiny.tiny_assembly
+tiny_config, tiny_assembly, mac = tiny.tiny_config, tiny.tiny_assembly, tiny.mac
 
 FILE = """
 from agentrl.training import config

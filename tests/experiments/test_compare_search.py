@@ -64,3 +64,8 @@ def test_errors_are_one_message(run, tmp_path, capsys):
   assert command.main(["--run", str(run), "--leaves", "4"]) == 1
   error = capsys.readouterr().err
   assert "has no checkpoint" in error and "Traceback" not in error
+  assert command.main(["--run", str(run), "--out", str(tmp_path / "nowhere" / "out.json")]) == 1
+  assert "there is no folder" in capsys.readouterr().err
+  (run / "config.json").write_text("{")
+  assert command.main(["--run", str(run)]) == 1
+  assert "config.json is damaged, it holds no JSON" in capsys.readouterr().err

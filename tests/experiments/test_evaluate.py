@@ -57,6 +57,8 @@ def test_a_folder_of_weights(config_file, tmp_path):
   ("argv", "message"),
   [
     (["--run", "{tmp}/nothing"], "holds no run"),
+    (["--run", "{tmp}/damaged"], "config.json is damaged, it holds no JSON"),
+    (["--run", "{tmp}", "--out", "{tmp}/nowhere/out.json"], "there is no folder"),
     (["--run", "{tmp}", "--model", "x"], "--model goes with --config"),
     (["--config", "{tmp}/tiny.py", "--step", "3"], "--step needs --run"),
     (["--config", "{tmp}/tiny.py", "--model", "{tmp}/nothing"], "nothing"),
@@ -66,6 +68,8 @@ def test_a_folder_of_weights(config_file, tmp_path):
 def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, tiny_assembly, monkeypatch):
   if "--step" in argv:
     monkeypatch.setattr(evaluation, "assemble", lambda config: tiny_assembly())
+  (tmp_path / "damaged").mkdir()
+  (tmp_path / "damaged" / "config.json").write_text('{"seed": ')
   assert evaluate.main([word.format(tmp=tmp_path) for word in argv]) == 1
   error = capsys.readouterr().err
   assert message in error and "Traceback" not in error

@@ -35,3 +35,10 @@ def test_an_exported_checkpoint_is_the_policy_of_the_run(
 def test_a_folder_without_a_run_says_so(tmp_path, capsys):
   assert command.main(["--run", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
   assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_one_message(tmp_path, capsys):
+  (tmp_path / "config.json").write_text('{"seed": ')
+  assert command.main(["--run", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+  error = capsys.readouterr().err
+  assert "config.json is damaged, it holds no JSON" in error and "Traceback" not in error

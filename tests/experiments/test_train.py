@@ -1,10 +1,12 @@
 """The training command: what it prints and returns, also when something is wrong."""
 
 import json
+import shutil
 
 import pytest
 
 from agentrl.training import loop, metrics
+from agentrl.training.run_folder import RunFolder
 from experiments import train
 
 
@@ -107,6 +109,71 @@ def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_pa
 )
 def test_wrong_values_name_the_key_or_the_nearest_value(fails, config_file, tmp_path, override, message):
   assert message in fails(command(config_file, tmp_path / "run", override))
+
+
+def test_a_mac_runs_no_code_and_says_why(mac, fails, config_file, tmp_path):
+  error = fails(command(config_file, tmp_path / "run", "--config.task.tool=python"))
+  assert "SandboxUnavailable: " in error and "guests need Linux on" in error and "this is Darwin on arm64" in error
+
+
+def damage_config(folder):
+  (folder / "config.json").write_text('{"seed": ')
+
+
+def damage_record(folder):
+  (folder / "run.json").write_text("[]")
+
+
+def damage_metrics(folder):
+  (folder / "metrics.jsonl").write_text("no JSON\n")
+
+
+def lose_config(folder):
+  (folder / "config.json").unlink()
+
+
+def lose_metrics(folder):
+  (folder / "metrics.jsonl").unlink()
+
+
+def lose_room(folder):
+  shutil.rmtree(folder / "trajectories")
+  (folder / "trajectories").write_text("a file in its place")
+
+
+def lose_weights(folder):
+  for file in (folder / "checkpoints" / "train" / "3" / "state").rglob("d/*"):
+    file.write_bytes(bytes(len(file.read_bytes())))
+
+
+@pytest.mark.parametrize(
+  ("happens", "words"),
+  [
+    (damage_config, "config.json is damaged, it holds no JSON"),
+    (damage_record, "run.json is no record of a run: remove it"),
+    (damage_metrics, "metrics.jsonl, line 1 is not JSON"),
+    (lose_config, "no config.json that says with which settings"),
+    (lose_metrics, "metrics.jsonl lacks the metrics of step 0"),
+    (lose_room, "cannot be written"),
+    (lose_weights, "The one of step 2 is good: to go on from it, remove the folder"),
+  ],
+)
+def test_whatever_happened_to_the_folder_is_one_message(
+  fails, finished, config_file, tmp_path, compiled_once, happens, words
+):
+  shutil.copytree(finished, tmp_path / "run")
+  happens(tmp_path / "run")
+  assert words in fails(command(config_file, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_config, tiny_assembly, tmp_path_factory):
+  """Folder of a run that went to its end."""
+  path = tmp_path_factory.mktemp("finished") / "run"
+  with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
+    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    loop.run(tiny_config, folder)
+  return path
 
 
 def test_smoke_asks_for_the_smoke_variant(tmp_path, monkeypatch):

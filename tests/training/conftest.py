@@ -1,7 +1,15 @@
 """The smallest run that has everything: a cold start, three steps of RL, tools, checkpoints and evaluations."""
 
 import dataclasses
+import fcntl
+import os
 import pathlib
+import platform
+import resource
+import selectors
+import signal
+import socket
+import time
 
 import jax
 import jax.numpy as jnp
@@ -33,3 +41,33 @@ def tiny_assembly(tiny_config):
   """`tiny_assembly()` gives the parts, compiled once per session, with params that training may donate."""
   parts = assembly.assemble(tiny_config)
   return lambda: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
+
+
+# What a Mac's Python lacks of the standard library of Linux.
+LINUX_ALONE = {
+  os: (
+    "sched_getaffinity", "sched_setaffinity", "sched_setscheduler", "sched_getparam", "pidfd_open", "memfd_create",
+    "eventfd", "splice", "copy_file_range", "getrandom", "posix_fadvise", "posix_fallocate", "fdatasync", "pipe2",
+    "setresuid", "setresgid", "getresuid", "waitid", "P_PID", "WEXITED", "WNOWAIT", "O_PATH", "O_TMPFILE", "O_DIRECT",
+    "getxattr", "setxattr", "listxattr",
+  ),
+  signal: ("SIGRTMIN", "SIGRTMAX", "SIGPWR", "SIGSTKFLT", "SIGPOLL", "sigtimedwait", "sigwaitinfo"),
+  selectors: ("EpollSelector",),
+  socket: ("SOCK_CLOEXEC", "SOCK_NONBLOCK", "SO_PEERCRED", "AF_NETLINK", "AF_VSOCK", "MSG_CMSG_CLOEXEC"),
+  resource: ("prlimit", "RUSAGE_THREAD", "RLIMIT_RTPRIO", "RLIMIT_NICE", "RLIMIT_SIGPENDING"),
+  fcntl: ("F_SETPIPE_SZ", "F_GETPIPE_SZ", "F_ADD_SEALS", "F_NOTIFY"),
+  time: ("CLOCK_BOOTTIME", "pthread_getcpuclockid"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def mac(monkeypatch):
+  """This system has no more than a Mac has, as far as Python can tell."""
+  for module, names in LINUX_ALONE.items():
+    for name in names:
+      monkeypatch.delattr(module, name, raising=False)
+  monkeypatch.setattr(selectors, "DefaultSelector", selectors.PollSelector)
+  monkeypatch.setattr(platform, "system", lambda: "Darwin")
+  monkeypatch.setattr(platform, "machine", lambda: "arm64")
+  exists = pathlib.Path.exists
+  monkeypatch.setattr(pathlib.Path, "exists", lambda path, **_: exists(path) and not str(path).startswith("/proc/"))

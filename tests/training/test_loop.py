@@ -1,6 +1,7 @@
 """A run from end to end: what it writes, and that stopping it anywhere changes no number."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -200,6 +201,12 @@ def test_metrics_that_were_lost_stop_the_run_that_would_go_on_without_them(run, 
     run(tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "checkpoints")
   assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+def test_a_mac_trains_to_the_same_numbers(mac, run, unbroken, tmp_path):
+  assert run(tmp_path / "run") == numbers(unbroken[0])
+  (start,) = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
+  assert (start["machine"]["processor"], start["machine"]["cores"]) == ("arm64", os.cpu_count())
 
 
 class Lost:
