@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Protocol
@@ -30,6 +31,7 @@ from agentrl.training.defaults import run_config
 from agentrl.training.start_record import start_record
 from agentrl.types import Task, Trajectory, Turn
 
+_OF_A_STEP = re.compile(r"\.?(?:train|eval)_(\d+)[._]")  # also what a kill left half written; others' files stay
 MAX_BYTES_OF_A_CHARACTER = 4  # in UTF-8, and so tokens of a byte-level vocabulary
 
 
@@ -132,8 +134,9 @@ class RunFolder:
     """
     _check_no_gap(self.path, first, step)
     self._writer.truncate_after(step)
-    for file in [*self.path.glob("trajectories/*.jsonl.gz"), *self.path.glob("trees/*")]:
-      if int(file.name.partition(".")[0].split("_")[1]) > step:
+    for file in [*self.path.glob("trajectories/*"), *self.path.glob("trees/*")]:
+      written = _OF_A_STEP.match(file.name)
+      if written and int(written[1]) > step:
         file.unlink()
 
   def save_trajectories(
@@ -282,8 +285,11 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
 def _check_is_run_folder(path: pathlib.Path) -> None:
   if path.exists() and not path.is_dir():
     raise RunFolderError(f"{path} is a file; a run needs a folder: choose another --workdir")
+  names = {entry.name for entry in path.iterdir()} if path.exists() else set()
   ours = {"config.json", "trajectories", "checkpoints", "figures"}
-  if path.exists() and any(path.iterdir()) and not ours & {entry.name for entry in path.iterdir()}:
+  if not names & ours and any(
+    not name.startswith(".") for name in names
+  ):  # a desktop hides files of its own in folders
     raise RunFolderError(f"{path} is not empty and holds no run: choose another --workdir")
 
 
@@ -302,7 +308,7 @@ def _writable(path: pathlib.Path) -> Iterator[None]:
 
 
 def _lock(path: pathlib.Path) -> IO:
-  file = open(path / ".lock", "a+")  # noqa: SIM115 (open as long as the run)
+  file = open(path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:

@@ -360,6 +360,20 @@ def test_trees_are_written_by_step_and_uid_and_forgotten_with_their_step(tmp_pat
   assert sorted(p.name for p in (tmp_path / "trees").iterdir()) == ["train_000001_12.json", "train_000001_5.json"]
 
 
+def test_files_of_others_and_what_a_kill_left_half_written_stop_no_run(tmp_path):
+  (tmp_path / ".DS_Store").write_text("a desktop's")
+  with RunFolder.open(tmp_path, make_config()) as folder:
+    folder.write_metrics(0, {"a/b": 1})
+    folder.save_trees(1, [{"uid": 5}])
+    for name in (".train_000001_6.json.tmp", ".DS_Store", "notes.txt", "train_me.txt"):
+      (tmp_path / "trees" / name).write_text("")
+    (tmp_path / "trajectories" / ".eval_000001.jsonl.gz.tmp").write_text("")
+    (tmp_path / "trajectories" / ".DS_Store").write_text("")
+    folder.truncate_metrics(0)
+  assert sorted(p.name for p in (tmp_path / "trees").iterdir()) == [".DS_Store", "notes.txt", "train_me.txt"]
+  assert [p.name for p in (tmp_path / "trajectories").iterdir()] == [".DS_Store"]
+
+
 def test_a_run_that_is_older_than_a_key_has_its_default(tmp_path):
   wanted = run_config({"seed": 3, "reward": {"correct": 1.0}}, where="test")
   old = wanted.to_dict()
