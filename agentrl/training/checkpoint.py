@@ -76,22 +76,22 @@ class Checkpointer:
     folder: the run's `checkpoints/`; created if missing.
     keep_last: how many of the newest checkpoints to keep.
     keep_every: also keep every checkpoint whose step is a multiple of this; None keeps no others.
+    read_only: changes nothing in the folder, where another process may be saving.
 
   Raises:
     CheckpointError: checkpoints could not be read back from there; see `check_path`.
   """
 
-  def __init__(self, folder: pathlib.Path, *, keep_last: int = 2, keep_every: int | None = None):
+  def __init__(
+    self, folder: pathlib.Path, *, keep_last: int = 2, keep_every: int | None = None, read_only: bool = False
+  ):
     if keep_last < 1:
       raise ValueError(f"keep_last must be at least 1, not {keep_last}")
     check_path(folder)
     self._folder = folder.absolute()
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep_last,
-      keep_period=keep_every,
-      enable_async_checkpointing=False,
-      cleanup_tmp_directories=True,
-    )
+    writing = {"max_to_keep": keep_last, "keep_period": keep_every, "cleanup_tmp_directories": True}
+    kept = {"read_only": True, "save_interval_steps": 0, "create": False} if read_only else writing
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, **kept)
     with disk.explain_full_disk(folder), _quiet():
       self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -111,6 +111,7 @@ class Checkpointer:
     Raises:
       TypeError: a leaf of `state` is not an array.
       DiskFullError: the earlier checkpoints are intact.
+      CheckpointError: nothing was written, as where the folder was opened to read.
     """
     leaves = _leaves(state)
     shapes = {path: _spec(leaf) for path, leaf in leaves.items()}
@@ -120,7 +121,9 @@ class Checkpointer:
       host=ocp.args.JsonSave(record | {"seal": _seal(record)}),  # what JSON cannot hold is an error before any writing
     )
     with disk.explain_full_disk(self._folder), _quiet():
-      self._manager.save(step, args=args)
+      written = self._manager.save(step, args=args)
+    if not written:
+      raise CheckpointError(f"the checkpoint of step {step} was not written: {self._folder} has those of {self.steps}")
 
   def restore_latest(self, like: Any) -> Restored | None:
     """The newest checkpoint in the structure, shapes, dtypes and shardings of `like`; None if there is none.

@@ -177,11 +177,11 @@ def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Check
     first[stage] + local: (stage, local)
     for stage in first
     if (run / "checkpoints" / stage).is_dir()
-    for local in Checkpointer(run / "checkpoints" / stage).steps
+    for local in Checkpointer(run / "checkpoints" / stage, read_only=True).steps
   }
   if not saved or (step is not None and step not in saved):
     wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
     raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")
   step = max(saved) if step is None else step
   stage, local = saved[step]
-  return Checkpointer(run / "checkpoints" / stage), local, step
+  return Checkpointer(run / "checkpoints" / stage, read_only=True), local, step

@@ -92,6 +92,19 @@ def test_which_steps_are_kept(tmp_path):
   assert checkpoint.Checkpointer(tmp_path).steps == [4, 6, 7]
 
 
+def test_a_reader_leaves_alone_what_another_process_is_saving(tmp_path):
+  checkpoint.Checkpointer(tmp_path).save(1, {"w": jnp.arange(3.0)}, {})
+  unfinished = tmp_path / "2.orbax-checkpoint-tmp"
+  unfinished.mkdir()
+  reader = checkpoint.Checkpointer(tmp_path, read_only=True)
+  assert reader.steps == [1] and reader.restore_latest({"w": jnp.zeros(3)}).step == 1
+  with pytest.raises(checkpoint.CheckpointError, match=r"step 3 was not written: .* has those of \[1\]"):
+    reader.save(3, {"w": jnp.zeros(3)}, {})
+  assert unfinished.is_dir()
+  checkpoint.Checkpointer(tmp_path).save(2, {"w": jnp.zeros(3)}, {})  # the run itself, started again
+  assert not unfinished.exists()
+
+
 def test_another_shape_is_named_leaf_by_leaf(tmp_path):
   saver = checkpoint.Checkpointer(tmp_path)
   saver.save(1, {"w": jnp.zeros((3, 4)), "old": jnp.zeros(2), "same": jnp.zeros(1)}, {})

@@ -309,8 +309,9 @@ def get_config(smoke=False):
 """
 
 
-@pytest.mark.slow
-def test_killed_at_five_moments_it_ends_with_the_same_numbers(tmp_path):
+@pytest.fixture
+def launch(tmp_path):
+  """`launch(name)` starts the command of a run in the folder `name`; `launch.finish(name)` lets it end."""
   (tmp_path / "config.py").write_text(KILLED_RUN)
   environment = {**os.environ, "PYTHONPATH": str(TRAIN.parents[1]), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax")}
 
@@ -323,17 +324,49 @@ def test_killed_at_five_moments_it_ends_with_the_same_numbers(tmp_path):
     errors = process.communicate(timeout=300)[1]
     assert process.returncode == 0, errors.decode()
 
-  finish("unbroken")
+  start.finish = finish
+  return start
+
+
+def wait_for_lines(folder, count):
+  deadline = time.monotonic() + 300
+  while len(metrics.read(folder / "metrics.jsonl")) <= count and time.monotonic() < deadline:
+    time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_killed_at_five_moments_it_ends_with_the_same_numbers(tmp_path, launch):
+  launch.finish("unbroken")
   moments, killed = random.Random(0), 0
   for step in sorted(moments.sample(range(18), 5)):
-    process = start("killed")
-    deadline = time.monotonic() + 300
-    while len(metrics.read(tmp_path / "killed" / "metrics.jsonl")) <= step and time.monotonic() < deadline:
-      time.sleep(0.01)
+    process = launch("killed")
+    wait_for_lines(tmp_path / "killed", step)
     time.sleep(moments.uniform(0, 0.1))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     killed += process.returncode == -signal.SIGKILL
   assert killed == 5
-  finish("killed")
+  launch.finish("killed")
   assert numbers(tmp_path / "killed") == numbers(tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+def test_interrupted_once_and_twice_it_says_so_and_goes_on_to_the_same_numbers(tmp_path, launch):
+  launch.finish("unbroken")
+  process = launch("stopped")
+  wait_for_lines(tmp_path / "stopped", 7)
+  process.send_signal(signal.SIGINT)
+  told = process.communicate(timeout=120)[1].decode()
+  assert process.returncode == 130
+  assert told.endswith(f"\nInterrupted. The same command goes on from the last checkpoint in {tmp_path / 'stopped'}\n")
+  assert "Traceback" not in told
+  process = launch("stopped")
+  wait_for_lines(tmp_path / "stopped", 11)
+  for _ in range(40):  # whenever the second comes, while the first is handled or the process ends
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+  told = process.communicate(timeout=120)[1].decode()
+  assert process.returncode in (130, -signal.SIGINT)
+  assert "Traceback" not in told
+  launch.finish("stopped")
+  assert numbers(tmp_path / "stopped") == numbers(tmp_path / "unbroken")
