@@ -3,7 +3,8 @@
 Resource limits count per process; a control group counts the tree, scratch folder included. Groups are made under the
 trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a group that has processes
 cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in memory for as long as
-any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no work.
+any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no work. A guest enters
+by itself (`entrance.py`); its isolator stays outside.
 
 Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel.
 """
@@ -17,17 +18,17 @@ import functools
 import itertools
 import os
 import pathlib
+import subprocess
 import threading
 import time
 from collections import deque
 
+from agentrl.envs.sandbox import entrance, isolators
 from agentrl.envs.sandbox.limits import Limits
 
 _PREFIX = "agentrl"
 _REMOVE_SECONDS = 1.0
-_OVERHEAD_PROCESSES = 6  # the shell that enters, the isolator's monitor, process 1
-_OVERHEAD_BYTES = 16 << 20  # theirs, and what the kernel keeps for the tree
-_ENTER = 'for file in "$1" "$2"; do echo 0 >"$file" || exit 125; done; shift 2; exec "$@"'
+_OVERHEAD_BYTES = 16 << 20  # what the kernel keeps for the tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Group:
   folders: tuple[pathlib.Path, pathlib.Path]
 
   @property
-  def entering(self) -> list[str]:
-    """A command line that enters the group and becomes the command behind it."""
-    return ["/bin/sh", "-c", _ENTER, "sh", *(str(folder / "cgroup.procs") for folder in self.folders)]
+  def doors(self) -> tuple[str, str]:
+    """The files that a process writes "0" to, to enter the group."""
+    return str(self.folders[0] / "cgroup.procs"), str(self.folders[1] / "cgroup.procs")
 
   def is_empty(self) -> bool:
     """Whether its last process has been reaped: until then it counts, though it is listed no more."""
@@ -63,7 +64,7 @@ class Groups:
     self._parents = parents
     self._pid = os.getpid()
     self._memory = limits.memory_bytes + limits.file_bytes + _OVERHEAD_BYTES
-    self._processes = limits.processes + _OVERHEAD_PROCESSES
+    self._processes = limits.processes
     self._lock = threading.Lock()
     self._free: deque[Group] = deque()
     self._made: list[Group] = []
@@ -148,18 +149,25 @@ def _groups(limits: Limits, pid: int) -> Groups | None:
 
 @functools.lru_cache(maxsize=1)
 def _parents(pid: int) -> tuple[pathlib.Path, pathlib.Path] | None:
-  """The folders in which groups for memory and for processes can be made, found by making one."""
+  """The folders in which groups for memory and for processes can be made and entered, found by doing so."""
   for parents in _candidates():
     trial = Groups(parents, Limits())
     try:
       for parent in dict.fromkeys(parents):
         _sweep(parent)
-      trial.acquire()
+      can_enter = _can_enter(trial.acquire())
     except OSError:
       continue
     trial.close()
-    return parents
+    if can_enter:
+      return parents
   return None
+
+
+def _can_enter(group: Group) -> bool:
+  """Whether a process without privileges gets in by doors that this one opened."""
+  line = [*entrance.outside(1, group.doors), *isolators.demoted(), *entrance.inside(["/usr/bin/true"])]
+  return subprocess.run(line, capture_output=True, cwd="/").returncode == 0
 
 
 def _candidates() -> list[tuple[pathlib.Path, pathlib.Path]]:

@@ -30,18 +30,18 @@ def _bubblewrap(command: Sequence[str], limits: Limits, status_fd: int, filter_f
   options += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
   # The command alone gets a session of its own. With --new-session process 1 would have one too, before it has asked
   # to die with its parent: a guest killed then left it running.
-  return [*_demoted(), path, *options, "--", "/usr/bin/setsid", *_limited(command, limits)]
+  return [*demoted(), path, *options, "--", "/usr/bin/setsid", *_limited(command, limits)]
 
 
 def _jail(command: Sequence[str], limits: Limits, status_fd: int, filter_fd: int) -> list[str]:
   arguments = [str(status_fd), str(filter_fd), str(limits.file_bytes)]
-  return [*_demoted(), *PYTHON, "-c", _JAIL_SOURCE, *arguments, *_limited(command, limits)]
+  return [*demoted(), *PYTHON, "-c", _JAIL_SOURCE, *arguments, *_limited(command, limits)]
 
 
 ISOLATORS: dict[str, Isolator] = {"bubblewrap": _bubblewrap, "jail": _jail}  # in order of preference
 
 
-def _demoted() -> list[str]:
+def demoted() -> list[str]:
   """Gives up root, and has the kernel pick a guest rather than a trainer when memory runs out."""
   demoted = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
   return [*demoted, "choom", "--adjust", "1000", "--"]
