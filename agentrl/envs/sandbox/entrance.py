@@ -15,8 +15,10 @@ from collections.abc import Sequence
 
 LOWEST_FD = 10
 
-_OPEN = 'exec 7>"$1" 8>"$2" 9>"$3"; shift 3; exec "$@"'
-_ENTER = """echo 0 >&8 && echo 0 >&9 && echo '{"begun": true}' >&7 && exec "$@" 7>&- 8>&- 9>&-"""
+_OPEN = 'exec 6>"$1" 7>"$2" 8>"$3" 9>"$4"; shift 4; exec "$@"'
+_ENTER = """\
+for fd in 7 8 9; do echo 0 >&$fd || exit 1; done; echo '{"begun": true}' >&6 && exec "$@" 6>&- 7>&- 8>&- 9>&-"""
+_MOST_DOORS = 3
 
 
 def outside(status_fd: int, doors: Sequence[str]) -> list[str]:
@@ -24,9 +26,10 @@ def outside(status_fd: int, doors: Sequence[str]) -> list[str]:
 
   Args:
     status_fd: where the isolator reports; the second shell adds a line, `{"begun": true}`.
-    doors: two files that a process writes "0" to, to enter its groups.
+    doors: files that a process writes "0" to, to enter its groups; three at most.
   """
-  return ["/bin/sh", "-c", _OPEN, "sh", f"/proc/self/fd/{status_fd}", *doors]
+  padded = [*doors, *["/dev/null"] * (_MOST_DOORS - len(doors))]
+  return ["/bin/sh", "-c", _OPEN, "sh", f"/proc/self/fd/{status_fd}", *padded]
 
 
 def inside(command: Sequence[str]) -> list[str]:

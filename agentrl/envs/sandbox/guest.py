@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from agentrl.envs.sandbox import cgroup, entrance, keeper, seccomp
@@ -26,7 +26,6 @@ _REAP_SECONDS = 5.0  # for a process that was sent SIGKILL
 _START_SECONDS = 10.0  # for an interpreter to take its first cell; its deadline counts from there
 _CHUNK_BYTES = 1 << 16
 _STALE_CHUNKS = 16  # a pipe's largest size without privileges
-_NO_DOORS = ("/dev/null", "/dev/null")
 _LOST = 128 + signal.SIGKILL  # of a guest whose monitor was killed too, by the kernel when memory ran out
 _SIGNALS = {128 + number: number.name for number in signal.Signals}
 
@@ -74,8 +73,10 @@ class Guest:
       command = [*command, str(channel_out.fileno())] if takes_cells else command
       status_fd = status_out.fileno()
       line = isolate(entrance.inside(command), self._limits, status_fd, filter_in.fileno())
+      self._group = self._make_group(stack)
+      doors = [] if self._group is None else self._group.doors
       self._process = subprocess.Popen(
-        [*entrance.outside(status_fd, self._doors(stack)), *line],
+        [*entrance.outside(status_fd, doors), *line],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -90,14 +91,15 @@ class Guest:
     self._keeper = keeper.KEEPER
     self._keeper.add(self._process.pid)
 
-  def _doors(self, stack: contextlib.ExitStack) -> Sequence[str]:
-    """Of a group of its own, where there can be one."""
+  def _make_group(self, stack: contextlib.ExitStack) -> cgroup.Group | None:
+    """A group of its own; None where there can be none."""
     groups = cgroup.groups(self._limits)
     if groups is None:
-      return _NO_DOORS
+      return None
     group = groups.acquire()
     stack.callback(groups.release, group)
-    return group.doors
+    group.weigh(True)
+    return group
 
   def is_alive(self) -> bool:
     """Whether its process runs. Looks without reaping, so that its id stays its own until `close`."""
@@ -137,7 +139,8 @@ class Guest:
       last=last,
       start_seconds=0.0 if self._has_begun else _START_SECONDS,
     )
-    exchange.run()
+    with self._weighed():
+      exchange.run()
     if not exchange.has_begun and exchange.killed_by is None:
       raise CellNotTaken(exchange.stderr.decode(errors="replace").strip()[-500:] or "no reason given")
     if not exchange.has_begun and not self._has_begun:
@@ -170,6 +173,19 @@ class Guest:
       except subprocess.TimeoutExpired as error:
         text = f"process {self._process.pid} of a sandbox outlived SIGKILL by {_REAP_SECONDS:g} s"
         raise EnvironmentFailed(text) from error
+
+  @contextlib.contextmanager
+  def _weighed(self) -> Iterator[None]:
+    """It is as heavy as any other process while it has a cell, and then as light as can be."""
+    if self._group is None:
+      yield
+      return
+    if self._has_begun:
+      self._group.weigh(True)
+    try:
+      yield
+    finally:
+      self._group.weigh(False)
 
   def _completed(self, exchange: Exchange) -> Completed:
     """How it, or its cell, ended. Once its own code runs, whatever ends it is its own doing, save `kill`."""

@@ -92,9 +92,36 @@ def test_the_guest_alone_is_in_the_group(sandbox):
     pytest.skip("this machine lets nobody make a control group")
   with contextlib.closing(sandbox.start([*PYTHON, "-c", SLEEP])) as one:
     one._process.stdout.read(1)
-    groups = [group for group in cgroup.groups(LIMITS)._made if not group.is_empty()]
-    assert len(groups) == 1
-    for folder in groups[0].folders:
+    for folder in one._group.folders.each():
       (member,) = (folder / "cgroup.procs").read_text().split()
       assert b"time.sleep(600)" in Path(f"/proc/{member}/cmdline").read_bytes()
       assert int(member) != one._process.pid
+
+
+def test_what_a_cell_leaves_running_is_light(sandbox, started):
+  """And heavy again in the next cell, and in the group's next guest."""
+  if cgroup.groups(LIMITS) is None:
+    pytest.skip("this machine lets nobody make a control group")
+
+  def cpu_folder():
+    return started[-1]._group.folders.cpu
+
+  with WarmPool(sandbox, size=0) as pool, contextlib.closing(pool.session()) as session:
+    assert session.run("x = 1").alive
+    names = [name for name in cgroup._WEIGHTS if cpu_folder() is not None and (cpu_folder() / name).exists()]
+    if not names:
+      pytest.skip("groups of this machine do not share out the cores")
+    light, usual = map(str, cgroup._WEIGHTS[names[0]])
+
+    def weight():
+      return (cpu_folder() / names[0]).read_text().strip()
+
+    assert weight() == light
+    with ThreadPoolExecutor(1) as threads:
+      running = threads.submit(session.run, "import time\ntime.sleep(0.5)")
+      while weight() == light:
+        assert not running.done()
+      assert weight() == usual
+    assert weight() == light
+  with contextlib.closing(sandbox.start([*PYTHON, "-c", SLEEP])):
+    assert weight() == usual

@@ -239,7 +239,8 @@ time.sleep(100)
   trainer.wait(10)
   trainer.stdout.close()
   until(lambda: not any(map(is_running, pids)))
-  for parent in set(cgroup._parents(os.getpid()) or ()):
+  parents = cgroup._parents(os.getpid())
+  for parent in [] if parents is None else parents.each():
     until(lambda parent=parent: cgroup._sweep(parent) or not list(parent.glob(f"agentrl-{trainer.pid}-*")))
 
 
