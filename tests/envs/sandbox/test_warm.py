@@ -1,4 +1,4 @@
-"""Pools and sessions; that nothing gets out of them is in test_red_team.py."""
+"""Pools and sessions; that nothing gets out of them is in tests/envs/red_team."""
 
 import contextlib
 import os
