@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from agentrl.envs.sandbox import cgroup, entrance, keeper, seccomp
@@ -55,6 +55,7 @@ class Guest:
     self._lock = threading.Lock()
     self._killed = self._ended = False
     self._has_begun = False
+    self._is_heavy = True
     with contextlib.ExitStack() as stack:
       try:
         self._start(isolate, command, takes_cells, stack)
@@ -139,8 +140,10 @@ class Guest:
       last=last,
       start_seconds=0.0 if self._has_begun else _START_SECONDS,
     )
-    with self._weighed():
-      exchange.run()
+    self._weigh(True)
+    exchange.run()
+    if exchange.cell_status is not None:
+      self._weigh(False)
     if not exchange.has_begun and exchange.killed_by is None:
       raise CellNotTaken(exchange.stderr.decode(errors="replace").strip()[-500:] or "no reason given")
     if not exchange.has_begun and not self._has_begun:
@@ -153,6 +156,7 @@ class Guest:
     with self._lock, contextlib.suppress(ProcessLookupError):
       if not self._ended:
         self._killed = True
+        self._weigh(True)  # dying is work too
         os.killpg(self._process.pid, signal.SIGKILL)
 
   def close(self) -> None:
@@ -174,18 +178,11 @@ class Guest:
         text = f"process {self._process.pid} of a sandbox outlived SIGKILL by {_REAP_SECONDS:g} s"
         raise EnvironmentFailed(text) from error
 
-  @contextlib.contextmanager
-  def _weighed(self) -> Iterator[None]:
-    """It is as heavy as any other process while it has a cell, and then as light as can be."""
-    if self._group is None:
-      yield
-      return
-    if self._has_begun:
-      self._group.weigh(True)
-    try:
-      yield
-    finally:
-      self._group.weigh(False)
+  def _weigh(self, is_in_a_cell: bool) -> None:
+    """Makes it as heavy as any other process, or as light as can be; it starts heavy."""
+    if self._group is not None and self._is_heavy != is_in_a_cell:
+      self._group.weigh(is_in_a_cell)
+      self._is_heavy = is_in_a_cell
 
   def _completed(self, exchange: Exchange) -> Completed:
     """How it, or its cell, ended. Once its own code runs, whatever ends it is its own doing, save `kill`."""

@@ -233,10 +233,11 @@ os._exit(0)
   host.assert_unharmed()
 
 
+SHARED = "block = mmap.mmap(-1, 90 << 20); [block.write(page) for _ in range(90)]"
 HOGS = {
   "own pages": "block = bytearray(b'x') * (90 << 20)",
-  "shared pages": "block = mmap.mmap(-1, 90 << 20); block.write(bytes(90 << 20))",
-  "pages that were shared by exec": "block = mmap.mmap(-1, 90 << 20); block.write(bytes(90 << 20)); os.execv(*SMALL)",
+  "shared pages": SHARED,
+  "pages of a program that is no more": f"{SHARED}; os.execv(*SMALL)",
 }
 
 
@@ -245,8 +246,8 @@ def test_a_hog_that_looks_small_is_told_of_its_own_end(host, pool, hog):
   """Whatever the kernel picks to kill, it is nothing of ours: the call ends as the policy's."""
   code = f"""
 import mmap
-SMALL = ("/usr/bin/sleep", [HOST["marker"], "60"])
-for _ in range(6):
+SMALL, page = ("/usr/bin/sleep", [HOST["marker"], "60"]), bytes(1 << 20)
+for _ in range(4):
   if os.fork() == 0:
     {HOGS[hog]}
     time.sleep(60)

@@ -149,6 +149,12 @@ def test_one_that_never_takes_its_cell_is_not_the_policys_failure(either, monkey
     pool.run("1")
 
 
+def test_a_cell_that_is_too_large_for_its_interpreter_is_the_policys_failure():
+  with WarmPool(Sandbox(Limits(memory_bytes=96 << 20)), size=0) as pool:
+    done = pool.run(f"# {'x' * (120 << 20)}")
+  assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "MemoryError")
+
+
 def test_the_start_of_an_interpreter_is_not_the_cells_time(monkeypatch):
   slow = "import time\ntime.sleep(2.5)\n"
   monkeypatch.setattr(warm, "_COMMAND", [*warm._COMMAND[:-1], slow + warm._COMMAND[-1]])
