@@ -1,8 +1,8 @@
 """Caps on memory and processes of a guest's whole tree, and its share of the cores, where groups can be made.
 
 Resource limits count per process; a control group counts the tree, scratch folder included. What a tree does between
-cells gets the least weight that there is: niceness would not do, as it can be raised but not taken back, and kernels
-that share out the cores by session (autogroup) do not compare it.
+cells gets the least weight that there is. Niceness alone would not do: it can be raised but not taken back, and kernels
+that share out the cores by session (autogroup) do not compare it, so that without groups it may count for nothing.
 
 Groups are made under the trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a
 group that has processes cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in

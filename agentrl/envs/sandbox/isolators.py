@@ -13,7 +13,7 @@ from agentrl.envs.sandbox.limits import Limits
 PYTHON = ("/usr/bin/python3", "-I", "-S")  # the guest's interpreter: ours may live where no other uid can read
 
 _NOBODY = 65534
-_NICE = 5  # a third of a trainer's weight: few are slowed down much, and many that are left busy take less from it
+_NICE = 10  # a ninth of a trainer's weight: of a core that both want, a call gets a tenth, and so does what it leaves
 _MOUNT = 'mount -n -t tmpfs -o "$1,nosuid,nodev" tmpfs /sys && shift && exec "$@"'
 _JAIL_SOURCE = pathlib.Path(jail.__file__).read_text(encoding="utf-8")
 

@@ -19,8 +19,9 @@ class Limits:
     cpu_seconds: whole seconds, per process, from its start to its end. A tree that goes on making processes is bounded
       by `wall_seconds` alone, and in a session by its end; its priority is low (`isolators.py`, `cgroup.py`).
     memory_bytes: address space per process. Where a cgroup can be had, all memory of the tree too, with what the kernel
-      keeps for it, its scratch folder apart. Elsewhere the tree may use `processes` times that, and the kernel up to
-      the buffers of 64 descriptors per process, 14 MB each: system calls that take memory in other ways are refused.
+      keeps for it, its scratch folder apart. Elsewhere a tree may use that for each of its processes, beside what the
+      kernel keeps for them: up to 14 MB in the pipes and socket pairs of one, with the kernel's usual settings. System
+      calls that would hold memory in other ways are refused.
     processes: processes and threads of the tree.
     output_bytes: stdout and stderr together; a guest that writes more is killed.
     file_bytes: size of the scratch folder, which lives in memory. It takes `files` files and folders.

@@ -3,7 +3,7 @@
 Namespaces already keep a guest from seeing anything; the filter keeps it from the system calls through which kernels
 have been broken, from those that take what is counted for the whole machine or for all of a user's processes (message
 queues, watches of files, contexts of asynchronous I/O), and from those that hold memory apart from any process, where
-no resource limit counts it (System V objects, memory files, pages in a pipe, pipes of more than the usual size).
+no resource limit counts it (System V objects, memory files, pages in a pipe, buffers of more than the usual size).
 Socket pairs pass where they are connected streams: from the end of a datagram pair one can send to any socket that has
 a path.
 
@@ -56,14 +56,14 @@ _ARCHITECTURES = {
     53,
     72,
     {
-      "shmget": 29, "socket": 41, "connect": 42, "bind": 49, "semget": 64, "msgget": 68, "ptrace": 101, "syslog": 103,
-      "modify_ldt": 154, "pivot_root": 155, "chroot": 161, "acct": 163, "mount": 165, "umount2": 166, "swapon": 167,
-      "swapoff": 168, "reboot": 169, "init_module": 175, "delete_module": 176, "quotactl": 179, "io_setup": 206,
-      "mq_open": 240, "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "inotify_init": 253,
-      "migrate_pages": 256, "unshare": 272, "vmsplice": 278, "move_pages": 279, "inotify_init1": 294,
-      "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
-      "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "memfd_create": 319,
-      "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
+      "shmget": 29, "socket": 41, "connect": 42, "bind": 49, "setsockopt": 54, "semget": 64, "msgget": 68,
+      "ptrace": 101, "syslog": 103, "modify_ldt": 154, "pivot_root": 155, "chroot": 161, "acct": 163, "mount": 165,
+      "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169, "init_module": 175, "delete_module": 176,
+      "quotactl": 179, "io_setup": 206, "mq_open": 240, "kexec_load": 246, "add_key": 248, "request_key": 249,
+      "keyctl": 250, "inotify_init": 253, "migrate_pages": 256, "unshare": 272, "vmsplice": 278, "move_pages": 279,
+      "inotify_init1": 294, "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303,
+      "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
+      "finit_module": 313, "memfd_create": 319, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
     },
   ),
   "aarch64": _Architecture(
@@ -75,9 +75,9 @@ _ARCHITECTURES = {
       "io_setup": 0, "inotify_init1": 26, "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51, "quotactl": 60,
       "vmsplice": 75, "acct": 89, "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
       "syslog": 116, "ptrace": 117, "reboot": 142, "mq_open": 180, "msgget": 186, "semget": 190, "shmget": 194,
-      "socket": 198, "bind": 200, "connect": 203, "add_key": 217, "request_key": 218, "keyctl": 219, "swapon": 224,
-      "swapoff": 225, "migrate_pages": 238, "move_pages": 239, "perf_event_open": 241, "fanotify_init": 262,
-      "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270,
+      "socket": 198, "bind": 200, "connect": 203, "setsockopt": 208, "add_key": 217, "request_key": 218, "keyctl": 219,
+      "swapon": 224, "swapoff": 225, "migrate_pages": 238, "move_pages": 239, "perf_event_open": 241,
+      "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270,
       "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "memfd_create": 279, "bpf": 280, "userfaultfd": 282,
       "kexec_file_load": 294,
     },

@@ -107,6 +107,9 @@ system_call(278, 75, os.pipe()[1], ctypes.byref(vector), ctypes.c_size_t(1), 0)
     "^did 4096",
   ),
   "large pipe": Attempt("import fcntl; attempt(fcntl.fcntl, os.pipe()[1], 1031, 1 << 18)", EPERM, "^did 262144"),
+  "large buffer of a pair": Attempt(
+    "attempt(lambda: socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20))", EPERM, "^did"
+  ),
   "locked memory": Attempt(
     "page = ctypes.create_string_buffer(9999)\ncall(libc.mlock, page, 9999)", "^refused (EPERM|ENOMEM)$", "^did"
   ),

@@ -1,8 +1,11 @@
+import re
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 
+from agentrl.envs.sandbox import seccomp
 from agentrl.envs.sandbox.seccomp import MACHINES, program
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
@@ -12,12 +15,12 @@ NUMBERS = {
   "x86_64": {
     "read": 0, "socket": 41, "mount": 165, "unshare": 272, "clone": 56, "socketpair": 53, "fcntl": 72, "shmget": 29,
     "semget": 64, "msgget": 68, "memfd_create": 319, "kcmp": 312, "modify_ldt": 154, "mq_open": 240,
-    "inotify_init1": 294, "fanotify_init": 300, "syslog": 103, "vmsplice": 278, "io_setup": 206,
+    "inotify_init1": 294, "fanotify_init": 300, "syslog": 103, "vmsplice": 278, "io_setup": 206, "setsockopt": 54,
   },
   "aarch64": {
     "read": 63, "socket": 198, "mount": 40, "unshare": 97, "clone": 220, "socketpair": 199, "fcntl": 25, "shmget": 194,
     "semget": 190, "msgget": 186, "memfd_create": 279, "kcmp": 272, "mq_open": 180, "inotify_init1": 26,
-    "fanotify_init": 262, "syslog": 116, "vmsplice": 75, "io_setup": 0,
+    "fanotify_init": 262, "syslog": 116, "vmsplice": 75, "io_setup": 0, "setsockopt": 208,
   },
 }  # fmt: skip
 STREAM, DATAGRAM, PACKETS, CLOEXEC, NONBLOCK = 1, 2, 5, 0x80000, 0x800
@@ -62,10 +65,25 @@ def test_ordinary_calls_pass(judge):
 @pytest.mark.parametrize(
   "call",
   ["socket", "mount", "unshare", "shmget", "semget", "msgget", "memfd_create", "kcmp", "mq_open", "inotify_init1",
-   "fanotify_init", "syslog", "vmsplice", "io_setup", 425, 428, 438, 442, 444, 447],
+   "fanotify_init", "syslog", "vmsplice", "io_setup", "setsockopt", 425, 428, 438, 442, 444, 447],
 )  # fmt: skip
 def test_dangerous_calls_are_refused(judge, call):
   assert judge(call) == EPERM
+
+
+@pytest.mark.parametrize(
+  ("machine", "header"),
+  [("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "/usr/include/asm-generic/unistd.h")],
+)
+def test_numbers_are_those_of_the_kernel_s_headers(machine, header):
+  if not Path(header).exists():
+    pytest.skip("the kernel's headers are not installed")
+  known = dict(re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)", Path(header).read_text(), re.MULTILINE))
+  ours = seccomp._ARCHITECTURES[machine]
+  numbers = ours.refused | {name: getattr(ours, name) for name in ("clone", "socketpair", "fcntl")}
+  assert {name: int(known[name]) for name in numbers} == numbers
+  recent = {name: number for name, number in seccomp._REFUSED.items() if name in known}
+  assert {name: int(known[name]) for name in recent} == recent
 
 
 def test_a_local_descriptor_table_is_refused_where_there_are_any():
