@@ -78,7 +78,7 @@ def check(task: Task, answer: str) -> bool:
   """Whether the answer is code that passes the tests of the task.
 
   Raises:
-    EnvironmentFailed: the guest could not be started, or ended without a verdict and not because of a limit.
+    EnvironmentFailed: the guest could not be started, or ended before it had the answer and not because of a limit.
     SandboxUnavailable: code cannot be isolated on this machine.
   """
   if len(answer) > _MOST_CHARS:
@@ -93,10 +93,10 @@ def check(task: Task, answer: str) -> bool:
     "token": token,
   }
   completed = Sandbox(_limits(seconds_left())).run([*PYTHON, "-X", "utf8", "-c", _REFEREE], stdin=json.dumps(job))
-  verdict = completed.stdout.strip()
-  if completed.killed_by is None and verdict not in (f"{token} passed", f"{token} failed"):
-    raise EnvironmentFailed(f"task {task.id}: the referee gave no verdict: {completed.stderr.strip()[-300:]}")
-  return completed.killed_by is None and verdict == f"{token} passed"
+  said = completed.stdout.splitlines()
+  if completed.killed_by is None and f"{token} begun" not in said:
+    raise EnvironmentFailed(f"task {task.id}: the referee did not begin: {completed.stderr.strip()[-300:]}")
+  return completed.killed_by is None and said == [f"{token} begun", f"{token} passed"]
 
 
 def oracle(task: Task, tool: str = "none") -> list[Action]:

@@ -4,7 +4,9 @@ The player executes the solution and answers calls. The referee has the tests: i
 value, and compares that here. The only way to pass is therefore to return what the tests expect. What a solution does
 to its own interpreter (leaving it, printing, replacing `check` or builtins, returning objects that equal everything) is
 done to the player, and the verdict is the referee's: a line that begins with a token, which comes after the two have
-parted and never enters the player. A guest can neither trace nor read another process (`seccomp.py`), and has no /proc.
+parted and never enters the player. Another such line comes before the player has the solution: whatever keeps the
+referee from its verdict afterwards is the solution's doing, as one may lower the other's limits. A guest can neither
+trace nor read another process (`seccomp.py`), and has no /proc.
 
 The job comes on stdin, as JSON: "programs" (readings of the solution; the first that compiles is run), "entry_point",
 "reference" (source that the tests may call), "test" and "token".
@@ -108,6 +110,7 @@ def main():
   os.close(call_in)
   os.close(reply_out)
   job = json.loads(sys.stdin.buffer.read())
+  print(job["token"], "begun", flush=True)
   passed = judge(job, os.fdopen(call_out, "wb"), os.fdopen(reply_in, "rb"))
   print(job["token"], "passed" if passed else "failed", flush=True)
   os._exit(0)  # threads and children of the solution die with the guest

@@ -21,7 +21,7 @@ _WORDS = {True: "holds", False: "[bold red]does not hold[/]"}
 _CGROUP = (
   "tree_memory_capped needs a control group that this process may write: be root on the host or in a container with "
   "its own (`docker run --cgroupns=private --privileged`), or start with `systemd-run --user --scope -p Delegate=yes`. "
-  "Without one, memory is limited per process."
+  "Without one, memory is limited per process, and what code leaves running between calls competes for the cores."
 )
 
 

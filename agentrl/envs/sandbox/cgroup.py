@@ -1,9 +1,13 @@
-"""Caps on memory and processes of a guest's whole tree, where this process may make control groups.
+"""Caps on memory and processes of a guest's whole tree, and its share of the cores, where groups can be made.
 
-Resource limits count per process; a control group counts the tree, scratch folder included. Groups are made under the
-trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a group that has processes
-cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in memory for as long as
-any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no work.
+Resource limits count per process; a control group counts the tree, scratch folder included. What a tree does between
+cells gets the least weight that there is. Niceness alone would not do: it can be raised but not taken back, and kernels
+that share out the cores by session (autogroup) do not compare it, so that without groups it may count for nothing.
+
+Groups are made under the trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a
+group that has processes cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in
+memory for as long as any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no
+work. A guest enters by itself (`entrance.py`); its isolator stays outside.
 
 Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel.
 """
@@ -17,36 +21,61 @@ import functools
 import itertools
 import os
 import pathlib
+import subprocess
 import threading
 import time
 from collections import deque
+from typing import NamedTuple
 
+from agentrl.envs.sandbox import entrance, isolators
 from agentrl.envs.sandbox.limits import Limits
 
 _PREFIX = "agentrl"
+_WEIGHTS = {"cpu.weight": (1, 100), "cpu.shares": (2, 1024)}  # the least and the usual one, of version 2 and 1
 _REMOVE_SECONDS = 1.0
-_OVERHEAD_PROCESSES = 6  # the shell that enters, the isolator's monitor, process 1
-_OVERHEAD_BYTES = 16 << 20  # theirs, and what the kernel keeps for the tree
-_ENTER = 'for file in "$1" "$2"; do echo 0 >"$file" || exit 125; done; shift 2; exec "$@"'
+_OVERHEAD_BYTES = 16 << 20  # what the kernel keeps for the tree
+
+
+class Folders(NamedTuple):
+  """One per controller; the same one three times with version 2. `cpu` is None where it cannot be had."""
+
+  memory: pathlib.Path
+  pids: pathlib.Path
+  cpu: pathlib.Path | None
+
+  def each(self) -> list[pathlib.Path]:
+    """Once each, in order."""
+    return list(dict.fromkeys(folder for folder in self if folder is not None))
+
+  def named(self, name: str) -> Folders:
+    """Those of that name inside these."""
+    return Folders(*(None if folder is None else folder / name for folder in self))
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """One folder per controller; the same folder twice with version 2."""
+  """A group in each of its folders."""
 
-  folders: tuple[pathlib.Path, pathlib.Path]
+  folders: Folders
 
   @property
-  def entering(self) -> list[str]:
-    """A command line that enters the group and becomes the command behind it."""
-    return ["/bin/sh", "-c", _ENTER, "sh", *(str(folder / "cgroup.procs") for folder in self.folders)]
+  def doors(self) -> list[str]:
+    """The files that a process writes "0" to, to enter the group; one to three."""
+    return [str(folder / "cgroup.procs") for folder in self.folders.each()]
 
   def is_empty(self) -> bool:
     """Whether its last process has been reaped: until then it counts, though it is listed no more."""
-    return (self.folders[1] / "pids.current").read_text().strip() == "0"
+    return (self.folders.pids / "pids.current").read_text().strip() == "0"
+
+  def weigh(self, is_in_a_cell: bool) -> None:
+    """Sets what its processes weigh when cores are scarce; nothing where groups have no weight."""
+    cpu = self.folders.cpu
+    for name, weights in _WEIGHTS.items():
+      if cpu is not None and (cpu / name).exists():
+        (cpu / name).write_text(str(weights[is_in_a_cell]))
 
   def remove(self) -> None:
-    for folder in set(self.folders):
+    for folder in self.folders.each():
       with contextlib.suppress(OSError):
         folder.rmdir()
 
@@ -55,15 +84,15 @@ class Groups:
   """Groups with the same limits, made when needed and lent to one guest at a time.
 
   Args:
-    parents: folders in which to make them, for memory and for processes.
+    parents: folders in which to make them.
     limits: of each guest.
   """
 
-  def __init__(self, parents: tuple[pathlib.Path, pathlib.Path], limits: Limits):
+  def __init__(self, parents: Folders, limits: Limits):
     self._parents = parents
     self._pid = os.getpid()
     self._memory = limits.memory_bytes + limits.file_bytes + _OVERHEAD_BYTES
-    self._processes = limits.processes + _OVERHEAD_PROCESSES
+    self._processes = limits.processes
     self._lock = threading.Lock()
     self._free: deque[Group] = deque()
     self._made: list[Group] = []
@@ -108,18 +137,19 @@ class Groups:
 
   def _make(self) -> Group:
     name = f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
-    group = Group((self._parents[0] / name, self._parents[1] / name))
+    group = Group(self._parents.named(name))
     try:
-      for folder in dict.fromkeys(group.folders):
+      for folder in group.folders.each():
         folder.mkdir()
-      self._cap(*group.folders)
+      self._cap(group.folders)
     except OSError:
       group.remove()
       raise
     return group
 
-  def _cap(self, memory: pathlib.Path, processes: pathlib.Path) -> None:
-    (processes / "pids.max").write_text(str(self._processes))
+  def _cap(self, folders: Folders) -> None:
+    memory, pids, _ = folders
+    (pids / "pids.max").write_text(str(self._processes))
     if (memory / "memory.max").exists():
       (memory / "memory.max").write_text(str(self._memory))
       extra = {"memory.swap.max": 0, "memory.oom.group": 1}
@@ -147,22 +177,29 @@ def _groups(limits: Limits, pid: int) -> Groups | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _parents(pid: int) -> tuple[pathlib.Path, pathlib.Path] | None:
-  """The folders in which groups for memory and for processes can be made, found by making one."""
+def _parents(pid: int) -> Folders | None:
+  """The folders in which groups for memory and for processes can be made and entered, found by doing so."""
   for parents in _candidates():
     trial = Groups(parents, Limits())
     try:
-      for parent in dict.fromkeys(parents):
+      for parent in parents.each():
         _sweep(parent)
-      trial.acquire()
+      can_enter = _can_enter(trial.acquire())
     except OSError:
       continue
     trial.close()
-    return parents
+    if can_enter:
+      return parents
   return None
 
 
-def _candidates() -> list[tuple[pathlib.Path, pathlib.Path]]:
+def _can_enter(group: Group) -> bool:
+  """Whether a process without privileges gets in by doors that this one opened."""
+  line = [*entrance.outside(1, group.doors), *isolators.demoted(), *entrance.inside(["/usr/bin/true"])]
+  return subprocess.run(line, capture_output=True, cwd="/").returncode == 0
+
+
+def _candidates() -> list[Folders]:
   """Version 1: this process's own groups. Version 2: its own and the one above."""
   own: dict[str, pathlib.Path] = {}
   for line in _lines("/proc/self/cgroup"):
@@ -172,12 +209,12 @@ def _candidates() -> list[tuple[pathlib.Path, pathlib.Path]]:
         own[name] = folder
   found = []
   if "memory" in own and "pids" in own:
-    found.append((own["memory"], own["pids"]))
+    found += [Folders(own["memory"], own["pids"], cpu) for cpu in dict.fromkeys((own.get("cpu"), None))]
   if "" in own:
     for folder in (own[""], own[""].parent):
       control = folder / "cgroup.subtree_control"
       if control.exists() and {"memory", "pids"} <= set(control.read_text().split()):
-        found.append((folder, folder))
+        found.append(Folders(folder, folder, folder))
   return found
 
 

@@ -4,9 +4,10 @@
 
   python3 -I -S -X utf8 -c SOURCE CHANNEL
 
-A cell comes on stdin: eight hexadecimal digits, then as many bytes. On the channel goes "b" before it runs, and "0" or
-"1" behind it. When stdin ends, so does the interpreter, with that as its exit code. Nothing here needs to be trusted:
-code that reads the next cell, or says that it has ended, cheats only itself.
+A cell comes on stdin: eight hexadecimal digits, then as many bytes. On the channel goes "b" once its size is known, as
+what it takes to read it is the cell's doing, and "0" or "1" behind it. When stdin ends, so does the interpreter, with
+that as its exit code. Nothing here needs to be trusted: code that reads the next cell, or says that it has ended,
+cheats only itself.
 
 A cell becomes a file so that tracebacks can show its lines. Importing `ast` or `traceback` would double the start-up.
 """
@@ -23,11 +24,11 @@ def serve(cells, channel):
   """Takes cells until there are no more; returns the exit code."""
   names = _fresh_main()
   status = number = 0
-  while (code := _next_cell(cells)) is not None:
+  while (size := _next_size(cells)) is not None:
     number += 1
     owner = os.getpid()
     os.write(channel, b"b")
-    status = _run(code, "code.py" if number == 1 else f"code{number}.py", names)
+    status = _run(_read(cells, size), "code.py" if number == 1 else f"code{number}.py", names)
     for stream in (sys.stdout, sys.stderr):
       _flush(stream)
     if os.getpid() != owner:  # a child that the cell forked and did not end
@@ -47,10 +48,10 @@ def _fresh_main():
   return module.__dict__
 
 
-def _next_cell(cells):
+def _next_size(cells):
   try:
     size = _read(cells, 8)
-    return _read(cells, int(size, 16)) if size else None
+    return int(size, 16) if size else None
   except OSError:  # a cell closed it
     return None
 

@@ -2,11 +2,12 @@
 
 `isolators.py` hands this file to the system's interpreter as text:
 
-  python3 -I -S -c SOURCE STATUS_FD FILTER_FD SCRATCH_BYTES COMMAND...
+  python3 -I -S -c SOURCE STATUS_FD FILTER_FD SCRATCH COMMAND...
 
-Layers: user, mount, network, PID, IPC and UTS namespaces; a root that holds a read-only /usr, a tmpfs of SCRATCH_BYTES
-on /tmp, and little else; Landlock, which says the same once more; the seccomp filter read from FILTER_FD. Every layer
-must hold, or the command does not start. Resource limits are the caller's: it puts `prlimit` in front of the command.
+Layers: user, mount, network, PID, IPC and UTS namespaces; a root that holds a read-only /usr, a tmpfs with the options
+SCRATCH on /tmp, and little else; Landlock, which says the same once more; the seccomp filter read from FILTER_FD. Every
+layer must hold, or the command does not start. Resource limits are the caller's: it puts `prlimit` in front of the
+command.
 
 Processes: this one stays outside as monitor; process 1 inside reaps, and with it the whole tree dies; process 2 becomes
 the command. The monitor writes `{"exit-code": n}` to STATUS_FD, 128 + signal where one killed the command, and
@@ -52,7 +53,7 @@ _libc.syscall.restype = ctypes.c_long
 
 def main(arguments: Sequence[str]) -> int:
   """Runs the command in the jail and reports how it ended; returns the monitor's exit code."""
-  status_fd, filter_fd, scratch_bytes = (int(argument) for argument in arguments[:3])
+  status_fd, filter_fd, scratch = int(arguments[0]), int(arguments[1]), arguments[2]
   with os.fdopen(filter_fd, "rb") as stream:
     seccomp_filter = stream.read()
   os.set_inheritable(status_fd, False)
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
   init = os.fork()
   if init == 0:
     os.close(reason_in)
-    _run_init(arguments[3:], scratch_bytes, seccomp_filter, reason_out)
+    _run_init(arguments[3:], scratch, seccomp_filter, reason_out)
   os.close(reason_out)
   with os.fdopen(reason_in, "rb") as stream:
     reason = stream.read()
@@ -86,11 +87,11 @@ def _enter_namespaces() -> None:
       stream.write(text)
 
 
-def _run_init(command: Sequence[str], scratch_bytes: int, seccomp_filter: bytes, reason_out: int) -> None:
+def _run_init(command: Sequence[str], scratch: str, seccomp_filter: bytes, reason_out: int) -> None:
   """Process 1: starts the command, reaps what is orphaned, and ends, and the tree with it, when the command ends."""
   try:
     _die_with_parent()
-    _build_root(scratch_bytes)
+    _build_root(scratch)
     guest = os.fork()
     if guest == 0:
       _become(command, seccomp_filter)
@@ -104,7 +105,7 @@ def _run_init(command: Sequence[str], scratch_bytes: int, seccomp_filter: bytes,
     os._exit(1)
 
 
-def _build_root(scratch_bytes: int) -> None:
+def _build_root(scratch: str) -> None:
   """A root of its own: the system's folders read-only, a few devices, and a tmpfs on /tmp to work in."""
   _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
   _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
@@ -119,9 +120,7 @@ def _build_root(scratch_bytes: int) -> None:
     os.close(os.open(path[1:], os.O_CREAT, 0o644))
     _mount(path, path[1:], "", _MS_BIND)
   os.mkdir("tmp")
-  # Empty files take no room, but memory of the kernel's.
-  options = f"size={scratch_bytes},nr_inodes={max(scratch_bytes // 4096, 1024)},mode=700"
-  _mount("tmpfs", "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, options)
+  _mount("tmpfs", "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, scratch)
   _check(_libc.pivot_root(b".", b"."), "pivot_root")
   _check(_libc.umount2(b".", _MNT_DETACH), "detaching the host's root")
   _mount("none", "/", "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)

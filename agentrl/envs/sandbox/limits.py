@@ -16,12 +16,15 @@ class Limits:
   Attributes:
     wall_seconds: until the whole tree is killed; of each cell, in an interpreter that takes several. Below a tool's
       `call_seconds`, so that the guest goes first.
-    cpu_seconds: whole seconds, per process, from its start to its end.
-    memory_bytes: address space per process. Where a cgroup can be had, memory of the tree too, its scratch folder
-      apart; elsewhere the tree may use up to `processes` times that.
+    cpu_seconds: whole seconds, per process, from its start to its end. A tree that goes on making processes is bounded
+      by `wall_seconds` alone, and in a session by its end; its priority is low (`isolators.py`, `cgroup.py`).
+    memory_bytes: address space per process. Where a cgroup can be had, all memory of the tree too, with what the kernel
+      keeps for it, its scratch folder apart. Elsewhere a tree may use that for each of its processes, beside what the
+      kernel keeps for them: up to 14 MB in the pipes and socket pairs of one, with the kernel's usual settings. System
+      calls that would hold memory in other ways are refused.
     processes: processes and threads of the tree.
     output_bytes: stdout and stderr together; a guest that writes more is killed.
-    file_bytes: size of the scratch folder, which lives in memory.
+    file_bytes: size of the scratch folder, which lives in memory. It takes `files` files and folders.
   """
 
   wall_seconds: float = 4.0
@@ -30,6 +33,11 @@ class Limits:
   processes: int = 16
   output_bytes: int = 1 << 18
   file_bytes: int = 16 << 20
+
+  @property
+  def files(self) -> int:
+    """One for each page of the scratch folder, but 1024 at least."""
+    return max(self.file_bytes // 4096, 1024)
 
   def __post_init__(self):
     for name, value in vars(self).items():

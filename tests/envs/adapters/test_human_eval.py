@@ -100,6 +100,10 @@ ATTACKS = {
     "      for n in range(9): pipe.write(b'\\0\\0\\0\\4true'); pipe.flush()\n"
   ),
   "forks": "import os\ndef add(x, y):\n  os.fork()\n  os.fork()\n",
+  "starves the referee": (
+    "import os, resource\ndef add(x, y):\n  resource.prlimit(os.getppid(), resource.RLIMIT_AS, (1, 1))\n"
+    "  return list(range(1_000_000))\n"
+  ),
   "nests deep": "def add(x, y):\n  deep = []\n  for n in range(900): deep = [deep]\n  return deep",
 }
 
@@ -165,8 +169,14 @@ def test_values_cross_unchanged_and_objects_do_not():
 
 def test_a_broken_referee_fails_the_environment_and_not_the_answer(monkeypatch):
   monkeypatch.setattr(human_eval, "_REFEREE", "raise OSError('broken')")
-  with pytest.raises(EnvironmentFailed, match=r"(?s)the referee gave no verdict: .*OSError: broken"):
+  with pytest.raises(EnvironmentFailed, match=r"(?s)the referee did not begin: .*OSError: broken"):
     passes("return x + y")
+
+
+@pytest.mark.parametrize("end", ["raise MemoryError", "os._exit(0)"])
+def test_a_referee_that_is_lost_once_it_judges_fails_the_answer(monkeypatch, end):
+  monkeypatch.setattr(human_eval, "_REFEREE", human_eval._REFEREE.replace("  passed = judge(", f"  {end}\n  judge("))
+  assert not passes("return x + y")
 
 
 def test_every_problem_is_in_one_split_and_the_list_starts_over():

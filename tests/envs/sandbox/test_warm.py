@@ -1,4 +1,4 @@
-"""Pools and sessions; that nothing gets out of them is in test_red_team.py."""
+"""Pools and sessions; that nothing gets out of them is in tests/envs/red_team."""
 
 import contextlib
 import os
@@ -149,6 +149,12 @@ def test_one_that_never_takes_its_cell_is_not_the_policys_failure(either, monkey
     pool.run("1")
 
 
+def test_a_cell_that_is_too_large_for_its_interpreter_is_the_policys_failure():
+  with WarmPool(Sandbox(Limits(memory_bytes=96 << 20)), size=0) as pool:
+    done = pool.run(f"# {'x' * (120 << 20)}")
+  assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "MemoryError")
+
+
 def test_the_start_of_an_interpreter_is_not_the_cells_time(monkeypatch):
   slow = "import time\ntime.sleep(2.5)\n"
   monkeypatch.setattr(warm, "_COMMAND", [*warm._COMMAND[:-1], slow + warm._COMMAND[-1]])
@@ -239,7 +245,8 @@ time.sleep(100)
   trainer.wait(10)
   trainer.stdout.close()
   until(lambda: not any(map(is_running, pids)))
-  for parent in set(cgroup._parents(os.getpid()) or ()):
+  parents = cgroup._parents(os.getpid())
+  for parent in [] if parents is None else parents.each():
     until(lambda parent=parent: cgroup._sweep(parent) or not list(parent.glob(f"agentrl-{trainer.pid}-*")))
 
 
