@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.envs.hosting import Hosting
-from agentrl.models import chat, heads, transformer
+from agentrl.models import chat, folder, heads, syntax, transformer
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
 from agentrl.rollout import filters
@@ -177,9 +177,9 @@ def load_policy(
   if settings.source == "hf":
     if not settings.path:
       raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
+    tokenizer = folder.read_tokenizer(settings.path)
     model, params = hf.load(settings.path, dtype=settings.dtype)
     require_finite(params, settings.path)
-    tokenizer = Tokenizer.from_file(f"{settings.path}/tokenizer.json")
   elif settings.source == "smollm2":
     path = gguf.smollm2_path()
     model, params = gguf.load(path)
@@ -216,10 +216,10 @@ def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
 
 def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
   """The chat format that the config names."""
-  if settings.style == "chatml_json":
-    return chat.ChatFormat.chatml_json(tokenizer)
+  if settings.style in _JSON_STYLES:
+    return _JSON_STYLES[settings.style](tokenizer)
   if settings.style not in ("tags", "dialogue"):
-    raise ValueError(_unknown("chat.style", settings.style, ("tags", "chatml_json", "dialogue")))
+    raise ValueError(_unknown("chat.style", settings.style, ("tags", *_JSON_STYLES, "dialogue")))
   if settings.template not in chat.TEMPLATES:
     raise ValueError(_unknown("chat.template", settings.template, chat.TEMPLATES))
   if settings.style == "dialogue":
@@ -228,13 +228,14 @@ def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource
     return dialogue
   if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
     raise ValueError(
-      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json', or 'dialogue' "
-      "where there is no tool"
+      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json' (or "
+      "'llama3_json'), or 'dialogue' where there is no tool"
     )
   tags = {name: settings[name] for name in _TAGS}
-  return chat.ChatFormat.tags(tokenizer, chat.tag_syntax(tasks.tools[0], tags), chat.TEMPLATES[settings.template])
+  return chat.ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), chat.TEMPLATES[settings.template])
 
 
+_JSON_STYLES = {"chatml_json": chat.ChatFormat.chatml_json, "llama3_json": chat.ChatFormat.llama3_json}
 _TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
 
 
