@@ -31,7 +31,7 @@ from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
-from agentrl.training import cold_start, sharding
+from agentrl.training import cold_start, jax_flags, sharding
 from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import flatten, resolve
 
@@ -78,6 +78,7 @@ class Assembly:
 
 def assemble(config: ConfigDict) -> Assembly:
   """Builds everything; errors name the config key that is wrong. Whoever is done with it closes its `tasks`."""
+  jax_flags.check_flags()
   check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
