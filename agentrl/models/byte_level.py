@@ -58,6 +58,18 @@ def for_plain_text(description: Mapping[str, Any]) -> dict[str, Any]:
   return {**description, **off, "model": {**description["model"], "dropout": None}}
 
 
+def missing_bytes(description: Mapping[str, Any]) -> frozenset[int]:
+  """The bytes that no token spells; none where the model has a token for what it does not know.
+
+  Args:
+    description: content of a tokenizer.json.
+  """
+  model = description["model"]
+  if model["unk_token"] is not None:
+    return frozenset()
+  return frozenset(byte for byte, char in enumerate(BYTE_TO_CHAR) if char not in model["vocab"])
+
+
 def bytes_of_tokens(vocabulary: Mapping[str, int], added: Iterable[int]) -> list[bytes]:
   """The bytes of each id.
 

@@ -22,6 +22,7 @@ from agentrl.models.byte_level import (
   BYTE_TO_CHAR,
   bytes_of_tokens,
   for_plain_text,
+  missing_bytes,
   what_is_not_byte_level,
 )
 
@@ -61,6 +62,7 @@ class Tokenizer:
     self._markup = _pattern(added.values())
     self._plain = tokenizers.Tokenizer.from_str(json.dumps(for_plain_text(description)))
     self._bytes = bytes_of_tokens(inner.get_vocab(with_added_tokens=True), added)
+    self._missing = missing_bytes(description)
     self.vocab_size = len(self._bytes)
     self.ends: frozenset[int] = frozenset()
     self.folder: Path | None = None
@@ -142,13 +144,22 @@ class Tokenizer:
     return cls(_of_merges(merges, special_tokens, split))
 
   def encode(self, text: str) -> list[int]:
-    """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token."""
+    """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token.
+
+    Characters whose bytes the vocabulary lacks (of SmolLM2 six control characters, and planes of Unicode that hold
+    none yet), which the library would leave out silently, become U+FFFD.
+
+    Raises:
+      TokenizerError: a lone surrogate in the text.
+    """
     try:
-      text.encode()
+      spelled = text.encode()
     except UnicodeEncodeError as error:
       raise TokenizerError(
         f"text is not valid Unicode at character {error.start} (a lone surrogate); replace it before encoding"
       ) from error
+    if not self._missing.isdisjoint(spelled):
+      text = "".join(char if self._missing.isdisjoint(char.encode()) else "\ufffd" for char in text)
     return self._plain.encode(text, add_special_tokens=False).ids
 
   def split(self, markup: str) -> list[Piece]:

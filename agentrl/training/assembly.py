@@ -189,10 +189,16 @@ def load_policy(
   elif settings.source == "random":
     tokenizer = _trained_tokenizer(config, tasks) if settings.vocabulary else Tokenizer.byte_level()
     sizes = {k: settings[k] for k in ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")}
-    model = _named("model", transformer.ModelConfig, vocab_size=tokenizer.vocab_size, **sizes)
+    positions = max(transformer.ModelConfig.max_positions, config.rollout.max_tokens)
+    model = _named("model", transformer.ModelConfig, vocab_size=tokenizer.vocab_size, max_positions=positions, **sizes)
     params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
   else:
     raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))
+  if config.rollout.max_tokens > model.max_positions:
+    raise ValueError(
+      f"rollout.max_tokens={config.rollout.max_tokens} exceeds the {model.max_positions} positions that the model was "
+      "made for; set it to that at most"
+    )
   model = dataclasses.replace(
     model, param_dtype=settings.dtype, remat=settings.remat, attention=settings.attention or None
   )

@@ -3,7 +3,13 @@ import json
 
 import pytest
 
-from agentrl.models.byte_level import BYTE_TO_CHAR, bytes_of_tokens, for_plain_text, what_is_not_byte_level
+from agentrl.models.byte_level import (
+  BYTE_TO_CHAR,
+  bytes_of_tokens,
+  for_plain_text,
+  missing_bytes,
+  what_is_not_byte_level,
+)
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 
 PLAIN = json.loads(Tokenizer.byte_level()._inner.to_str())
@@ -54,3 +60,11 @@ def test_the_plain_description_is_a_copy_without_what_is_off():
   plain = for_plain_text({**PLAIN, "truncation": {"max_length": 4}, "padding": {}, "post_processor": {}})
   assert [plain[key] for key in ("added_tokens", "truncation", "padding", "post_processor")] == [[], None, None, None]
   assert plain["model"]["vocab"] == PLAIN["model"]["vocab"] and before == PLAIN
+
+
+def test_bytes_that_no_token_spells_are_known():
+  assert missing_bytes(PLAIN) == frozenset()
+  vocabulary = {char: i for i, char in enumerate(BYTE_TO_CHAR) if i not in (4, 0xF1)}
+  without = {**PLAIN["model"], "vocab": vocabulary}
+  assert missing_bytes({**PLAIN, "model": without}) == {4, 0xF1}
+  assert missing_bytes({**PLAIN, "model": {**without, "unk_token": "a"}}) == frozenset()

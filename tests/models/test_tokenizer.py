@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -164,6 +165,13 @@ def test_markup_is_split_as_the_library_splits_it(markup):
   inner.add_tokens([AddedToken("<word>", single_word=True, normalized=False)])
   tokenizer = Tokenizer(inner)
   assert tokenizer.join(tokenizer.split(markup)) == inner.encode(markup, add_special_tokens=False).ids
+
+
+def test_a_character_that_the_vocabulary_cannot_spell_is_visible_in_the_text():
+  description = json.loads(Tokenizer.byte_level([])._inner.to_str())
+  description["model"]["vocab"] = {char: i for char, i in description["model"]["vocab"].items() if i != 4}
+  tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
+  assert tokenizer.decode(tokenizer.encode("a\x04\u0104b")) == "a\ufffd\u0104b"
 
 
 # ---- what a file keeps of earlier use ----------------------------------------------------------------------------
