@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from agentrl.models.syntax import DialogueSyntax, JsonSyntax, Markup, Syntax, TagSyntax
-from agentrl.models.tokenizer import Piece, Tokenizer
+from agentrl.models.tokenizer import Piece, Tokenizer, TokenizerError
 from agentrl.types import Action, Message, Observation, TurnKind
 
 
@@ -61,11 +61,16 @@ class ChatFormat:
   syntax: Syntax
 
   def __post_init__(self):
-    for text in (self.template.start, self.template.before, self.template.after, self.template.reply):
-      for name in re.findall(r"<\|\w+\|>", text):
+    markup = self.template.start + self.template.before + self.template.after + self.template.reply
+    needed = re.findall(r"<\|\w+\|>", markup) if self._ends else self.template.ends[:1]
+    try:
+      for name in needed:
         self.tokenizer.special(name)
-    if not self._ends:
-      self.tokenizer.special(self.template.ends[0])
+    except TokenizerError as error:
+      raise TokenizerError(
+        f"{error}. The chat template writes it: choose chat.style and chat.template by the model's family ('chatml' "
+        "for Qwen, 'llama3' for Llama 3; 'plain' needs nothing but a token that ends a text)"
+      ) from error
 
   @classmethod
   def chatml_json(cls, tokenizer: Tokenizer) -> ChatFormat:

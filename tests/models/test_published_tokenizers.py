@@ -55,6 +55,12 @@ def test_a_template_serves_every_style(template):
   assert meaning(spoken.parse(spoken.render(answer_of("hi")))) == meaning(answer_of("hi"))
 
 
+def test_a_template_of_another_family_says_what_to_choose():
+  for make in (lambda: ChatFormat.chatml_json(LLAMA), lambda: ChatFormat.llama3_json(QWEN)):
+    with pytest.raises(TokenizerError, match=r"no special or added token .*; it has .*'llama3' for Llama 3"):
+      make()
+
+
 def test_plain_text_fits_any_tokenizer_that_knows_an_end():
   for end in ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>"):
     chat = ChatFormat.dialogue(Tokenizer.byte_level([end]), "")
