@@ -179,7 +179,8 @@ def _ends(folder: Path, tokenizer: Tokenizer) -> set[int]:
     path, text = own
     if not tokenizer.has(text):
       raise TokenizerError(
-        f"{path} says eos_token={text!r}, which {folder / TOKENIZER_FILE} does not list among its added tokens"
+        f"{path} says eos_token={text!r}, which {folder / TOKENIZER_FILE} does not list among its added "
+        "tokens; set it to the one that ends a text, or to null"
       )
     ends.add(tokenizer.special(text))
   return ends

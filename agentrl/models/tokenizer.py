@@ -85,7 +85,10 @@ class Tokenizer:
       inner = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
       raise TokenizerError(f"{path} is not a readable tokenizer.json ({error}); copy or download it again") from error
-    return cls(inner)
+    try:
+      return cls(inner)
+    except TokenizerError as error:
+      raise TokenizerError(f"{path}: {error}") from error
 
   @classmethod
   def from_gguf(cls, path: str | Path) -> Tokenizer:
