@@ -1,4 +1,4 @@
-"""Writes a checkpoint of a run as a folder with config.json, safetensors and tokenizer.json, for other libraries.
+"""Writes a checkpoint of a run as a folder with configs, safetensors and the tokenizer's files, for other libraries.
 
 python experiments/export.py --run runs/quickstart --out runs/exported            the latest checkpoint
 python experiments/export.py --run runs/quickstart --step 30 --out runs/exported  one of its checkpoints
@@ -20,7 +20,9 @@ def main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--run", type=pathlib.Path, required=True, help="folder of a run")
   parser.add_argument("--step", type=int, help="global step of a checkpoint; the latest unless given")
-  parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write; must not hold a model")
+  parser.add_argument(
+    "--out", type=pathlib.Path, required=True, help="folder to write; must hold no files of a model or tokenizer"
+  )
   parser.add_argument("--traceback", action="store_true", help="show where an error came from")
   arguments = parser.parse_args(argv)
   return run_command(

@@ -7,13 +7,24 @@ what a growing sequence says is known without decoding it again from the start.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+
+from agentrl.models.byte_level import (
+  BEYOND_VOCABULARY,
+  BYTE_TO_CHAR,
+  bytes_of_tokens,
+  for_plain_text,
+  missing_bytes,
+  what_is_not_byte_level,
+)
 
 Piece = str | int
 
@@ -22,8 +33,6 @@ DEFAULT_SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 # Values of `tokenizer.ggml.token_type` in a GGUF file.
 _GGUF_CONTROL, _GGUF_USER_DEFINED = 3, 4
 _GGUF_ADDED = (_GGUF_CONTROL, _GGUF_USER_DEFINED)
-
-_BEYOND_VOCABULARY = "\ufffd".encode()
 
 
 class TokenizerError(ValueError):
@@ -35,21 +44,32 @@ class Tokenizer:
 
   Attributes:
     vocab_size: number of ids, special tokens included. A model's embedding may have more rows than that.
+    ends: ids of the tokens that end a text, as far as the model's files say; a chat format knows further ones.
+    folder: of the model whose files say all of this; None: there is none.
   """
 
   def __init__(self, inner: tokenizers.Tokenizer):
-    _require_byte_level(inner)
-    self._inner = inner
+    description = json.loads(inner.to_str())
+    if problem := what_is_not_byte_level(description):
+      raise TokenizerError(
+        f"only byte-level BPE is supported (Llama 3, Qwen, SmolLM), since the exact bytes of each token must be known; "
+        f"of this tokenizer {problem}"
+      )
     added = inner.get_added_tokens_decoder()
+    self._inner = inner
     self._added = {token.content: i for i, token in added.items()}
-    self._special = {token.content: i for i, token in added.items() if token.special}
-    self._plain = _without_added_tokens(inner)
-    self._bytes = _bytes_of_tokens(inner, added)
+    self._settings = {token.content: token for token in added.values()}
+    self._markup = _pattern(added.values())
+    self._plain = tokenizers.Tokenizer.from_str(json.dumps(for_plain_text(description)))
+    self._bytes = bytes_of_tokens(inner.get_vocab(with_added_tokens=True), added)
+    self._missing = missing_bytes(description)
     self.vocab_size = len(self._bytes)
+    self.ends: frozenset[int] = frozenset()
+    self.folder: Path | None = None
 
   @classmethod
   def from_file(cls, path: str | Path) -> Tokenizer:
-    """Reads a `tokenizer.json`, or the one in a folder.
+    """Reads a `tokenizer.json`, or the one in a folder; the files beside it are for `models.folder.read_tokenizer`.
 
     Raises:
       TokenizerError: there is none, it cannot be read, or it is not a byte-level BPE.
@@ -65,7 +85,10 @@ class Tokenizer:
       inner = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
       raise TokenizerError(f"{path} is not a readable tokenizer.json ({error}); copy or download it again") from error
-    return cls(inner)
+    try:
+      return cls(inner)
+    except TokenizerError as error:
+      raise TokenizerError(f"{path}: {error}") from error
 
   @classmethod
   def from_gguf(cls, path: str | Path) -> Tokenizer:
@@ -74,7 +97,8 @@ class Tokenizer:
     Raises:
       TokenizerError: there is no such file, the `gguf` package is missing, or the file holds another kind of tokenizer.
     """
-    kind, pre, tokens, merges, types = _gguf_metadata(Path(path), ("model", "pre", "tokens", "merges", "token_type"))
+    names = ("model", "pre", "tokens", "merges", "token_type", "eos_token_id")
+    kind, pre, tokens, merges, types, end = _gguf_metadata(Path(path), names)
     if (kind, pre) != ("gpt2", "smollm"):
       raise TokenizerError(
         f"{path} holds a {kind!r} tokenizer with pre-tokenization {pre!r}; only 'gpt2' with 'smollm' is known here. "
@@ -87,7 +111,7 @@ class Tokenizer:
     inner.decoder = decoders.ByteLevel()
     added = [(token, kind) for token, kind in zip(tokens, types, strict=True) if kind in _GGUF_ADDED]
     inner.add_tokens([AddedToken(token, special=kind == _GGUF_CONTROL, normalized=False) for token, kind in added])
-    return cls(inner)
+    return cls(inner).read_from(None, ends=[end])
 
   @classmethod
   def byte_level(cls, special_tokens: Sequence[str] = DEFAULT_SPECIAL) -> Tokenizer:
@@ -116,30 +140,45 @@ class Tokenizer:
     learner.train_from_iterator(
       texts,
       trainers.BpeTrainer(
-        vocab_size=vocabulary, min_frequency=2, initial_alphabet=_BYTE_TO_CHAR, special_tokens=[], show_progress=False
+        vocab_size=vocabulary, min_frequency=2, initial_alphabet=BYTE_TO_CHAR, special_tokens=[], show_progress=False
       ),
     )
     merges = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
     return cls(_of_merges(merges, special_tokens, split))
 
   def encode(self, text: str) -> list[int]:
-    """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token."""
+    """Ids of plain text. Markup of special and other added tokens in it is spelled out, never made a control token.
+
+    Characters whose bytes the vocabulary lacks (of SmolLM2 six control characters, and planes of Unicode that hold
+    none yet), which the library would leave out silently, become U+FFFD.
+
+    Raises:
+      TokenizerError: a lone surrogate in the text.
+    """
     try:
-      text.encode()
+      spelled = text.encode()
     except UnicodeEncodeError as error:
       raise TokenizerError(
         f"text is not valid Unicode at character {error.start} (a lone surrogate); replace it before encoding"
       ) from error
+    if not self._missing.isdisjoint(spelled):
+      text = "".join(char if self._missing.isdisjoint(char.encode()) else "\ufffd" for char in text)
     return self._plain.encode(text, add_special_tokens=False).ids
 
   def split(self, markup: str) -> list[Piece]:
-    """Splits trusted text, such as a chat template's own words, at special and other added tokens; see `join`."""
+    """Splits trusted text, such as a chat template's own words, at special and other added tokens; see `join`.
+
+    A token that takes in the white space before or after it (`lstrip`, `rstrip`) does so here too.
+    """
     pieces: list[Piece] = []
-    while found := [(markup.find(text), -len(text), text) for text in self._added if text in markup]:
-      at, _, text = min(found)
-      pieces += [markup[:at], self._added[text]]
-      markup = markup[at + len(text) :]
-    return [*pieces, markup]
+    at = 0
+    for found in self._markup.finditer(markup):
+      token, before = self._settings[found[0]], markup[at : found.start()]
+      pieces += [before.rstrip() if token.lstrip else before, self._added[token.content]]
+      at = found.end()
+      if token.rstrip:
+        at += len(markup[at:]) - len(markup[at:].lstrip())
+    return [*pieces, markup[at:]]
 
   def join(self, pieces: Iterable[Piece]) -> list[int]:
     """Ids of pieces: an int stands for itself, neighbouring strings are encoded together as plain text."""
@@ -150,20 +189,36 @@ class Tokenizer:
     return ids
 
   def special(self, name: str) -> int:
-    """Id of a special token.
+    """Id of a special or other added token; files of one model family disagree on which ones they flag as special.
 
     Raises:
       TokenizerError: no such token; the message lists those there are.
     """
-    if name not in self._special:
-      raise TokenizerError(f"the tokenizer has no special token {name!r}; it has {sorted(self._special) or 'none'}")
-    return self._special[name]
+    if not self.has(name):
+      known = sorted(self._added)
+      listed = f"{known[:12]}{f' and {len(known) - 12} more' if len(known) > 12 else ''}" if known else "none"
+      raise TokenizerError(f"the tokenizer has no special or added token {name!r}; it has {listed}")
+    return self._added[name]
+
+  def has(self, name: str) -> bool:
+    """Whether `special` knows the token."""
+    return name in self._added
+
+  def is_added(self, token: int) -> bool:
+    """Whether the id is that of a special or other added token."""
+    return token in self._added.values()
+
+  def read_from(self, folder: Path | None, ends: Iterable[int]) -> Tokenizer:
+    """The same tokenizer with this `folder` and these `ends`."""
+    changed = copy.copy(self)
+    changed.folder, changed.ends = folder, frozenset(ends)
+    return changed
 
   def token_bytes(self, token: int) -> bytes:
     """The exact bytes that a token stands for; U+FFFD for ids past the vocabulary, which padded embeddings can emit."""
     if token < 0:
       raise TokenizerError(f"token id {token} is negative")
-    return self._bytes[token] if token < self.vocab_size else _BEYOND_VOCABULARY
+    return self._bytes[token] if token < self.vocab_size else BEYOND_VOCABULARY
 
   def decode(self, ids: Iterable[int]) -> str:
     """Text of ids, special tokens spelled out; bytes that are not UTF-8 become U+FFFD."""
@@ -174,55 +229,21 @@ class Tokenizer:
     self._inner.save(str(path))
 
 
+def _pattern(added: Iterable[AddedToken]) -> re.Pattern:
+  """Finds added tokens, the longest at each place."""
+  longest_first = sorted(added, key=lambda token: -len(token.content))
+  texts = [(re.escape(token.content), token.single_word) for token in longest_first]
+  return re.compile("|".join(rf"(?<!\w){text}(?!\w)" if word else text for text, word in texts) or "(?!)")
+
+
 def _of_merges(merges, special_tokens: Sequence[str], split) -> tokenizers.Tokenizer:
   """Byte-level BPE whose ids are the bytes, the merges in their order, the special tokens."""
-  spelled = [*_BYTE_TO_CHAR, *(left + right for left, right in merges)]
+  spelled = [*BYTE_TO_CHAR, *(left + right for left, right in merges)]
   inner = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(spelled)}, merges))
   inner.pre_tokenizer = split
   inner.decoder = decoders.ByteLevel()
   inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
   return inner
-
-
-# ---- bytes and characters -----------------------------------------------------------------------------------------
-
-
-def _byte_alphabet() -> list[str]:
-  """The character that GPT-2 style vocabularies write for each byte (Radford et al., 2019).
-
-  Printable Latin-1 characters stand for themselves, the others for code points from 256 on, in order.
-  """
-  printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-  others = iter(range(256, 512))
-  return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
-
-
-_BYTE_TO_CHAR = _byte_alphabet()
-_CHAR_TO_BYTE = {char: byte for byte, char in enumerate(_BYTE_TO_CHAR)}
-
-
-def _require_byte_level(inner: tokenizers.Tokenizer) -> None:
-  if not isinstance(inner.decoder, decoders.ByteLevel):
-    raise TokenizerError(
-      f"the tokenizer's decoder is {type(inner.decoder).__name__}; only byte-level BPE is supported (Llama 3, Qwen, "
-      "SmolLM): the exact bytes of each token must be known"
-    )
-
-
-def _without_added_tokens(inner: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-  description = json.loads(inner.to_str())
-  description["added_tokens"] = []
-  return tokenizers.Tokenizer.from_str(json.dumps(description))
-
-
-def _bytes_of_tokens(inner: tokenizers.Tokenizer, added: dict[int, AddedToken]) -> list[bytes]:
-  vocabulary = inner.get_vocab(with_added_tokens=True)
-  table = [_BEYOND_VOCABULARY] * (max(vocabulary.values()) + 1)
-  for text, i in vocabulary.items():
-    # Like the library's decoder: an entry that is not spelled in the byte alphabet stands for its own text.
-    spelled = i not in added and all(char in _CHAR_TO_BYTE for char in text)
-    table[i] = bytes(_CHAR_TO_BYTE[char] for char in text) if spelled else text.encode()
-  return table
 
 
 # ---- GGUF metadata ------------------------------------------------------------------------------------------------

@@ -19,8 +19,7 @@ from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
-from agentrl.models.tokenizer import Tokenizer, TokenizerError
-from agentrl.models.weights import gguf, hf
+from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
@@ -31,9 +30,10 @@ from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
-from agentrl.training import cold_start, sharding
+from agentrl.training import jax_flags, sharding
 from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import flatten, resolve
+from agentrl.training.policy import load_policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Assembly:
 
 def assemble(config: ConfigDict) -> Assembly:
   """Builds everything; errors name the config key that is wrong. Whoever is done with it closes its `tasks`."""
+  jax_flags.check_flags()
   check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
@@ -101,8 +102,8 @@ def _tasks(config: ConfigDict) -> envs.TaskSource:
 
 
 def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Array], mesh: Mesh) -> Assembly:
-  model, params, tokenizer = load_policy(config, tasks, keys["init"])
-  chat_format = make_chat(config.chat, tokenizer, tasks)
+  model, params, chat_format = load_policy(config, tasks, keys["init"])
+  require_finite(params, config.model.path or f"model.source={config.model.source!r}")
   batch = PackConfig(
     row_tokens=config.pack.row_tokens,
     row_actions=config.pack.row_actions,
@@ -133,7 +134,7 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
   return Assembly(
     model=model,
     params=params,
-    tokenizer=tokenizer,
+    tokenizer=chat_format.tokenizer,
     chat=chat_format,
     tasks=tasks,
     collector=collector,
@@ -167,75 +168,6 @@ def check_sizes(config: ConfigDict) -> None:
       f"rollout.max_tokens={config.rollout.max_tokens} exceeds pack.row_tokens={config.pack.row_tokens}: "
       "a trajectory must fit into a row of the update"
     )
-
-
-def load_policy(
-  config: ConfigDict, tasks: envs.TaskSource, key: jax.Array
-) -> tuple[transformer.ModelConfig, Any, Tokenizer]:
-  """The model, its params and its tokenizer, from random numbers, a folder or the packaged small model."""
-  settings = config.model
-  if settings.source == "hf":
-    if not settings.path:
-      raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
-    model, params = hf.load(settings.path, dtype=settings.dtype)
-    require_finite(params, settings.path)
-    tokenizer = Tokenizer.from_file(f"{settings.path}/tokenizer.json")
-  elif settings.source == "smollm2":
-    path = gguf.smollm2_path()
-    model, params = gguf.load(path)
-    params = jax.tree.map(lambda a: a.astype(settings.dtype), params)
-    tokenizer = Tokenizer.from_gguf(path)
-  elif settings.source == "random":
-    tokenizer = _trained_tokenizer(config, tasks) if settings.vocabulary else Tokenizer.byte_level()
-    sizes = {k: settings[k] for k in ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")}
-    model = _named("model", transformer.ModelConfig, vocab_size=tokenizer.vocab_size, **sizes)
-    params = transformer.init_params(key, dataclasses.replace(model, param_dtype=settings.dtype))
-  else:
-    raise ValueError(_unknown("model.source", settings.source, ("random", "hf", "smollm2")))
-  model = dataclasses.replace(
-    model, param_dtype=settings.dtype, remat=settings.remat, attention=settings.attention or None
-  )
-  return model, params, tokenizer
-
-
-_TOKENIZER_TRACES = 512  # authored traces, of the first tasks, that a tokenizer is trained on
-
-
-def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
-  """Byte-pair encoding of what the authored traces of the first tasks say."""
-  spelled = Tokenizer.byte_level()
-  indices = range(_TOKENIZER_TRACES)
-  traces, _ = cold_start.authored_traces(
-    tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
-  )
-  try:
-    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
-  except TokenizerError as error:
-    raise ValueError(f"model.vocabulary: {error}") from error
-
-
-def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
-  """The chat format that the config names."""
-  if settings.style == "chatml_json":
-    return chat.ChatFormat.chatml_json(tokenizer)
-  if settings.style not in ("tags", "dialogue"):
-    raise ValueError(_unknown("chat.style", settings.style, ("tags", "chatml_json", "dialogue")))
-  if settings.template not in chat.TEMPLATES:
-    raise ValueError(_unknown("chat.template", settings.template, chat.TEMPLATES))
-  if settings.style == "dialogue":
-    dialogue = chat.ChatFormat.dialogue(tokenizer, settings.stop, chat.TEMPLATES[settings.template])
-    dialogue.syntax.tools(tasks.tools)  # a tool is an error here, not in the first prompt
-    return dialogue
-  if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
-    raise ValueError(
-      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json', or 'dialogue' "
-      "where there is no tool"
-    )
-  tags = {name: settings[name] for name in _TAGS}
-  return chat.ChatFormat.tags(tokenizer, chat.tag_syntax(tasks.tools[0], tags), chat.TEMPLATES[settings.template])
-
-
-_TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
 
 
 def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:

@@ -42,9 +42,10 @@ def base_config() -> ConfigDict:
       "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 256, "rope_base": 10_000.0,
     },
     "chat": {
-      # "tags": <open>code</close> inline; "chatml_json": JSON calls in ChatML; "dialogue": utterances, without tools
+      # "tags": <open>code</close> inline; "chatml_json", "llama3_json": JSON calls in ChatML or in Llama 3's messages;
+      # "dialogue": utterances, without tools
       "style": "tags",
-      "template": "plain",  # "plain" or "chatml"; read by "tags" and "dialogue"
+      "template": "plain",  # "plain", "chatml" or "llama3"; read by "tags" and "dialogue"
       "stop": "\n",  # ends an utterance and its reply; empty: the end-of-turn token; read by "dialogue"
       "open": "<calc>", "close": "</calc>",  # of a tool call; read by "tags"
       "observation_open": "=", "observation_close": "\n",  # around a tool's output; read by "tags"

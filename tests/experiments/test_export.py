@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 
-from agentrl.models.tokenizer import Tokenizer
+from agentrl.models.folder import read_tokenizer
 from agentrl.models.weights import hf
 from agentrl.training import evaluation, export
 from experiments import export as command
@@ -26,8 +26,9 @@ def test_an_exported_checkpoint_is_the_policy_of_the_run(
   wanted, _ = evaluation.restore_policy(command.read_config(run), parts, run, None)
   for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True):
     np.testing.assert_array_equal(got, want)
-  assert json.loads((out / "config.json").read_text())["eos_token_id"] == int(parts.chat.stop_tokens()[0])
-  assert Tokenizer.from_file(out / "tokenizer.json").vocab_size == parts.tokenizer.vocab_size
+  for name in ("config.json", "generation_config.json"):
+    assert json.loads((out / name).read_text())["eos_token_id"] == parts.chat.stop_tokens().tolist()
+  assert read_tokenizer(out).vocab_size == parts.tokenizer.vocab_size
   assert command.main(["--run", str(run), "--out", str(out)]) == 1
   assert "already holds" in capsys.readouterr().err
 

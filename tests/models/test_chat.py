@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from agentrl.models.chat import CHATML, PLAIN, ChatFormat, TagSyntax, Template, tag_syntax
+from agentrl.models.chat import CHATML, PLAIN, ChatFormat, Template
+from agentrl.models.syntax import TagSyntax, tag_syntax
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.types import Action, Message, Observation, ToolCall, ToolResult, TurnKind
 
@@ -453,10 +454,10 @@ def test_an_unknown_role_is_refused():
 
 
 def test_a_template_whose_tokens_are_missing_is_refused():
-  with pytest.raises(TokenizerError, match=r"no special token '<\|im_start\|>'"):
+  with pytest.raises(TokenizerError, match=r"no special or added token '<\|im_start\|>'"):
     ChatFormat.chatml_json(Tokenizer.byte_level(["<|im_end|>"]))
   with pytest.raises(TokenizerError, match=r"<\|eot\|>"):
-    ChatFormat.tags(TOKENIZER, PYTHON, Template("", "\n", "<|eot|>", "\n"))
+    ChatFormat.tags(TOKENIZER, PYTHON, Template("", "\n", ("<|eot|>",), "\n"))
 
 
 @pytest.mark.parametrize(

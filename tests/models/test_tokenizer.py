@@ -1,10 +1,11 @@
+import json
 import sys
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights.gguf import smollm2_path
@@ -140,9 +141,73 @@ def test_neighbouring_strings_are_encoded_together(words):
   assert words.join([]) == []
 
 
-def test_an_unknown_special_token_names_the_known_ones(words):
-  with pytest.raises(TokenizerError, match=r"no special token '<tool_call>'; it has \['<\|im_end\|>'\]"):
-    words.special("<tool_call>")
+def test_a_token_by_name_need_not_be_flagged_special_and_an_unknown_one_names_the_known_ones(words):
+  assert words.special("<tool_call>") == words.split("<tool_call>")[1]
+  with pytest.raises(
+    TokenizerError, match=r"no special or added token '<eot>'; it has \['</tool_call>', '<tool_call>', '"
+  ):
+    words.special("<eot>")
+  many = Tokenizer.byte_level([f"<{n:03}>" for n in range(256)])
+  with pytest.raises(TokenizerError, match=r"'<011>'\] and 244 more$"):
+    many.special("<eot>")
+
+
+WHITE = ["<plain>", "<left>", "<right>", "<both>", "<word>", "<words>", "<left>er"]
+
+
+@given(st.lists(st.sampled_from([*WHITE, " ", "\n", "  ", "a", "tool", "<"])).map("".join))
+def test_markup_is_split_as_the_library_splits_it(markup):
+  inner = tokenizers.Tokenizer.from_str(Tokenizer.byte_level([])._inner.to_str())
+  inner.add_tokens([AddedToken(text, normalized=False) for text in ("<plain>", "<words>", "<left>er")])
+  inner.add_tokens([AddedToken("<left>", lstrip=True, normalized=False)])
+  inner.add_tokens([AddedToken("<right>", rstrip=True, normalized=False)])
+  inner.add_tokens([AddedToken("<both>", lstrip=True, rstrip=True, normalized=False)])
+  inner.add_tokens([AddedToken("<word>", single_word=True, normalized=False)])
+  tokenizer = Tokenizer(inner)
+  assert tokenizer.join(tokenizer.split(markup)) == inner.encode(markup, add_special_tokens=False).ids
+
+
+def test_a_character_that_the_vocabulary_cannot_spell_is_visible_in_the_text():
+  description = json.loads(Tokenizer.byte_level([])._inner.to_str())
+  description["model"]["vocab"] = {char: i for char, i in description["model"]["vocab"].items() if i != 4}
+  tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
+  assert tokenizer.decode(tokenizer.encode("a\x04\u0104b")) == "a\ufffd\u0104b"
+
+
+# ---- what a file keeps of earlier use ----------------------------------------------------------------------------
+
+QUESTION = "A shop sells 12 apples and 30 pears. How many fruits is that in all? "
+AROUND = processors.TemplateProcessing(
+  "<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 256), ("<|im_end|>", 257)]
+)
+STATE = {
+  "truncation": lambda inner: inner.enable_truncation(8),
+  "padding": lambda inner: inner.enable_padding(length=512),
+  "dropout": lambda inner: setattr(inner.model, "dropout", 0.9),
+  "tokens around a text": lambda inner: setattr(inner, "post_processor", AROUND),
+}
+
+
+@pytest.mark.parametrize("state", STATE)
+def test_what_was_saved_of_earlier_use_does_not_touch_a_text(state, tmp_path):
+  plain = Tokenizer.trained(GAME + [QUESTION] * 4, 330)
+  inner = tokenizers.Tokenizer.from_str(plain._inner.to_str())
+  STATE[state](inner)
+  inner.save(str(tmp_path / "tokenizer.json"))
+  assert tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).to_str() != plain._inner.to_str()
+  again = Tokenizer.from_file(tmp_path)
+  for _ in range(5):
+    assert again.encode(QUESTION * 3) == plain.encode(QUESTION * 3)
+  assert again.decode(again.encode(QUESTION)) == QUESTION, "no space before punctuation is cleaned up"
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_what_the_model_was_trained_with_stays(prefix):
+  inner = tokenizers.Tokenizer.from_str(Tokenizer.byte_level()._inner.to_str())
+  inner.normalizer = normalizers.NFC()
+  inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+  tokenizer = Tokenizer(inner)
+  assert tokenizer.decode(tokenizer.encode("e\u0301t\u00e9")) == " " * prefix + "\u00e9t\u00e9"
 
 
 def test_lone_surrogates_are_refused():
@@ -173,7 +238,7 @@ def test_missing_and_broken_files_are_named(tmp_path):
 def test_other_kinds_of_tokenizer_are_refused():
   inner = tokenizers.Tokenizer(models.BPE({"a": 0}, []))
   inner.decoder = decoders.Metaspace()
-  with pytest.raises(TokenizerError, match="Metaspace; only byte-level"):
+  with pytest.raises(TokenizerError, match=r"only byte-level BPE is supported .* its decoder is Metaspace"):
     Tokenizer(inner)
 
 

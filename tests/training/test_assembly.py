@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl import envs
-from agentrl.training import assembly, cold_start
+from agentrl.training import assembly, cold_start, policy
 from agentrl.training import config as config_lib
 from agentrl.training.defaults import base_config
 
@@ -80,10 +80,10 @@ def test_the_gradient_is_clipped_by_its_global_norm():
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
-    ({"model": {"source": "rndom"}}, "model.source: 'rndom' .*did you mean 'random'"),
+    ({"model": {"source": "rndom"}}, "model.source is called 'rndom': did you mean 'random'"),
     ({"model": {"source": "hf"}}, "model.path is empty"),
-    ({"chat": {"style": "tag"}}, "chat.style: 'tag' .*did you mean 'tags'"),
-    ({"chat": {"template": "chatm"}}, "chat.template: 'chatm' .*did you mean 'chatml'"),
+    ({"chat": {"style": "tag"}}, "chat.style is called 'tag': did you mean 'tags'"),
+    ({"chat": {"template": "chatm"}}, "chat.template is called 'chatm': did you mean 'chatml'"),
     ({"chat": {"close": ""}}, "chat.open and chat.close"),
     ({"task": {"tool": "none"}}, "tool"),
     ({"optimizer": {"schedule": "linaer"}}, "optimizer.schedule: 'linaer' .*did you mean 'linear'"),
@@ -114,7 +114,7 @@ def test_errors_name_the_key(tiny_config, settings, message):
 def test_tags_need_a_tool_of_one_text(tiny_config, tiny_assembly):
   parts = tiny_assembly()
   with pytest.raises(ValueError, match="chatml_json"):
-    assembly.make_chat(tiny_config.chat, parts.tokenizer, parts.tasks.__class__((), *[None] * 3))
+    policy.make_chat(tiny_config.chat, parts.tokenizer, parts.tasks.__class__((), *[None] * 3))
 
 
 def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
@@ -122,7 +122,7 @@ def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
 
   def make_chat(tasks, **settings):
     chat = config_lib.resolve(tiny_config, {"chat": {"style": "dialogue", **settings}}, where="test").chat
-    return assembly.make_chat(chat, parts.tokenizer, tasks)
+    return policy.make_chat(chat, parts.tokenizer, tasks)
 
   conversation = envs.make("twenty_questions", "", options={"table": "sixteen"})
   assert make_chat(conversation, stop="|").syntax.stops() == ("|",)

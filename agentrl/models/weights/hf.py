@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from agentrl.models.folder import CONFIG_FILE, GENERATION_FILE, read_json, require_absent
 from agentrl.models.transformer import ModelConfig, Params
 from agentrl.models.weights.hf_config import read_config, write_config
 from agentrl.models.weights.stacking import TensorNames, stack, tensor_shapes, unstack
@@ -43,10 +45,14 @@ NAMES: TensorNames = {
   "down": _LAYER + "mlp.down_proj.weight",
 }
 
-CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
+ADAPTER_FILE = "adapter_config.json"
+# Patterns of all that the weights and settings of a model stand in.
+MODEL_FILES = (CONFIG_FILE, GENERATION_FILE, INDEX_FILE, ADAPTER_FILE, "*.safetensors")
+
+_WEIGHT_FILE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 # Old exports carry a buffer that is computed from the configuration.
 _BUFFER_SUFFIX = ".rotary_emb.inv_freq"
 _LOADABLE = ("F32", "BF16", "F16")
@@ -70,7 +76,8 @@ def load(folder: str | Path, *, dtype: str | None = None, remat: str = "none") -
       in config.json that the decoder lacks.
   """
   folder = Path(folder)
-  settings = _read_json(folder, CONFIG_FILE)
+  settings = read_json(folder / CONFIG_FILE)
+  _refuse_adapters(folder)
   with contextlib.ExitStack() as stack_of_files:
     tensors = _open_tensors(folder, stack_of_files)
     stored = {tensor: _stored_dtype(file, tensor, path) for tensor, (file, path) in tensors.items()}
@@ -78,34 +85,63 @@ def load(folder: str | Path, *, dtype: str | None = None, remat: str = "none") -
     config = read_config(folder / CONFIG_FILE, settings, dtype=dtype, remat=remat)
     read = lambda name: tensors[name][0].get_tensor(name)  # noqa: E731
     _check_names(folder, config, set(tensors), read)
-    return config, stack(config, NAMES, read)
+    try:
+      return config, stack(config, NAMES, read)
+    except ValueError as error:
+      raise ValueError(
+        f"{folder / CONFIG_FILE} and the safetensors beside it contradict each other: {error}"
+      ) from error
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-  path = folder / name
-  if not path.is_file():
-    raise FileNotFoundError(
-      f"no {path}; give the folder of a downloaded model, with {CONFIG_FILE} and {SINGLE_FILE} (or {INDEX_FILE}) in it"
+def _refuse_adapters(folder: Path) -> None:
+  if (folder / ADAPTER_FILE).is_file():
+    raise ValueError(
+      f"{folder / ADAPTER_FILE}: the folder holds an adapter over a model, and the model alone would be another "
+      "policy; merge the adapter into the weights and save them, or delete its files to use the model without it"
     )
-  try:
-    return json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f"{path} is not valid JSON ({error}); download it again") from error
 
 
 def _open_tensors(folder: Path, files: contextlib.ExitStack) -> dict[str, tuple[Any, Path]]:
   """Each tensor's name -> (open file, its path)."""
+  where = _weight_map(folder)
+  names = {SINGLE_FILE} if where is None else set(where.values())
+  left_over = sorted(p.name for p in folder.glob("*") if _WEIGHT_FILE.fullmatch(p.name) and p.name not in names)
+  if where is None and not (folder / SINGLE_FILE).is_file():
+    found = f"; it has {left_over[:3]}, whose index is missing" if left_over else ""
+    raise FileNotFoundError(
+      f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}{found}; download the weights into it"
+    )
+  if left_over:
+    raise ValueError(
+      f"{folder} holds the weights of two saves: {', '.join(sorted(names)[:3])}, which "
+      f"{'is whole' if where is None else INDEX_FILE + ' names'}, and {', '.join(left_over[:3])}; delete what is old"
+    )
+  opened = {name: files.enter_context(_open(folder / name)) for name in sorted(names)}
+  if where is not None:
+    _compare_with_index(folder, where, opened)
+  return {tensor: (file, folder / name) for name, file in opened.items() for tensor in file.keys()}  # noqa: SIM118
+
+
+def _weight_map(folder: Path) -> dict[str, str] | None:
+  """Tensor -> file as the index says; None: there is no index."""
   if not (folder / INDEX_FILE).is_file():
-    if not (folder / SINGLE_FILE).is_file():
-      raise FileNotFoundError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}; download the weights into it")
-    file = files.enter_context(_open(folder / SINGLE_FILE))
-    return dict.fromkeys(file.keys(), (file, folder / SINGLE_FILE))
-  where = _read_json(folder, INDEX_FILE)["weight_map"]
-  shards = {name: files.enter_context(_open(folder / name)) for name in sorted(set(where.values()))}
-  for tensor, shard in where.items():
-    if tensor not in shards[shard].keys():  # noqa: SIM118 (a safetensors file has no __contains__)
-      raise ValueError(f"{folder / INDEX_FILE} says that {tensor} is in {shard}, and it is not: download both again")
-  return {tensor: (shards[shard], folder / shard) for tensor, shard in where.items()}
+    return None
+  content = read_json(folder / INDEX_FILE)
+  if not isinstance(content.get("weight_map"), dict):
+    raise ValueError(f"{folder / INDEX_FILE} has no 'weight_map', which says where each tensor is; download it again")
+  return content["weight_map"]
+
+
+def _compare_with_index(folder: Path, where: Mapping[str, str], opened: Mapping[str, Any]) -> None:
+  has = {name: set(file.keys()) for name, file in opened.items()}
+  for tensor, name in where.items():
+    if tensor not in has[name]:
+      raise ValueError(f"{folder / INDEX_FILE} says that {tensor} is in {name}, and it is not: download both again")
+  for name, tensors in has.items():
+    for tensor in sorted(tensors):
+      if where.get(tensor) != name:
+        known = f"says that it is in {where[tensor]}" if tensor in where else "does not name it"
+        raise ValueError(f"{folder / name} holds {tensor}, but {INDEX_FILE} {known}: download both again")
 
 
 def _open(path: Path) -> Any:
@@ -138,6 +174,11 @@ def _check_names(folder: Path, config: ModelConfig, found: set[str], read: Any) 
     found -= {NAMES["unembed"]}
   wanted = set(tensor_shapes(config, NAMES))
   missing, extra = sorted(wanted - found), sorted(found - wanted)
+  if missing == [NAMES["unembed"]] and not extra:
+    raise ValueError(
+      f"{folder / CONFIG_FILE} does not tie the embeddings, but no {NAMES['unembed']} is stored beside it; set "
+      f'"tie_word_embeddings": true if the model uses {NAMES["embed"]} for both, or download the missing weights'
+    )
   if missing or extra:
     raise ValueError(
       f"the tensors in {folder} are not those that its {CONFIG_FILE} describes: {len(missing)} missing {missing[:5]}, "
@@ -154,31 +195,35 @@ def save(
   params: Params,
   *,
   eos_token_ids: Sequence[int] = (),
+  generation: Mapping[str, Any] | None = None,
   max_shard_bytes: int = 4 * 2**30,
 ) -> None:
   """Writes a folder that `load`, and other libraries, open.
 
   Every file is written under another name, flushed and renamed, config.json last: a folder without it is a save that
-  was cut short. Holds one shard at a time on the host. A model that is there already is never overwritten.
+  was cut short. Holds one shard at a time on the host. A model that is there already is never overwritten, and none of
+  its files stays beside the new ones.
 
   Args:
     folder: created where it does not exist; may hold other files, such as a tokenizer.
     config: of the params.
     params: in `config.param_dtype`.
     eos_token_ids: tokens at which other libraries stop generating (a chat format's `stop_tokens`); none: they do not.
+    generation: what else generation_config.json says, such as that of the folder that the model came from.
     max_shard_bytes: a file gets no bigger, unless by a single tensor that is.
 
   Raises:
-    FileExistsError: the folder holds a model.
+    FileExistsError: the folder holds a model, or files of one.
     ValueError: no published model type has this combination of switches, or params do not fit the config.
   """
-  folder = Path(folder)
-  settings = write_config(config, eos_token_ids)
+  folder, ids = Path(folder), [int(token) for token in eos_token_ids]
+  generation = {**(generation or {}), "eos_token_id": ids if len(ids) > 1 else next(iter(ids), None)}
+  bos = generation.get("bos_token_id")
+  settings = write_config(config, bos_token_id=bos, eos_token_id=generation["eos_token_id"])
   folder.mkdir(parents=True, exist_ok=True)
-  present = sorted(path.name for path in folder.glob("*") if path.name == CONFIG_FILE or path.suffix == ".safetensors")
-  if present:
-    raise FileExistsError(f"{folder} already holds {present[:3]}; give another folder, or delete those first")
+  require_absent(folder, MODEL_FILES)
   _write_weights(folder, config, params, max_shard_bytes)
+  _write_json(folder / GENERATION_FILE, generation)
   _write_json(folder / CONFIG_FILE, settings)
 
 

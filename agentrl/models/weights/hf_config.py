@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ SWITCHES = {
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 _ABSENT = {
   "tie_word_embeddings": False,
-  "rope_theta": 10_000.0,
+  "rope_theta": None,
   "rope_scaling": None,
   "rope_parameters": None,
   "head_dim": None,
   "num_key_value_heads": None,
   "layer_types": None,
 }
-_ABSENT_POSITIONS = {"llama": 2048, "qwen2": 32768, "qwen3": 40960}
+_ABSENT_POSITIONS = {"llama": 2048, "qwen2": 32768, "qwen3": 32768}
 _ABSENT_HEAD_DIM = {"qwen3": 128}
+_ABSENT_ROPE_THETA = 10_000.0
 
 # Settings that change what a model computes, with the only value that the decoder does; absent is that value too.
 _ONLY = {
@@ -38,6 +39,8 @@ _ONLY = {
   "pretraining_tp": 1,
   "quantization_config": None,
 }
+_ROPE_PLACES = ("rope_parameters", "rope_scaling")
+_WHOLE_HEAD = ("partial_rotary_factor", 1.0)  # what absence means too
 _ROPE_KEYS = {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}
 
 
@@ -79,13 +82,15 @@ def read_config(path: Path, settings: Mapping[str, Any], *, dtype: str, remat: s
   )
 
 
-def write_config(config: ModelConfig, eos_token_ids: Sequence[int] = ()) -> dict[str, Any]:
+def write_config(
+  config: ModelConfig, *, bos_token_id: int | None = None, eos_token_id: int | list[int] | None = None
+) -> dict[str, Any]:
   """The content of a config.json that describes `config`.
 
   Args:
     config: of the model.
-    eos_token_ids: tokens that end a turn; none: the file says that there is none, since the reading library's default
-      would be wrong for most tokenizers.
+    bos_token_id: of the token before a text. eos_token_id: of those that end one. None: the file says that there is
+      none, since the reading library's default would be wrong for most tokenizers.
 
   Raises:
     ValueError: biases and norms of queries and keys together: no model type has both.
@@ -111,14 +116,9 @@ def write_config(config: ModelConfig, eos_token_ids: Sequence[int] = ()) -> dict
     "rope_theta": config.rope_base,
     "rope_scaling": _write_rope(config.rope_scaling),
     "torch_dtype": config.param_dtype,
-    "bos_token_id": None,
-    "eos_token_id": _one_or_all(eos_token_ids),
+    "bos_token_id": bos_token_id,
+    "eos_token_id": eos_token_id,
   }
-
-
-def _one_or_all(ids: Sequence[int]) -> int | list[int] | None:
-  ids = [int(i) for i in ids]
-  return ids if len(ids) > 1 else next(iter(ids), None)
 
 
 def _required(path: Path, settings: Mapping[str, Any], key: str) -> Any:
@@ -136,19 +136,23 @@ def _refuse_what_is_missing(path: Path, kind: str, settings: Mapping[str, Any]) 
   for key, value in only.items():
     if key in settings and settings[key] != value:
       raise ValueError(f"{path}: {key}={settings[key]!r} is not implemented; only {value!r} is")
-  kinds = set(settings["layer_types"] or ()) - {"full_attention"}
-  if kinds:
-    raise ValueError(f"{path}: layer_types {sorted(kinds)} are not implemented; only 'full_attention' is")
+  kinds = settings["layer_types"] or ()
+  if set(kinds) - {"full_attention"}:
+    raise ValueError(
+      f"{path}: layer_types {sorted(set(kinds) - {'full_attention'})} are not implemented; only 'full_attention' is"
+    )
+  if kinds and len(kinds) != _required(path, settings, "num_hidden_layers"):
+    raise ValueError(
+      f"{path} lists {len(kinds)} layer_types, but says num_hidden_layers={settings['num_hidden_layers']}; take the "
+      "file from where the model was published"
+    )
 
 
 def _read_rope(path: Path, settings: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
   """Base and scaling, from `rope_parameters` or from the older `rope_theta` and `rope_scaling`."""
-  rope = dict(settings["rope_parameters"] or settings["rope_scaling"] or {})
-  base = rope.pop("rope_theta", settings["rope_theta"])
-  kind = rope.pop("rope_type", rope.pop("type", "default"))
-  rope.pop("type", None)  # some files spell both
+  rope = _one_spelling(path, settings)
+  base, kind = rope.pop("rope_theta", _ABSENT_ROPE_THETA), rope.pop("rope_type", "default")
   if kind == "default":
-    rope = {key: value for key, value in rope.items() if value is not None}
     if rope:
       raise ValueError(f"{path}: rotary settings {sorted(rope)} are not implemented for rope type 'default'")
     return base, None
@@ -162,6 +166,32 @@ def _read_rope(path: Path, settings: Mapping[str, Any]) -> tuple[float, RopeScal
     high_freq_factor=rope["high_freq_factor"],
     original_positions=rope["original_max_position_embeddings"],
   )
+
+
+def _one_spelling(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+  """All rotary settings, by their newer names; raises ValueError where two places in the file disagree."""
+  places = {place: _newer_names(path, place, settings[place]) for place in _ROPE_PLACES if settings[place]}
+  if settings["rope_theta"] is not None:
+    places["the top level"] = {"rope_theta": settings["rope_theta"]}
+  rope: dict[str, tuple[Any, str]] = {}
+  for place, said in places.items():
+    for key, value in said.items():
+      other, where = rope.setdefault(key, (value, place))
+      if other != value:
+        raise ValueError(
+          f"{path} says {key}={other!r} in {where}, but {value!r} in {place}: keep what the model was trained with"
+        )
+  return {key: value for key, (value, _) in rope.items()}
+
+
+def _newer_names(path: Path, place: str, said: Mapping[str, Any]) -> dict[str, Any]:
+  rope = {key: value for key, value in said.items() if value is not None and (key, value) != _WHOLE_HEAD}
+  older = rope.pop("type", None)
+  if older is not None and rope.setdefault("rope_type", older) != older:
+    raise ValueError(
+      f"{path}: {place} says type={older!r} and rope_type={rope['rope_type']!r}; keep the one that is true"
+    )
+  return {"rope_type": "default", **rope}
 
 
 def _write_rope(scaling: RopeScaling | None) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +186,86 @@ def test_an_index_that_points_to_the_wrong_shard_is_refused(tmp_path):
 
 def test_a_shape_that_the_config_contradicts_is_named(saved):
   edit_tensors(saved[0], lambda t: t.update({"model.norm.weight": np.ones(9, np.float32)}))
-  with pytest.raises(ValueError, match=r"tensor model\.norm\.weight has shape \(9,\).*\(10,\)"):
+  with pytest.raises(
+    ValueError, match=r"model/config\.json and .* tensor model\.norm\.weight has shape \(9,\).*\(10,\)"
+  ):
+    hf.load(saved[0])
+
+
+# ---- files of a folder that say different things -----------------------------------------------------------------
+
+
+def test_a_shard_with_tensors_that_the_index_does_not_name_is_refused(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), max_shard_bytes=2000)
+  path = tmp_path / hf.INDEX_FILE
+  index = json.loads(path.read_text())
+  shard = index["weight_map"].pop("model.norm.weight")
+  path.write_text(json.dumps(index))
+  with pytest.raises(ValueError, match=rf"{shard} holds model\.norm\.weight, but {hf.INDEX_FILE} does not name it"):
+    hf.load(tmp_path)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), max_shard_bytes=2000)
+  first, *_, last = sorted(tmp_path.glob("*.safetensors"))
+  tensors = safetensors.numpy.load_file(first)
+  name = next(iter(safetensors.numpy.load_file(last)))
+  safetensors.numpy.save_file({**tensors, name: np.zeros(3, np.float32)}, first)
+  with pytest.raises(ValueError, match=rf"{first.name} holds {name}, but .*says that it is in {last.name}"):
+    hf.load(tmp_path)
+
+
+def test_weights_of_two_saves_are_refused(tmp_path, saved):
+  """Whole weights beside an index, and shards that nothing names: libraries disagree on which ones they take."""
+  whole, params = saved
+  sharded = tmp_path / "sharded"
+  hf.save(sharded, LLAMA, params, max_shard_bytes=2000)
+  shutil.copy(whole / "model.safetensors", sharded / "model.safetensors")
+  with pytest.raises(
+    ValueError, match=r"weights of two saves: model-00001.*index\.json names, and model\.safetensors; del"
+  ):
+    hf.load(sharded)
+  (sharded / "model.safetensors").unlink()
+  hf.load(sharded)
+  shutil.copy(sharded / "model-00001-of-00009.safetensors", sharded / "model-00001-of-00002.safetensors")
+  with pytest.raises(ValueError, match=r"names, and model-00001-of-00002\.safetensors; delete what is old"):
+    hf.load(sharded)
+  shutil.copy(sharded / "model-00001-of-00009.safetensors", whole)
+  with pytest.raises(ValueError, match=r"model\.safetensors, which is whole, and model-00001-of-00009"):
+    hf.load(whole)
+
+
+def test_shards_whose_index_is_missing_say_so(tmp_path):
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), max_shard_bytes=2000)
+  (tmp_path / hf.INDEX_FILE).unlink()
+  with pytest.raises(FileNotFoundError, match=r"it has \['model-00001-of-00009.*whose index is missing"):
+    hf.load(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "problem"), [({}, "has no 'weight_map'"), ([], "is a JSON list, not an object")])
+def test_an_index_without_a_map_is_named(saved, content, problem):
+  (saved[0] / hf.INDEX_FILE).write_text(json.dumps(content))
+  with pytest.raises(ValueError, match=problem):
+    hf.load(saved[0])
+
+
+def test_an_untied_model_without_its_second_matrix_says_what_to_set(saved):
+  edit_config(saved[0], tie_word_embeddings=False)
+  with pytest.raises(
+    ValueError, match=r'does not tie the embeddings, but no lm_head\.weight .*"tie_word_embeddings": true'
+  ):
+    hf.load(saved[0])
+
+
+def test_a_vocabulary_that_the_embedding_contradicts_is_refused(saved):
+  edit_config(saved[0], vocab_size=12)
+  with pytest.raises(ValueError, match=r"embed_tokens\.weight has shape \(11, 10\), .* makes it \(12, 10\)"):
+    hf.load(saved[0])
+
+
+def test_an_adapter_beside_the_weights_is_not_left_out_silently(saved):
+  (saved[0] / "adapter_config.json").write_text("{}")
+  with pytest.raises(ValueError, match="holds an adapter over a model"):
     hf.load(saved[0])
 
 
@@ -202,15 +282,38 @@ def test_a_model_is_never_overwritten(saved):
   folder, params = saved
   with pytest.raises(FileExistsError, match="already holds"):
     hf.save(folder, LLAMA, params)
-  (folder / "config.json").unlink()
+  for name in ("config.json", "generation_config.json"):
+    (folder / name).unlink()
   with pytest.raises(FileExistsError, match=r"model\.safetensors"):
     hf.save(folder, LLAMA, params)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", hf.INDEX_FILE, "adapter_config.json"])
+def test_no_file_of_an_earlier_model_stays_beside_a_new_one(tmp_path, name):
+  (tmp_path / name).write_text("{}")
+  with pytest.raises(FileExistsError, match=name):
+    hf.save(tmp_path, LLAMA, random_params(LLAMA))
+  assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("ends", "said"), [([], None), ([7], 7), (np.int32([7, 9]), [7, 9])])
+def test_both_configs_name_the_same_ends(tmp_path, ends, said):
+  generation = {"bos_token_id": 3, "eos_token_id": 1, "temperature": 0.6}
+  hf.save(tmp_path, LLAMA, random_params(LLAMA), eos_token_ids=ends, generation=generation)
+  config, generation = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("config", "generation_config"))
+  assert generation == {"bos_token_id": 3, "eos_token_id": said, "temperature": 0.6}
+  assert (config["bos_token_id"], config["eos_token_id"]) == (3, said)
 
 
 def test_other_files_in_the_folder_stay(tmp_path):
   (tmp_path / "tokenizer.json").write_text("{}")
   hf.save(tmp_path, LLAMA, random_params(LLAMA))
-  assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+  ]
 
 
 def test_weights_are_as_readable_as_any_new_file(tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,37 @@ def test_rope_is_read_in_the_old_and_the_new_spelling():
   assert (old.rope_base, old.rope_scaling) == (5e5, scaling)
   assert read(rope_parameters={"rope_type": "default", "rope_theta": 7.0}).rope_base == 7.0
   assert read(rope_scaling={"type": "llama3", **LLAMA3}).rope_scaling == scaling
+
+
+@pytest.mark.parametrize(
+  ("settings", "problem"),
+  [
+    (
+      {"rope_theta": 1e4, "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+      "rope_theta=500000.0 in rope_p",
+    ),
+    (
+      {"rope_parameters": {"rope_theta": 5e5}, "rope_scaling": LLAMA3},
+      "rope_type='default' in rope_parameters, but 'llama3'",
+    ),
+    (
+      {"rope_parameters": LLAMA3, "rope_scaling": {**LLAMA3, "factor": 4.0}},
+      "factor=8.0 in rope_parameters, but 4.0 in rope",
+    ),
+    ({"rope_scaling": {**LLAMA3, "type": "linear"}}, "rope_scaling says type='linear' and rope_type='llama3'"),
+    ({"layer_types": ["full_attention"]}, "lists 1 layer_types, but says num_hidden_layers=2"),
+  ],
+)
+def test_two_places_that_disagree_are_refused(settings, problem):
+  with pytest.raises(ValueError, match=rf"folder/config\.json.* {re.escape(problem)}"):
+    read(**settings)
+
+
+def test_two_places_that_agree_are_read_once():
+  both = read(rope_theta=5e5, rope_scaling=LLAMA3, rope_parameters={**LLAMA3, "rope_theta": 5e5})
+  assert both == read(rope_parameters={**LLAMA3, "rope_theta": 5e5})
+  whole = {"rope_type": "default", "rope_theta": 5e5, "partial_rotary_factor": 1.0, "factor": None}
+  assert read(rope_parameters=whole, rope_theta=5e5, rope_scaling=None).rope_base == 5e5
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -31,13 +31,13 @@ def test_without_a_text_a_step_is_a_turn():
 def test_the_host_looks_wherever_a_step_may_end():
   table = StepEnd(CHAT, "xy").pause_table(BYTES.vocab_size + 3)
   # A token may complete the text where it begins with one of its suffixes, "xy" and "y"; a lone x cannot.
-  assert {i for i, pauses in enumerate(table) if pauses} == {ord("y"), END}
+  assert {i for i, pauses in enumerate(table) if pauses} == {ord("y"), *CHAT.stop_tokens()}
 
 
 def small_vocabulary(*tokens):
   """A tokenizer whose only texts are these, and the end of turn."""
   inner = tokenizers.Tokenizer(tokenizers.models.BPE({token: i for i, token in enumerate(tokens)}, []))
-  inner.decoder = tokenizers.decoders.ByteLevel()
+  inner.pre_tokenizer, inner.decoder = tokenizers.pre_tokenizers.ByteLevel(), tokenizers.decoders.ByteLevel()
   inner.add_special_tokens(["<|im_end|>"])
   return Tokenizer(inner)
 

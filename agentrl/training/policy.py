@@ -1,0 +1,142 @@
+"""From a config to the policy: its model, its params, and how to talk to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from agentrl import envs
+from agentrl.models import chat, folder, syntax, transformer
+from agentrl.models.tokenizer import Tokenizer, TokenizerError
+from agentrl.models.weights import gguf, hf
+from agentrl.ops.named import by_name
+from agentrl.training import cold_start
+
+
+def load_policy(
+  config: ConfigDict, tasks: envs.TaskSource, key: jax.Array
+) -> tuple[transformer.ModelConfig, Any, chat.ChatFormat]:
+  """The model, its params and how to talk to it, from random numbers, a folder or the packaged small model.
+
+  What is wrong with the tokenizer, or with a chat format over it, is found before any weight is read.
+  """
+  settings = config.model
+  read_tokenizer, read_model = by_name(_SOURCES, settings.source, kind="model.source")
+  chat_format = make_chat(config.chat, read_tokenizer(config, tasks), tasks)
+  model, params = read_model(config, chat_format.tokenizer, key)
+  if config.rollout.max_tokens > model.max_positions:
+    raise ValueError(
+      f"rollout.max_tokens={config.rollout.max_tokens} exceeds the {model.max_positions} positions that the model was "
+      "made for; set it to that at most"
+    )
+  model = dataclasses.replace(
+    model, param_dtype=settings.dtype, remat=settings.remat, attention=settings.attention or None
+  )
+  return model, params, chat_format
+
+
+def _tokenizer_of_folder(config, tasks: envs.TaskSource) -> Tokenizer:
+  del tasks
+  if not config.model.path:
+    raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
+  return folder.read_tokenizer(config.model.path)
+
+
+def _model_of_folder(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[transformer.ModelConfig, Any]:
+  del tokenizer, key
+  return hf.load(config.model.path, dtype=config.model.dtype)
+
+
+def _tokenizer_of_smollm2(config, tasks: envs.TaskSource) -> Tokenizer:
+  del config, tasks
+  return Tokenizer.from_gguf(gguf.smollm2_path())
+
+
+def _model_of_smollm2(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[transformer.ModelConfig, Any]:
+  del tokenizer, key
+  model, params = gguf.load(gguf.smollm2_path())
+  return model, jax.tree.map(lambda a: a.astype(config.model.dtype), params)
+
+
+def _tokenizer_of_random(config, tasks: envs.TaskSource) -> Tokenizer:
+  return _trained_tokenizer(config, tasks) if config.model.vocabulary else Tokenizer.byte_level()
+
+
+def _model_of_random(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[transformer.ModelConfig, Any]:
+  names = ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "rope_base")
+  sizes = {name: config.model[name] for name in names} | {"vocab_size": tokenizer.vocab_size}
+  sizes["max_positions"] = max(transformer.ModelConfig.max_positions, config.rollout.max_tokens)
+  try:
+    model = transformer.ModelConfig(**sizes)
+  except ValueError as error:
+    raise ValueError(f"model: {error}") from error
+  return model, transformer.init_params(key, dataclasses.replace(model, param_dtype=config.model.dtype))
+
+
+# Per `model.source`: what reads the tokenizer, and then the model and its params.
+_SOURCES = {
+  "random": (_tokenizer_of_random, _model_of_random),
+  "hf": (_tokenizer_of_folder, _model_of_folder),
+  "smollm2": (_tokenizer_of_smollm2, _model_of_smollm2),
+}
+_TOKENIZER_TRACES = 512  # authored traces, of the first tasks, that a tokenizer is trained on
+
+
+def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
+  """Byte-pair encoding of what the authored traces of the first tasks say."""
+  spelled = Tokenizer.byte_level()
+  indices = range(_TOKENIZER_TRACES)
+  traces, _ = cold_start.authored_traces(
+    tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
+  )
+  try:
+    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
+  except TokenizerError as error:
+    raise ValueError(f"model.vocabulary: {error}") from error
+
+
+def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+  """The chat format that the config names.
+
+  Args:
+    settings: section `chat` of a config.
+    tokenizer: of the policy.
+    tasks: whose tools the format must be able to call.
+
+  Raises:
+    ValueError: an unknown style or template, or one that fits neither the tokenizer nor the tools.
+  """
+  return by_name(_STYLES, settings.style, kind="chat.style")(settings, tokenizer, tasks)
+
+
+def _template(settings: ConfigDict) -> chat.Template:
+  return by_name(chat.TEMPLATES, settings.template, kind="chat.template")
+
+
+def _dialogue(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+  dialogue = chat.ChatFormat.dialogue(tokenizer, settings.stop, _template(settings))
+  dialogue.syntax.tools(tasks.tools)  # a tool is an error here, not in the first prompt
+  return dialogue
+
+
+def _tags(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+  template = _template(settings)
+  if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
+    raise ValueError(
+      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json' (or "
+      "'llama3_json'), or 'dialogue' where there is no tool"
+    )
+  tags = {name: settings[name] for name in _TAGS}
+  return chat.ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), template)
+
+
+_TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
+_STYLES = {
+  "tags": _tags,
+  "chatml_json": lambda settings, tokenizer, tasks: chat.ChatFormat.chatml_json(tokenizer),
+  "llama3_json": lambda settings, tokenizer, tasks: chat.ChatFormat.llama3_json(tokenizer),
+  "dialogue": _dialogue,
+}
