@@ -35,8 +35,8 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
 from agentrl.rollout import replay as replay_lib
-from agentrl.rollout.filters import without_failures
-from agentrl.rollout.pack import pack
+from agentrl.rollout.filters import with_reward
+from agentrl.rollout.pack import NothingToPack, pack
 from agentrl.rollout.replay import Dialogues
 from agentrl.types import Trajectory
 
@@ -151,7 +151,9 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 
   def prepare(state, trajectories: Sequence[Trajectory]):
     del state
-    new = table(without_failures(trajectories), turns=policy.max_turns)
+    new = table(with_reward(trajectories), turns=policy.max_turns)
+    if not len(new.tokens):
+      raise NothingToPack("no dialogues to learn from: every one was filtered out")
     return new, {"replay/turns": np.float32(new.taken.sum())}
 
   def train_actor(actor: LearnerState, critic, key, replay):

@@ -55,9 +55,9 @@ class LearnerState(NamedTuple):
 class Algorithm(NamedTuple):
   """See contract 3 of the design.
 
-  `prepare` assigns credit and packs; what it learns about the trajectories comes back as metrics. It raises ValueError
-  where no trajectory is left to train on. Most algorithms pack a `Batch`; one that learns from something else, such as
-  turns for a replay buffer, returns that, and `update` alone reads it.
+  `prepare` assigns credit and packs; what it learns about the trajectories comes back as metrics. It raises
+  `NothingToPack` where no trajectory is left to train on. Most algorithms pack a `Batch`; one that learns from
+  something else, such as turns for a replay buffer, returns that, and `update` alone reads it.
 
   `judge(params, trajectories) -> f32 [N]` says what single utterances are worth to critics of utterances: each is the
   one turn of a trajectory whose prompt is the state. It reads the learner's params "critic" and "policy". None: the

@@ -42,7 +42,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.ops import advantages, kl, losses, ratios, reduce
 from agentrl.ops.named import by_name
-from agentrl.rollout.filters import without_failures
+from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
@@ -85,7 +85,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     del state
-    kept = without_failures(trajectories)
+    kept = with_reward(trajectories)
     credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
     lengths = np.asarray([np.sum(t.action_mask) for t in kept], np.float32)
     weighed = credit * weigh(lengths) if per_branch else credit

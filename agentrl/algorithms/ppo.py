@@ -22,7 +22,7 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads
 from agentrl.ops import advantages, kl, losses, reduce, returns
 from agentrl.ops.named import by_name
-from agentrl.rollout.filters import without_failures
+from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
@@ -68,7 +68,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
-    kept = without_failures(trajectories)
+    kept = with_reward(trajectories)
     if any(t.parent is not None for t in kept):
       raise ValueError("token-level PPO needs trajectories in one piece; branches have no single token chain")
     batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack)

@@ -40,7 +40,7 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads
 from agentrl.ops import kl, losses, reduce
 from agentrl.ops.named import by_name
-from agentrl.rollout.filters import without_failures
+from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
@@ -82,7 +82,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
-    kept = without_failures(trajectories)
+    kept = with_reward(trajectories)
     columns = {
       "returns": [np.full(len(t.tokens), t.reward, np.float32) for t in kept],
       "advantages": _visit_shares(kept) if cfg.target == "visits" else [np.zeros(len(t.tokens)) for t in kept],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 from agentrl.types import StopReason, Trajectory, TurnKind
@@ -31,6 +32,22 @@ def keep(trajectories: Sequence[Trajectory], wanted: Callable[[Trajectory], bool
 def without_failures(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """Drops trajectories whose environment failed: they leave loss and baseline."""
   return keep(trajectories, lambda t: not t.failed)
+
+
+def with_reward(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  """What an algorithm that learns from rewards may learn from: `without_failures`.
+
+  Raises:
+    ValueError: one of them has no finite reward, which would make every weight NaN; names it.
+  """
+  kept = without_failures(trajectories)
+  for t in kept:
+    if t.reward is None or not math.isfinite(t.reward):
+      raise ValueError(
+        f"trajectory {t.uid} (task {t.task_id}) ended with {t.stop.value!r} and has the reward {t.reward}: a reward is "
+        "a finite number, and only a trajectory whose environment failed has none"
+      )
+  return kept
 
 
 def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -56,23 +56,56 @@ class _Tree:
   roots: list[int]
 
 
+class NothingToPack(ValueError):
+  """No trajectory is left to train on."""
+
+
 class _Forest:
-  """Who branches from whom, and how large each subtree is."""
+  """Who branches from whom, and how large each subtree is.
+
+  A branch hangs from the trajectory that owns the last token which they share: one that leaves before its parent's own
+  fork from the parent's parent, and so on. One that leaves inside the prompt shares no action: it is a tree of its own.
+  """
 
   def __init__(self, trajectories: Sequence[Trajectory]):
     self.trajectories = trajectories
-    index = {t.uid: n for n, t in enumerate(trajectories)}
-    if len(index) != len(trajectories):
+    self._index = {t.uid: n for n, t in enumerate(trajectories)}
+    if len(self._index) != len(trajectories):
       raise ValueError("two trajectories of a batch have the same uid")
     self.children: list[list[int]] = [[] for _ in trajectories]
     self.roots: list[int] = []
     for n, t in enumerate(trajectories):
-      if t.parent is None or t.parent not in index:
+      parent = self._parent(t)
+      if parent is None:
         self.roots.append(n)
       else:
-        self.children[index[t.parent]].append(n)
+        self.children[parent].append(n)
     for kids in self.children:
       kids.sort(key=lambda n: (trajectories[n].fork_at, trajectories[n].uid))
+
+  def _parent(self, t: Trajectory) -> int | None:
+    """Which trajectory t hangs from; None where it is the root of a tree."""
+    ancestors = self._ancestors(t)
+    if ancestors:
+      _check_fork(t, self.trajectories[ancestors[0]])
+    for n in ancestors:
+      ancestor = self.trajectories[n]
+      if t.fork_at < ancestor.prompt_length:
+        return None
+      if ancestor.parent not in self._index or t.fork_at >= ancestor.fork_at:
+        return n
+    return None
+
+  def _ancestors(self, t: Trajectory) -> list[int]:
+    """Those in the batch, the parent first."""
+    found: list[int] = []
+    while t.parent in self._index:
+      n = self._index[t.parent]
+      if n in found:
+        raise ValueError(f"trajectory {t.uid} (task {t.task_id}) branches, by way of others, from itself")
+      found.append(n)
+      t = self.trajectories[n]
+    return found
 
   def own_start(self, n: int) -> int:
     """First token of trajectory n that no parent in the batch holds."""
@@ -112,6 +145,37 @@ class _Forest:
     return tokens, actions
 
 
+def _check_fork(t: Trajectory, parent: Trajectory) -> None:
+  """Raises ValueError where a branch does not begin with what it is said to share with its parent."""
+  fork_at = t.fork_at
+  within = 0 <= fork_at <= min(len(t.tokens), len(parent.tokens))
+  if not within or any(
+    not np.array_equal(own[:fork_at], theirs[:fork_at])
+    for own, theirs in ((t.tokens, parent.tokens), (t.action_mask, parent.action_mask))
+  ):
+    raise ValueError(
+      f"trajectory {t.uid} (task {t.task_id}) is said to share its first {fork_at} tokens with trajectory "
+      f"{parent.uid}, and has others, or other ones of them sampled"
+    )
+
+
+def _check_prompts(trajectories: Sequence[Trajectory]) -> None:
+  """Raises ValueError where a first token was sampled: there is no hidden state that predicts it."""
+  for t in trajectories:
+    if t.action_mask[:1].any():
+      raise ValueError(f"trajectory {t.uid} (task {t.task_id}): its first token was sampled, and nothing predicts it")
+
+
+def _check_columns(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.ndarray]]) -> None:
+  """Raises ValueError where a number of an action token is not finite: one would make every weight NaN."""
+  for name, values in columns.items():
+    for t, column in zip(trajectories, values, strict=True):
+      if not np.all(np.isfinite(np.asarray(column)[t.action_mask])):
+        raise ValueError(
+          f"trajectory {t.uid} (task {t.task_id}): its {name} are not all finite; its reward is {t.reward}"
+        )
+
+
 def pack(
   trajectories: Sequence[Trajectory],
   columns: Mapping[str, Sequence[np.ndarray]],
@@ -135,15 +199,19 @@ def pack(
     A `Batch` of NumPy arrays.
 
   Raises:
-    ValueError: a trajectory does not fit a row, or there are too many; the message names the setting to raise.
+    NothingToPack: there is no trajectory.
+    ValueError: a trajectory does not fit a row, or there are too many; the message names the setting to raise. Or a
+      branch does not share what it is said to share, or a column is not finite; the message names the trajectory.
   """
   if not trajectories:
-    raise ValueError("no trajectories to pack: every one was filtered out")
+    raise NothingToPack("no trajectories to pack: every one was filtered out")
   if len(trajectories) > config.sequences:
     raise ValueError(f"{len(trajectories)} trajectories, but pack.sequences={config.sequences}")
   temperatures = {t.temperature for t in trajectories}
   if len(temperatures) > 1:
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
+  _check_prompts(trajectories)
+  _check_columns(trajectories, columns)
   forest = _Forest(trajectories)
   columns = {**columns, "advantages": forest.over_leaves(columns["advantages"], mean=mean_of_branches)}
   rows: list[_Row] = []

@@ -60,12 +60,14 @@ def dialogues_of(trajectories: Sequence[Trajectory], *, positions: int, turns: i
     positions: S, tokens of a row. turns: U. discount: per turn, of `observed_return`.
 
   Raises:
-    ValueError: a trajectory is longer than a row, or has more turns.
+    ValueError: a trajectory has no reward, is longer than a row, or has more turns.
   """
   found = [(t, _turns_of(t, discount)) for t in trajectories if t.action_mask.any()]
   rows = np.zeros((len(found), positions), np.int32)
   columns = np.zeros((7, len(found), turns), np.float64)
   for n, (t, spans) in enumerate(found):
+    if not np.all(np.isfinite(spans)):
+      raise ValueError(f"trajectory {t.uid} (task {t.task_id}) has a turn whose reward is no finite number")
     if len(t.tokens) > positions or len(spans) > turns:
       raise ValueError(
         f"trajectory {t.uid} has {len(t.tokens)} tokens in {len(spans)} turns; a row of the replay holds {positions} "
@@ -82,6 +84,11 @@ def _turns_of(trajectory: Trajectory, discount: float) -> list[tuple]:
   sampled = np.flatnonzero(trajectory.action_mask)
   number = trajectory.turn[sampled]
   order = np.unique(number)
+  if trajectory.reward is None or (trajectory.turns and order[-1] >= len(trajectory.turns)):
+    raise ValueError(
+      f"trajectory {trajectory.uid} (task {trajectory.task_id}) has the reward {trajectory.reward} and "
+      f"{len(trajectory.turns)} turns, and sampled tokens of turn {order[-1]}: a replay holds whole, rewarded dialogues"
+    )
   starts = [int(sampled[number == u][0]) for u in order]
   ends = [int(sampled[number == u][-1]) + 1 for u in order]
   rewards = [trajectory.turns[u].reward if trajectory.turns else 0.0 for u in order]

@@ -256,3 +256,15 @@ def test_failed_environments_leave_loss_and_baseline(algorithm, params):
   with_it, _ = one_update(algorithm, params, [broken, *trajectories[1:]])
   without, _ = one_update(algorithm, params, trajectories[1:])
   assert_trees_close(with_it.params, without.params, atol=1e-6)
+
+
+def test_a_reward_that_is_missing_never_reaches_the_weights(name, algorithm, params):
+  """Imitators take such trajectories for authored ones; every other algorithm names the one it cannot learn from."""
+  trajectories = sample(params, np.random.default_rng(0))
+  trajectories[5] = dataclasses.replace(trajectories[5], reward=None)
+  if name in IMITATORS:
+    state, _ = one_update(algorithm, params, trajectories)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+  else:
+    with pytest.raises(ValueError, match=r"trajectory 5 \(task task\d\) .* has the reward None"):
+      one_update(algorithm, params, trajectories)

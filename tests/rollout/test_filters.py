@@ -25,6 +25,14 @@ def test_failures():
   assert uids(filters.without_failures([trajectory(0), failed, trajectory(2)])) == [0, 2]
 
 
+@pytest.mark.parametrize("reward", [None, float("nan"), float("inf")])
+def test_only_a_failed_environment_has_no_reward(reward):
+  failed = trajectory(1, stop=StopReason.ENVIRONMENT_FAILED, reward=None)
+  assert uids(filters.with_reward([trajectory(0), failed])) == [0]
+  with pytest.raises(ValueError, match=rf"trajectory 7 \(task t\) ended with 'answered' and has the reward {reward}"):
+    filters.with_reward([trajectory(0), failed, trajectory(7, reward=reward)])
+
+
 def test_void_turns():
   void_late = trajectory(1, kinds=(TurnKind.TOOL_CALL, TurnKind.VOID))
   malformed = trajectory(2, kinds=(TurnKind.MALFORMED, TurnKind.ANSWER))

@@ -56,6 +56,23 @@ def forest():
   return [*a, *b, first, branch(a[0], 21, 8, 3), branch(first, 22, 10, 5), branch(b[1], 23, 5, 2)]
 
 
+def odd_forest():
+  """Branches that leave before their parent's own fork, at that fork, in and right behind the prompt, at its start."""
+  trunk = trajectory(0, [4, 5, 6, 7, 8], 9)
+  first = branch(trunk, 20, 9, 4)
+  before = branch(first, 21, 7, 4)
+  longer = branch(first, 28, 2, 8)
+  longer = dataclasses.replace(longer, turn=np.where(np.arange(10) < 6, -1, 0).astype(np.int32))
+  return [
+    trunk, first, before, branch(first, 22, 9, 3), branch(before, 23, 6, 3), branch(before, 24, 10, 2),
+    branch(trunk, 25, 3, 4), branch(first, 26, 5, 4), branch(first, 27, 1, 3),
+    dataclasses.replace(longer, action_mask=longer.turn >= 0),
+  ]  # fmt: skip
+
+
+FORESTS = {"even": forest, "odd": odd_forest}
+
+
 def columns(trajectories):
   return {"advantages": [np.arange(len(t.tokens), dtype=np.float32) + 100 * n for n, t in enumerate(trajectories)]}
 
@@ -76,8 +93,9 @@ def holds(trajectories, n, owner, depth):
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_every_own_action_token_stands_once_behind_its_own_past(share):
-  trajectories = forest()
+@pytest.mark.parametrize("make", FORESTS.values(), ids=FORESTS)
+def test_every_own_action_token_stands_once_behind_its_own_past(make, share):
+  trajectories = make()
   batch = pack(trajectories, columns(trajectories), dataclasses.replace(CONFIG, share_prefixes=share))
   seen = {}
   for m, b, a in np.argwhere(batch.action_mask):
@@ -123,10 +141,12 @@ def test_the_sum_instead_of_the_mean():
   assert by_owner == {0: [3.0, 3.0, -1.0, -1.0, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
 
 
-@pytest.mark.parametrize("row_tokens", [22, 28, 36])
-def test_a_tree_larger_than_a_row_is_cut_at_its_forks(row_tokens):
+@pytest.mark.parametrize(
+  ("make", "row_tokens"), [(forest, 22), (forest, 28), (forest, 36), (odd_forest, 15), (odd_forest, 22)]
+)
+def test_a_tree_larger_than_a_row_is_cut_at_its_forks(make, row_tokens):
   """Every action stands once, behind its own past and with the credit that it has in one piece."""
-  trajectories = forest()
+  trajectories = make()
   whole = pack(trajectories, columns(trajectories), CONFIG)
   cut = pack(trajectories, columns(trajectories), dataclasses.replace(CONFIG, row_tokens=row_tokens))
   assert layout_tokens(cut) > layout_tokens(whole)
@@ -173,11 +193,14 @@ def hidden_of_actions(params, model, batch):
   return out
 
 
-def test_all_layouts_give_the_same_hidden_states():
+@pytest.mark.parametrize("make", FORESTS.values(), ids=FORESTS)
+@pytest.mark.parametrize("row_tokens", [64, 22])
+def test_all_layouts_give_the_same_hidden_states(make, row_tokens):
   model = transformer.ModelConfig(vocab_size=31, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, ffn=24)
   params = transformer.init_params(jax.random.key(1), model)
-  trajectories = forest()
-  shared = hidden_of_actions(params, model, pack(trajectories, columns(trajectories), CONFIG))
+  trajectories = make()
+  sizes = dataclasses.replace(CONFIG, row_tokens=row_tokens)
+  shared = hidden_of_actions(params, model, pack(trajectories, columns(trajectories), sizes))
   whole = [dataclasses.replace(t, parent=None, fork_at=0, uid=n) for n, t in enumerate(trajectories)]
   alone = PackConfig(row_tokens=64, row_actions=40, rows=1, sequences=1, share_prefixes=False)
   for n, t in enumerate(whole):
@@ -185,6 +208,49 @@ def test_all_layouts_give_the_same_hidden_states():
     for (_, position), state in separate.items():
       if trajectories[n].parent is None or position >= trajectories[n].fork_at:
         np.testing.assert_allclose(shared[n, position], state, atol=1e-5)
+
+
+TRUNK = trajectory(0, [4, 5, 6], 6)
+BRANCH = branch(TRUNK, 1, 5, 3)
+OTHER_TOKEN = np.where(np.arange(8) == 4, 1, BRANCH.tokens).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+  ("wrong", "message"),
+  [
+    ({"tokens": OTHER_TOKEN}, r"trajectory 1 \(task t\) is said to share its first 5 tokens with trajectory 0"),
+    ({"action_mask": np.arange(8) == 4 + (TRUNK.action_mask[4] * 1)}, "or other ones of them sampled"),
+    ({"fork_at": 9}, "is said to share its first 9 tokens"),
+    ({"fork_at": -1}, "is said to share its first -1 tokens"),
+    ({"parent": 1}, r"trajectory 1 \(task t\) branches, by way of others, from itself"),
+  ],
+)
+def test_a_branch_that_is_none_is_refused_by_its_uid(wrong, message):
+  trajectories = [TRUNK, dataclasses.replace(BRANCH, **wrong)]
+  with pytest.raises(ValueError, match=message):
+    pack(trajectories, columns(trajectories), CONFIG)
+
+
+def test_a_trajectory_without_a_prompt_is_refused():
+  with pytest.raises(
+    ValueError, match=r"trajectory 1 \(task t\): its first token was sampled, and nothing predicts it"
+  ):
+    pack([TRUNK, branch(TRUNK, 1, 0, 3)], columns([TRUNK, branch(TRUNK, 1, 0, 3)]), CONFIG)
+
+
+def test_branches_in_a_circle_are_refused():
+  """They would be under no root, and nobody would miss them."""
+  circle = [TRUNK, dataclasses.replace(BRANCH, parent=2), dataclasses.replace(branch(BRANCH, 2, 6, 2), parent=1)]
+  with pytest.raises(ValueError, match="by way of others, from itself"):
+    pack(circle, columns(circle), CONFIG)
+
+
+@pytest.mark.parametrize("name", ["advantages", "returns"])
+def test_a_column_that_is_not_finite_names_the_trajectory(name):
+  trajectories = [TRUNK, dataclasses.replace(BRANCH, reward=None)]
+  values = {**columns(trajectories), name: [np.zeros(9, np.float32), np.full(8, np.nan, np.float32)]}
+  with pytest.raises(ValueError, match=rf"trajectory 1 \(task t\): its {name} are not all finite; its reward is None"):
+    pack(trajectories, values, CONFIG)
 
 
 def test_padding_gives_finite_numbers():

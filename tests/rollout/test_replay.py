@@ -58,6 +58,20 @@ def test_a_trajectory_that_fits_no_row_is_refused():
       replay.dialogues_of([t], positions=POSITIONS, turns=TURNS, discount=1.0)
 
 
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"reward": None}, r"trajectory 7 \(task t\) has the reward None and 2 turns"),
+    ({"reward": float("nan")}, r"trajectory 7 \(task t\) has a turn whose reward is no finite number"),
+    ({"turns": (Turn(TurnKind.ANSWER, 2, 4, ""),)}, r"trajectory 7 .* 1 turns, and sampled tokens of turn 1"),
+  ],
+)
+def test_a_dialogue_without_its_rewards_is_refused(change, message):
+  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0], uid=7), **change)
+  with pytest.raises(ValueError, match=message):
+    replay.dialogues_of([t], positions=POSITIONS, turns=TURNS, discount=1.0)
+
+
 def test_a_limit_ends_a_trajectory_like_the_environment_does():
   t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0], reward=1.0), stop=StopReason.LENGTH_LIMIT)
   got = replay.dialogues_of([t], positions=POSITIONS, turns=2, discount=1.0)
