@@ -157,8 +157,37 @@ class NoRoom(Exception):
   """As many environments are open as there may be: the same call is worth another try when one has closed."""
 
 
+class FailureKind(enum.Enum):
+  """Why a trajectory has no reward."""
+
+  RAISED = "raised"  # a call of the environment raised something
+  DEADLINE = "deadline"  # it gave no answer in time
+  LOST = "lost"  # the process that it lived in was lost
+  ANSWER = "answer"  # what it answered is no list of messages, or no observation
+  CHANGED = "changed"  # acted anew, it answered otherwise
+  REWARD = "reward"  # no reward can be made of what it gave
+  PROMPT = "prompt"  # its prompt does not fit: the task is left out
+
+
 class EnvironmentFailed(Exception):
   """The environment broke (crash, lost process, deadline): the trajectory gets `reward=None` and leaves the update."""
+
+  kind = FailureKind.RAISED  # of a subclass that does not call __init__ too
+
+  def __init__(self, reason: str = "", kind: FailureKind = FailureKind.RAISED):
+    super().__init__(reason)
+    self.kind = kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+  """What is kept of an `EnvironmentFailed`: `reason` is one that was cut."""
+
+  kind: FailureKind
+  reason: str
+
+
+LARGEST_REWARD = 1e15  # the square of a larger one, summed over a batch, does not fit into float32
 
 
 # ---- what was sampled -------------------------------------------------------------------------------------------
@@ -224,6 +253,7 @@ class Trajectory:
     parent, fork_at: uid of the trajectory this one branched from, and the first token index that is its own.
       Tokens before `fork_at` are trained once, in the parent.
     stop: why it ended.
+    failure: where the environment failed, how.
     temperature: sampling temperature.
     visits: of a branch that stands for a step which a search visited and did not take; its `reward` is the mean value
       of the visits, and it is no sample of its own. None: it is a sample.
@@ -246,6 +276,7 @@ class Trajectory:
   fork_at: int = 0
   temperature: float = 1.0
   visits: VisitShares | None = None
+  failure: Failure | None = None
 
   @property
   def prompt_length(self) -> int:

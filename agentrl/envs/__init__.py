@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agentrl.envs import tasks
+from agentrl.envs import border, tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
@@ -123,11 +123,11 @@ def make(
   pool = _pool(family, hosting, backend)
 
   def task(index: int, split: str) -> Task:
-    return module.generate(index, split=split, difficulty=difficulty, **options)
+    return border.as_task(module.generate(index, split=split, difficulty=difficulty, **options), family)
 
   def oracle(task: Task) -> list[Action]:
     shown = oracle_tool or tool
-    return list(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
+    return border.as_actions(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
 
   def environment(recipe: Recipe) -> Environment:
     return recipe.environment() if pool is None else pool.environment(recipe)
@@ -143,7 +143,7 @@ def make(
     shown: list[Message] = []
     for number in range(examples):
       example = task(_LAST_EXAMPLE - number, "train")
-      shown += _solved(environment(bare), example, oracle(example))
+      shown += _solved(environment(bare), example, oracle(example), setting)
     on_error.pop_all()
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
   return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pool)
@@ -191,7 +191,7 @@ def _specs(recipe: Recipe) -> Sequence[ToolSpec]:
   """What the tools of an environment look like; a tool that does not start is a wrong setting here."""
   try:
     with contextlib.closing(recipe.environment()) as environment:
-      return environment.tools
+      return border.as_tools(environment.tools)
   except EnvironmentFailed as error:
     raise ValueError(str(error)) from error
 
@@ -206,18 +206,19 @@ def _check_tool(family: str, tool: str) -> None:
     by_name(TOOLS, tool, kind="tool")
 
 
-def _solved(environment: Environment, task: Task, actions: Sequence[Action]) -> list[Message]:
+def _solved(environment: Environment, task: Task, actions: Sequence[Action], setting: Setting) -> list[Message]:
   """An oracle's episode as messages: the question, then turns and what the tool gave, or the reply."""
   if not actions:
     raise ValueError(f"the family {task.family} has no demonstration of {task.id}; set examples to 0")
   with contextlib.closing(environment):
-    messages = environment.reset(task, 0)[-1:]
+    messages = border.as_messages(environment.reset(task, 0))[-1:]
+    most = setting.limits.max_calls * setting.limits.max_output_chars
     for action in actions:
-      observation = environment.step(action)
+      observation = border.as_observation(environment.step(action), most)
       messages.append(Message("assistant", action=action))
       if not observation.done:
         role = "tool" if observation.results else "user"
         messages.append(Message(role, observation.text, name=observation.name))
-  if not observation.done or observation.parts["correct"] != 1.0:
+  if not observation.done or observation.parts.get("correct") != 1.0:
     raise ValueError(f"example {task.id} was not solved by its oracle: {observation}")
   return messages

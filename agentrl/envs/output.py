@@ -33,9 +33,20 @@ def clean(text: str, max_chars: int) -> str:
 
 def error_line(error: BaseException) -> str:
   """An exception on one short line, such as "ZeroDivisionError: division by zero"."""
-  try:
-    detail = str(error)
-  except Exception:  # a tool's own exception class may break in __str__; its name is still worth telling
-    detail = ""
-  line = f"{type(error).__name__}: {' '.join(detail[:_ERROR_CHARS].split())}"
+  line = f"{type(error).__name__}: {' '.join(_said_by(error)[:_ERROR_CHARS].split())}"
   return _REPLACED.sub("\ufffd", line.rstrip(": "))
+
+
+def words_of(error: BaseException, max_chars: int) -> str:
+  """What an exception says, cut to `max_chars` characters; the name of its class where it says nothing."""
+  said = _said_by(error)
+  shown = said if len(said) <= max_chars else f"{said[:max_chars]} [cut: {len(said)} characters]"
+  return _REPLACED.sub("\ufffd", shown) or type(error).__name__
+
+
+def _said_by(error: BaseException) -> str:
+  """`str(error)`; nothing where the exception's own class breaks in `__str__`."""
+  try:
+    return str(error)
+  except (Exception, SystemExit):
+    return ""

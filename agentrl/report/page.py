@@ -11,6 +11,14 @@ from agentrl.report.style import CSS
 
 COUNTED = {
   "rollout/environment_failures": "environment failed (row left out of the update)",
+  "rollout/failed_raised": "environment failed: it raised",
+  "rollout/failed_deadline": "environment failed: no answer in time",
+  "rollout/failed_lost": "environment failed: its process was lost",
+  "rollout/failed_answer": "environment failed: its answer was none",
+  "rollout/failed_changed": "environment failed: acted anew, it answered otherwise",
+  "rollout/failed_reward": "environment failed: no reward could be made of what it gave",
+  "rollout/left_out": "task left out: not made, or its prompt does not fit",
+  "update/empty": "step without anything to train on",
   "hosting/lost": "worker process lost, and replaced",
   "hosting/retries": "episode played again in another worker process",
   "rollout/tool_timeout": "tool: time-out",

@@ -117,6 +117,8 @@ def _token(row: Row, i: int) -> str:
 def _ending(row: Row) -> str:
   stop = row["stop"].replace("_", " ")
   if row["reward"] is None:
-    return f'<div class="parts">stopped: {text(stop)}; no reward</div>'
+    failure = row.get("failure")  # rows of older runs say nothing of it
+    why = f" ({text(failure['kind'])}: {text(failure['reason'])})" if failure else ""
+    return f'<div class="parts">stopped: {text(stop)}{why}; no reward</div>'
   parts = ", ".join(f"{text(name)} {value:.3g}" for name, value in row["reward_parts"].items())
   return f'<div class="parts">stopped: {text(stop)}; reward {row["reward"]:.3g} ({parts})</div>'

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from agentrl.rewards.parts import PARTS
-from agentrl.types import StopReason, Task, Trajectory
+from agentrl.types import LARGEST_REWARD, EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
 
 
 def assign(
@@ -28,7 +32,9 @@ def assign(
     **options: part name to that part's keyword arguments: `soft_overlong={"max_tokens": 512, "buffer": 64}`.
 
   Raises:
-    ValueError: an unknown part, one that is not finite, no weights, or options for a part without weight.
+    EnvironmentFailed: no reward can be made of what the environment gave: a part is unknown or raises, or it, or the
+      sum, is no finite number of at most `LARGEST_REWARD`.
+    ValueError: no weights, one that is not finite, or options for a part without weight.
     TypeError: a wrong or missing keyword argument of a part.
   """
   _check_names(weights, options)
@@ -36,7 +42,8 @@ def assign(
     return dataclasses.replace(trajectory, reward_parts=None, reward=None)
   parts = dict(trajectory.reward_parts or {})
   parts |= {name: _value(name, trajectory, task, options.get(name, {})) for name in weights}
-  reward = math.fsum(weight * parts[name] for name, weight in weights.items())
+  shares = [_checked(weight * parts[name], f"the weighted part {name!r}", task) for name, weight in weights.items()]
+  reward = _checked(math.fsum(shares), "the reward", task)
   return dataclasses.replace(trajectory, reward_parts=parts, reward=reward)
 
 
@@ -51,21 +58,55 @@ def _check_names(weights: Mapping[str, float], options: Mapping[str, Any]) -> No
   for name, weight in weights.items():
     if not math.isfinite(weight):
       raise ValueError(f"the weight of reward part {name!r} is {weight}")
+    if name in PARTS:
+      inspect.signature(PARTS[name]).bind(None, None, **options.get(name, {}))
 
 
 def _value(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, Any]) -> float:
   given = trajectory.reward_parts or {}
   if name in PARTS:
-    value = PARTS[name](trajectory, task, **options)
+    value = _asked(name, trajectory, task, options)
   elif name in given:
-    value = float(given[name])
+    value = given[name]
   elif trajectory.stop is not StopReason.ANSWERED:
     value = 0.0
   else:
     known = [*PARTS, *(part for part in given if part not in PARTS)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"task {task.id}: no reward part is called {name!r}: {hint}known: {', '.join(known)}")
-  if not math.isfinite(value):
-    raise ValueError(f"task {task.id}: the reward part {name!r} is {value}; a part must be a finite number")
-  return value
+    told = f"task {task.id}: no reward part is called {name!r}: {hint}known: {', '.join(known)}"
+    raise EnvironmentFailed(told, FailureKind.REWARD)
+  return _checked(value, f"the reward part {name!r}", task)
+
+
+def _asked(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, Any]) -> Any:
+  """What the function of a part gives."""
+  try:
+    return PARTS[name](trajectory, task, **options)
+  except EnvironmentFailed:
+    raise
+  except Exception as error:
+    raise EnvironmentFailed(
+      _told(error, f"task {task.id}: the reward part {name!r} failed"), FailureKind.REWARD
+    ) from error
+
+
+def _told(error: Exception, what: str) -> str:
+  """One line that says what failed, and how."""
+  try:
+    return f"{what}: {type(error).__name__}: {error}"
+  except Exception:  # its own class breaks in `__str__`
+    return f"{what}: {type(error).__name__}"
+
+
+def _checked(value: Any, what: str, task: Task) -> float:
+  """The value as a number that float32 arithmetic survives."""
+  try:
+    number = float(value) if isinstance(value, numbers.Real | np.bool_) else None
+  except OverflowError:
+    number = math.inf
+  if number is None or not abs(number) <= LARGEST_REWARD:
+    found = f"a {type(value).__name__}" if number is None else f"{number:g}"
+    told = f"task {task.id}: {what} is {found}; it must be a finite number of at most {LARGEST_REWARD:g} either way"
+    raise EnvironmentFailed(told, FailureKind.REWARD)
+  return number

@@ -9,22 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from agentrl.types import StopReason, Task, Trajectory, TurnKind
+from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
 
 
 def correct(trajectory: Trajectory, task: Task) -> float:
   """The environment's own verdict on the answer; 0 where the trajectory ended without one.
 
   Raises:
-    ValueError: the environment took an answer and gave no verdict.
+    EnvironmentFailed: the environment took an answer and gave no verdict.
   """
   if trajectory.stop is not StopReason.ANSWERED:
     return 0.0
   known = trajectory.reward_parts or {}
   if "correct" not in known:
-    raise ValueError(
-      f"task {task.id}: the environment ended the episode without the part 'correct'; it gave {[*known]}"
-    )
+    told = f"task {task.id}: the environment ended the episode without the part 'correct'; it gave {[*known]}"
+    raise EnvironmentFailed(told, FailureKind.REWARD)
   return float(known["correct"])
 
 

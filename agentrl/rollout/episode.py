@@ -15,8 +15,26 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.envs import border
+from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
-from agentrl.types import Action, EnvironmentFailed, Observation, StopReason, Task, Trajectory, Turn, TurnKind
+from agentrl.types import (
+  Action,
+  EnvironmentFailed,
+  Failure,
+  FailureKind,
+  Message,
+  Observation,
+  StopReason,
+  Task,
+  Trajectory,
+  Turn,
+  TurnKind,
+)
+
+# Of what an environment says, for each token that a trajectory may have; hardly any text has so few tokens. Text beyond
+# is never made tokens, which takes a second for every few hundred thousand characters.
+CHARS_PER_TOKEN = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +91,7 @@ class Episode:
     self._turn_start = 0
     self._parts: dict[str, float] = {}
     self._stop: StopReason | None = None
+    self._failure: Failure | None = None
     self._seconds = 0.0
 
   @property
@@ -117,27 +136,32 @@ class Episode:
   # -- calls that may block: a worker thread makes them ------------------------------------------------------------
 
   def open(self) -> list[int]:
-    """Makes and resets the environment; returns the prompt's token ids. May block and raise anything."""
+    """Makes and resets the environment; returns the prompt's token ids. May block and raise anything.
+
+    Raises:
+      EnvironmentFailed: what it gave is no opening; or, of kind PROMPT, the prompt leaves no room for a token.
+    """
     self._environment = self._make_environment()
-    messages = self._environment.reset(self.request.task, self.request.seed)
-    return self._chat.prompt(messages, self._environment.tools)
+    messages = border.as_messages(self._environment.reset(self.request.task, self.request.seed))
+    tools = border.as_tools(self._environment.tools)
+    self._require_room(_chars(messages), "characters", self._max_chars)
+    prompt = self._chat.prompt(messages, tools)
+    self._require_room(len(prompt), "tokens", self.request.max_tokens)
+    if not prompt:
+      raise EnvironmentFailed(f"task {self.request.task.id}: its prompt has no token", FailureKind.ANSWER)
+    return prompt
 
   def act(self, action: Action) -> Observation:
-    """Passes one action to the environment. May block and raise anything."""
+    """Passes one action to the environment; returns a valid answer. May block and raise anything."""
     started = time.monotonic()
-    observation = self._environment.step(action)
+    observation = self._answer(action)
     self._seconds = time.monotonic() - started
     return observation
 
   # -- calls that only keep the record -----------------------------------------------------------------------------
 
   def begin(self, prompt: Sequence[int]) -> None:
-    """Takes the prompt; one that leaves no room for a token is the caller's error and names the task."""
-    if len(prompt) >= self.request.max_tokens:
-      raise ValueError(
-        f"task {self.request.task.id}: its prompt has {len(prompt)} tokens and max_tokens is "
-        f"{self.request.max_tokens}; raise rollout.max_tokens (and engine.positions) or shorten the prompt"
-      )
+    """Takes the prompt that `open` gave."""
     self._append(prompt, sampled=False, turn=-1)
     self._turn_start = self.length
 
@@ -180,11 +204,12 @@ class Episode:
       self._close_turn(self.action(), Observation("", ok=False))
     self._stop = StopReason.LENGTH_LIMIT
 
-  def fail(self) -> None:
+  def fail(self, failure: EnvironmentFailed) -> None:
     """The environment failed: what was sampled is kept for the viewer, and there is no reward."""
     if self.length > self._turn_start:
       self._close_turn(Action(TurnKind.VOID, ""), Observation("", ok=False))
     self._stop = StopReason.ENVIRONMENT_FAILED
+    self._failure = Failure(failure.kind, str(failure))
 
   def close(self) -> None:
     """Frees the environment; a failure to close is an environment failure of nobody's trajectory, and is raised."""
@@ -211,9 +236,26 @@ class Episode:
       stop=self._stop,
       reward_parts=None if failed else self._parts,
       temperature=self.request.temperature,
+      failure=self._failure,
     )
 
   # -- inside --------------------------------------------------------------------------------------------------------
+
+  @property
+  def _max_chars(self) -> int:
+    return CHARS_PER_TOKEN * self.request.max_tokens
+
+  def _require_room(self, size: int, unit: str, most: int):
+    if size >= most:
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: its prompt has {size} {unit}, and must have fewer than {most}, since a "
+        f"trajectory has {self.request.max_tokens} tokens at most: raise rollout.max_tokens and pack.row_tokens, or "
+        "shorten the prompt",
+        FailureKind.PROMPT,
+      )
+
+  def _answer(self, action: Action) -> Observation:
+    return border.as_observation(self._environment.step(action), self._max_chars)
 
   def _append(self, tokens, *, sampled, turn, logp=None, entropy=None):
     count = len(tokens)
@@ -279,18 +321,21 @@ class Branch(Episode):
     if prompt != self._record["tokens"][: self.prompt_length]:
       raise EnvironmentFailed(
         f"task {self.request.task.id}: reset with seed {self.request.seed} gave another prompt to a branch than to "
-        f"trajectory {self.parent}; everything random in an environment must derive from its seed"
+        f"trajectory {self.parent}; everything random in an environment must derive from its seed",
+        FailureKind.CHANGED,
       )
     for turn in list(self._turns):
       self._repeat(turn)
     return prompt
 
   def _repeat(self, turn: Turn):
-    observation = self._environment.step(self._chat.parse(self._record["tokens"][turn.start : turn.end]))
+    observation = self._answer(self._chat.parse(self._record["tokens"][turn.start : turn.end]))
     if (observation.text, observation.ok, observation.done) != (turn.observation, turn.ok, False):
       raise EnvironmentFailed(
         f"task {self.request.task.id}: repeating the actions of trajectory {self.parent} gave "
-        f"{observation.text!r} where it had read {turn.observation!r}; branches need tools that answer alike each time"
+        f"{observation.text[:200]!r} where it had read {turn.observation[:200]!r}; branches need tools that answer "
+        "alike each time",
+        FailureKind.CHANGED,
       )
     self._parts = dict(observation.parts)
 
@@ -344,10 +389,10 @@ def _asked(call: Callable[..., Any], *arguments: Any) -> Any:
   """What the environment answers."""
   try:
     return call(*arguments)
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     raise failure_of(error) from error
 
 
-def failure_of(error: BaseException) -> EnvironmentFailed:
-  """Any exception that reaches the rollout from an environment is the environment's failure."""
-  return error if isinstance(error, EnvironmentFailed) else EnvironmentFailed(f"{type(error).__name__}: {error}")
+def _chars(messages: Sequence[Message]) -> int:
+  """Characters of what the messages say."""
+  return sum(len(message.content) + (0 if message.action is None else len(message.action.text)) for message in messages)

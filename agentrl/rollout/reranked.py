@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.driver import RolloutStats
-from agentrl.rollout.episode import Episode, Request, derived_uid, failure_of
+from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.utterances import Utterances
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import EnvironmentFailed, Trajectory
@@ -99,7 +100,7 @@ class Reranked:
         then(answer.result())
       else:
         self.failures.append(failure_of(error))
-        episode.fail()
+        episode.fail(self.failures[-1])
 
   def _part_with_finished(self) -> None:
     finished = [episode for episode in self._live if episode.finished]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from agentrl.types import NoRoom
+from agentrl.types import EnvironmentFailed, FailureKind, NoRoom
 
 _QUEUED_SECONDS = 0.5  # between looks at a call that no worker has taken up yet
 
@@ -45,6 +45,11 @@ def wait_for_one(calls: Collection[Call]) -> None:
   if any(call.started is None for call in calls):
     soonest = min(soonest, _QUEUED_SECONDS)
   wait(calls, None if soonest == math.inf else max(0.0, soonest), return_when=FIRST_COMPLETED)
+
+
+def too_late(seconds: float) -> EnvironmentFailed:
+  """For a call that has used up its time."""
+  return EnvironmentFailed(f"no answer from the environment in {seconds:g} s", FailureKind.DEADLINE)
 
 
 class WorkerPool:
@@ -90,7 +95,7 @@ class WorkerPool:
     """Runs functions, as many at once as there are workers; returns their futures in order, all of them done.
 
     Args:
-      seconds: that each may take, from when it is its turn. A later one is abandoned, and its error a TimeoutError.
+      seconds: that each may take, from when it is its turn. A later one is abandoned, and its error is `too_late`.
     """
     calls = [self.submit(function, seconds=seconds) for function in functions]
     over: dict[Call, Future] = {}
@@ -110,7 +115,7 @@ class WorkerPool:
     """What stands for a call that is late."""
     self.abandon(call)
     stands_for: Future = Future()
-    stands_for.set_exception(TimeoutError(f"no answer in {call.seconds} s"))
+    stands_for.set_exception(too_late(call.seconds))
     return stands_for
 
   def _park(self, item, over: int):

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver, RolloutStats
@@ -28,20 +29,28 @@ from agentrl.rollout.strategies.tree_search import TreeSearch
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import summary
-from agentrl.types import EnvironmentFailed, Task, Trajectory
+from agentrl.training.left_out import LeftOut
+from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory
 
 
 @dataclasses.dataclass(frozen=True)
 class Collected:
-  """What one collection gave. `failures` are the environments' errors; their trajectories have reward None.
+  """What one collection gave.
 
-  `trees` are the finished searches in the order of their uid, where there were any.
+  Attributes:
+    trajectories: those whose environment failed have reward None, and say how it failed.
+    tasks: by group_id.
+    stats: what the sampling cost.
+    failures: of all calls of environments, those of closing and of a search's paths included.
+    left_out: tasks that could not be made, or whose prompt does not fit; they have no trajectories.
+    trees: the finished searches in the order of their uid, where there were any.
   """
 
   trajectories: list[Trajectory]
-  tasks: Mapping[int, Task]  # by group_id
+  tasks: Mapping[int, Task]
   stats: RolloutStats
   failures: list[EnvironmentFailed]
+  left_out: list[LeftOut]
   trees: list[Planner] = dataclasses.field(default_factory=list)
 
 
@@ -126,7 +135,23 @@ class Collector:
         Re-ranked ones are.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
-    tasks = {group: self.tasks.task(group, split) for group in groups}
+    tasks, unmade = self._tasks(groups, split)
+    got = self._sample(params, base_key, tasks, samples, temperature, version, independent, on_finish)
+    return _without_those_that_do_not_fit(got, unmade)
+
+  def _tasks(self, groups: Sequence[int], split: str) -> tuple[dict[int, Task], list[LeftOut]]:
+    """Tasks by group, and those that the family's code did not make."""
+    made, unmade = {}, []
+    for group in groups:
+      try:
+        made[group] = self.tasks.task(group, split)
+      except (Exception, SystemExit) as error:  # the generator may be anybody's
+        unmade.append(LeftOut(group, f"task number {group} of the split {split!r} was not made: {failure_of(error)}"))
+    return made, unmade
+
+  def _sample(
+    self, params, base_key, tasks: Mapping[int, Task], samples, temperature, version, independent, on_finish
+  ) -> Collected:
     requests = [self._group(task, group, samples, temperature) for group, task in tasks.items()]
     with contextlib.closing(WorkerPool(self.workers)) as pool:
       shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
@@ -142,10 +167,17 @@ class Collector:
       stats = self.driver.run({"policy": params["policy"]}, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
     rewarded = [self._graded(tasks, t) for t in sampled]
-    return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures])
+    return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures], [])
 
   def _graded(self, tasks: Mapping[int, Task], trajectory: Trajectory) -> Trajectory:
-    return assign(trajectory, tasks[trajectory.group_id], self.reward, **self.reward_options)
+    """With its reward; where none can be made of what the environment gave, the environment has failed."""
+    try:
+      return assign(trajectory, tasks[trajectory.group_id], self.reward, **self.reward_options)
+    except EnvironmentFailed as error:
+      cut = failure_of(error)
+      failure = Failure(cut.kind, str(cut))
+      failed = {"stop": StopReason.ENVIRONMENT_FAILED, "failure": failure, "reward_parts": None, "reward": None}
+      return dataclasses.replace(trajectory, **failed)
 
   def _search(self, params, base_key, requests: Iterable[Request], tasks: Mapping[int, Task], shared) -> Collected:
     """One tree per request; terminal nodes are graded as they are reached."""
@@ -158,7 +190,7 @@ class Collector:
     trees = sorted((p for s in strategies for p in s.finished), key=lambda p: p.request.uid)
     found = [[p.trajectory, *(branches(p) if searcher.siblings else ())] for p in trees]
     failures = [failure for s in strategies for failure in s.failures]
-    return Collected(list(itertools.chain(*found)), tasks, stats, failures, trees)
+    return Collected(list(itertools.chain(*found)), tasks, stats, failures, [], trees)
 
   def _rerank(self, params, base_key, requests, tasks: Mapping[int, Task], temperature, shared) -> Collected:
     started, reranker = time.monotonic(), self.reranker
@@ -175,7 +207,7 @@ class Collector:
     )
     stats = dataclasses.replace(summary.total(reranked.run()), seconds=time.monotonic() - started)
     rewarded = [self._graded(tasks, t) for t in sorted(reranked.trajectories, key=lambda t: t.uid)]
-    return Collected(rewarded, tasks, stats, reranked.failures)
+    return Collected(rewarded, tasks, stats, reranked.failures, [])
 
   def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens)
@@ -197,3 +229,22 @@ class Collector:
       "make_environment": self.tasks.environment,
       "environment_seconds": self.environment_seconds,
     }
+
+
+def _without_those_that_do_not_fit(got: Collected, unmade: Sequence[LeftOut]) -> Collected:
+  """Leaves out the tasks whose prompt does not fit, beside those that were not made."""
+  reasons: dict[int, str] = {}
+  for t in got.trajectories:
+    if _does_not_fit(t):
+      reasons.setdefault(t.group_id, t.failure.reason)
+  return dataclasses.replace(
+    got,
+    trajectories=[t for t in got.trajectories if not _does_not_fit(t)],
+    failures=[failure for failure in got.failures if failure.kind is not FailureKind.PROMPT],
+    left_out=[*unmade, *(LeftOut(group, reason) for group, reason in reasons.items())],
+    trees=[planner for planner in got.trees if not _does_not_fit(planner.trajectory)],
+  )
+
+
+def _does_not_fit(t: Trajectory) -> bool:
+  return t.failure is not None and t.failure.kind is FailureKind.PROMPT

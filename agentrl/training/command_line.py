@@ -12,11 +12,14 @@ from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.config import ConfigError
 from agentrl.training.evaluation import EnvironmentsFailed
+from agentrl.training.left_out import TasksLeftOut
+from agentrl.training.loop import NothingToTrainOn
 from agentrl.training.run_folder import RunFolderError
 from agentrl.types import EnvironmentFailed
 
 EXPECTED = (
-  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, SandboxUnavailable,
+  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, NothingToTrainOn,
+  SandboxUnavailable, TasksLeftOut,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl.rollout.search.record import describe
@@ -18,8 +19,9 @@ from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
+from agentrl.training.left_out import check_left_out
 from agentrl.training.run_folder import RunFolder, read_config
-from agentrl.types import EnvironmentFailed, Trajectory
+from agentrl.types import Trajectory
 
 
 class EnvironmentsFailed(RuntimeError):
@@ -40,7 +42,7 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
   if folder is not None:
     folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
   metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
-  metrics |= {"time/evaluation_s": got.stats.seconds}
+  metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
   if config.eval.search:
     found = search_held_out(config, parts, params, step=step)
     if folder is not None:
@@ -66,7 +68,12 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
 def collect_held_out(
   config, parts: Assembly, collector: Collector, params: Any, samples: int, *, step: int, independent: bool = False
 ) -> Collected:
-  """Samples of each held-out task; raises EnvironmentsFailed where too many environments failed."""
+  """Samples of each held-out task.
+
+  Raises:
+    EnvironmentsFailed: too many environments failed, or all of them, so that there is nothing to measure.
+    TasksLeftOut: nearly all tasks had to be left out.
+  """
   got = collector.collect(
     parts.driver_params(params),
     parts.keys["evaluation"],
@@ -77,18 +84,28 @@ def collect_held_out(
     version=step,
     independent=independent,
   )
-  check_failures(config.rollout.max_failed_share, got.trajectories, got.failures)
+  for left_out in got.left_out:
+    logging.warning("left out of the evaluation: %s", left_out.reason)
+  check_left_out(got.left_out, config.eval.tasks)
+  check_failures(config.rollout.max_failed_share, got.trajectories)
+  reasons = _reasons(got.trajectories)
+  if len(reasons) == len(got.trajectories):
+    raise EnvironmentsFailed(f"all {len(reasons)} environments of the evaluation failed; the first said: {reasons[0]}")
   return got
 
 
-def check_failures(limit: float, trajectories: Sequence[Trajectory], failures: Sequence[EnvironmentFailed]) -> None:
+def check_failures(limit: float, trajectories: Sequence[Trajectory]) -> None:
   """Raises EnvironmentsFailed where more than `limit` of the trajectories lost their environment."""
-  failed = sum(t.failed for t in trajectories)
-  if failed > limit * len(trajectories):
+  reasons = _reasons(trajectories)
+  if len(reasons) > limit * len(trajectories):
     raise EnvironmentsFailed(
-      f"{failed} of {len(trajectories)} environments failed in one step, more than rollout.max_failed_share={limit}; "
-      f"the first said: {failures[0]}"
+      f"{len(reasons)} of {len(trajectories)} environments failed in one step, more than "
+      f"rollout.max_failed_share={limit}; the first said: {reasons[0]}"
     )
+
+
+def _reasons(trajectories: Sequence[Trajectory]) -> list[str]:
+  return [t.failure.reason for t in trajectories if t.failure is not None]
 
 
 def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int | None) -> dict[str, float]:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.rollout import filters
-from agentrl.rollout.pack import layout_tokens
+from agentrl.rollout.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
 from agentrl.rollout.search.record import describe
 from agentrl.training import sharding, summary
@@ -26,6 +26,7 @@ from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
 from agentrl.training.evaluation import check_failures, cold_started_by, evaluate
+from agentrl.training.left_out import LeftOut, check_left_out
 from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
@@ -37,7 +38,8 @@ _SHOWN = ("train/success", "eval/success", "eval_search/success", "reward/return
 class Source(NamedTuple):
   """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it.
 
-  `trees` are the searches that they came from, where there were any.
+  `trees` are the searches that they came from, where there were any; `left_out` says which tasks there are no
+  trajectories of.
   """
 
   kept: list[Trajectory]
@@ -46,6 +48,11 @@ class Source(NamedTuple):
   metrics: Mapping[str, float]
   host: dict[str, int]
   trees: Sequence[Planner] = ()
+  left_out: Sequence[LeftOut] = ()
+
+
+class NothingToTrainOn(RuntimeError):
+  """No step of a run had anything to train on: the policy is what it was."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +100,8 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
 
   Raises:
     EnvironmentsFailed: too many environments failed; names the first cause. The last checkpoint is kept.
+    TasksLeftOut: nearly all tasks cannot be made, or have prompts that do not fit.
+    NothingToTrainOn: all steps were taken, and none of them changed the policy.
     ValueError, FileNotFoundError: the run whose cold start is to be taken over made another one, or none.
   """
   parts = assemble(config)
@@ -147,8 +156,12 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       f"--config.train.steps is larger than {stage.steps}; a new --workdir starts another one."
     )
   while step < stage.steps:
-    state, host, metrics = _step(config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1))
+    state, host, metrics, notes = _step(
+      config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1)
+    )
     step += 1
+    for note in notes:
+      progress.note(f"Step {stage.first + step}: {note}")
     if _due(step, config.train.eval_every, stage.steps):
       host["evaluation"] = evaluate(config, parts, state.params, folder, step=stage.first + step)
       metrics |= host["evaluation"]
@@ -158,6 +171,11 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.pool.last_loss}")
     if _due(step, config.train.checkpoint_every, stage.steps):
       checkpoints.save(step, state, host)
+  if stage.steps and not int(state.updates):
+    raise NothingToTrainOn(
+      f"none of the {stage.steps} steps of the stage {label!r} had anything to train on, so the policy is what it was; "
+      f"metrics.jsonl in {folder.path} says how many trajectories failed, and how many the filters kept"
+    )
   return state.params["policy"], host["before"], host["evaluation"]
 
 
@@ -166,7 +184,7 @@ def _due(step: int, every: int, last: int) -> bool:
 
 
 def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key):
-  """One update; returns the new state, the host's counters and the metrics of the step."""
+  """One update; returns the new state, the host's counters, the metrics of the step, and what is to be said of it."""
   started = time.monotonic()
   source = stage.source(state, step, host)
   if (stage.first + step) % config.train.trajectories_every == 0:
@@ -174,8 +192,8 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
     shown = source.trees[: config.search.saved_trees]
     folder.save_trees(stage.first + step, [describe(planner, parts.tokenizer) for planner in shown])
   metrics = dict(source.metrics)
-  if source.kept:
-    batch, credit = stage.algorithm.prepare(state, source.kept)
+  batch, credit = _prepare(stage.algorithm, state, source.kept)
+  if batch is not None:
     if isinstance(batch, Batch):
       batch = sharding.place_batch(batch, parts.mesh)
     updating = time.monotonic()
@@ -186,8 +204,35 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
     if isinstance(batch, Batch):
       tokens = layout_tokens(batch)
       metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
-  metrics |= {"update/trajectories": len(source.kept), "time/step_s": time.monotonic() - started}
-  return state, {**host, **source.host}, metrics
+  trained = 0 if batch is None else len(source.kept)
+  metrics |= {"update/trajectories": trained, "update/empty": batch is None, "time/step_s": time.monotonic() - started}
+  return state, {**host, **source.host}, metrics, _notes(source, nothing=batch is None)
+
+
+def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]) -> tuple[Any, Mapping[str, Any]]:
+  """The batch and the metrics of its credit; no batch where there is nothing to train on."""
+  try:
+    return algorithm.prepare(state, kept) if kept else (None, {})
+  except NothingToPack:
+    return None, {}
+
+
+_SHOWN_LEFT_OUT = 3  # of a step; more of them are only counted
+
+
+def _notes(source: Source, *, nothing: bool) -> list[str]:
+  """What a user should hear of a step beside its numbers."""
+  notes = [f"left out: {task.reason}" for task in source.left_out[:_SHOWN_LEFT_OUT]]
+  if more := source.left_out[_SHOWN_LEFT_OUT:]:
+    notes.append(f"left out: {len(more)} more tasks")
+  if nothing:
+    failed = [t.failure.reason for t in source.trajectories if t.failure is not None]
+    told = f"{len(failed)} environments failed" + (f" (the first said: {failed[0]})" if failed else "")
+    notes.append(
+      f"there was nothing to train on: of {len(source.trajectories)} trajectories {told}, and {len(source.kept)} "
+      "passed the filters"
+    )
+  return notes
 
 
 # ---- where trajectories come from -----------------------------------------------------------------------------------
@@ -200,28 +245,39 @@ def _cold_start_source(config, parts: Assembly):
     del state
     first = host["next_group"]
     indices = range(first, first + config.cold_start.batch)
-    traces, tasks = authored_traces(
-      parts.tasks, parts.chat, indices, direct_share=config.cold_start.direct_share, seed=config.seed
+    traces, tasks, left_out = authored_traces(
+      parts.tasks,
+      parts.chat,
+      indices,
+      direct_share=config.cold_start.direct_share,
+      seed=config.seed,
+      max_tokens=config.pack.row_tokens,
+      max_actions=config.pack.row_actions,
     )
-    return Source(traces, traces, tasks, {}, {"next_group": first + config.cold_start.batch})
+    metrics = {"cold_start/left_out": len(left_out)}
+    return Source(traces, traces, tasks, metrics, {"next_group": first + config.cold_start.batch}, left_out=left_out)
 
   return source
 
 
+_ENOUGH_TASKS = 10  # of which nearly all are left out, so that a run stops
+
+
 def _rollout_source(config, parts: Assembly):
-  """Groups of samples; groups that the filters emptied are resampled up to `rounds` times."""
+  """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
+
+  A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
+  there are none, with the next tasks.
+  """
   wanted, rounds = config.rollout.groups, config.rollout.rounds
   pool = parts.tasks.pool
   counted = {} if pool is None else pool.counts()
 
   def source(state, step, host):
     nonlocal counted
-    kept, everything, tasks, failures, stats, trees = [], [], {}, [], [], []
-    first = host["next_group"]
-    for _ in range(rounds):
-      missing = wanted - len({t.group_id for t in kept})
-      if not missing:
-        break
+    kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], [], []
+    first, left = host["next_group"], rounds
+    while left and (missing := wanted - len({t.group_id for t in kept})):
       got = parts.collector.collect(
         parts.driver_params(state.params),
         parts.keys["rollout"],
@@ -232,22 +288,26 @@ def _rollout_source(config, parts: Assembly):
         version=int(state.updates),
       )
       first += missing
+      left -= len(got.left_out) < missing
       kept += _filtered(config.filters, got.trajectories)
       everything += got.trajectories
       failures += got.failures
       stats.append(got.stats)
       trees += got.trees
       tasks |= got.tasks
-    check_failures(config.rollout.max_failed_share, everything, failures)
+      left_out += got.left_out
+      check_left_out(left_out, first - host["next_group"], enough=_ENOUGH_TASKS)
+    check_failures(config.rollout.max_failed_share, everything)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
-    metrics["rollout/kept_share"] = len(kept) / len(everything)
+    metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
+    metrics |= {"rollout/failed_calls": len(failures), "rollout/left_out": len(left_out)}
     if pool is not None:
       before, counted = counted, pool.counts()
       metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
-    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees)
+    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees, left_out)
 
   return source
 

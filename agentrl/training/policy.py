@@ -89,9 +89,9 @@ def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
   """Byte-pair encoding of what the authored traces of the first tasks say."""
   spelled = Tokenizer.byte_level()
   indices = range(_TOKENIZER_TRACES)
-  traces, _ = cold_start.authored_traces(
+  traces = cold_start.authored_traces(
     tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
-  )
+  ).traces
   try:
     return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
   except TokenizerError as error:

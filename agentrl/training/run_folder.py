@@ -226,6 +226,7 @@ def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> di
     "reference": task.answer,
     "difficulty": task.difficulty,
     "stop": t.stop.value,
+    "failure": None if t.failure is None else {"kind": t.failure.kind.value, "reason": t.failure.reason},
     "reward": t.reward,
     "reward_parts": None if t.reward_parts is None else dict(t.reward_parts),
     "temperature": t.temperature,

@@ -13,7 +13,7 @@ import numpy as np
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import entropy_window
 from agentrl.rollout.strategies.branching import entropy_change
-from agentrl.types import StopReason, ToolFailure, Trajectory, TurnKind
+from agentrl.types import FailureKind, StopReason, ToolFailure, Trajectory, TurnKind
 
 
 def succeeded(trajectory: Trajectory) -> bool:
@@ -30,22 +30,25 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   """Metrics of one step's trajectories; those whose environment failed count in the failures alone."""
   trajectories = [t for t in trajectories if t.visits is None]  # the others are steps, not samples
   valid = [t for t in trajectories if not t.failed]
+  counts = {
+    "rollout/trajectories": float(len(trajectories)),
+    "rollout/environment_failures": float(len(trajectories) - len(valid)),
+    **failure_counts(trajectories, "rollout/failed_"),
+  }
   if not valid:
-    return {"rollout/environment_failures": float(len(trajectories))}
+    return counts
   turns = [turn for t in valid for turn in t.turns]
   results = [result for turn in turns for result in turn.results]
   failures = collections.Counter(result.failure for result in results if result.failure is not None)
-  metrics = {
+  metrics = counts | {
     "train/reward": _mean(t.reward for t in valid),
     "train/success": _mean(succeeded(t) for t in valid),
-    "rollout/trajectories": float(len(trajectories)),
     "rollout/tool_calls": len(results) / len(valid),
     "rollout/turns": len(turns) / len(valid),
     "rollout/void_turns": _mean(turn.kind is TurnKind.VOID for turn in turns),
     "rollout/malformed_turns": _mean(turn.kind is TurnKind.MALFORMED for turn in turns),
     "rollout/length": _mean(len(t.tokens) for t in valid),
     "rollout/action_tokens": _mean(t.action_mask.sum() for t in valid),
-    "rollout/environment_failures": float(len(trajectories) - len(valid)),
     "rollout/policy_failures": float(failures[ToolFailure.MALFORMED] + failures[ToolFailure.ARGUMENTS]),
     "rollout/tool_failures": float(failures[ToolFailure.EXCEPTION] + failures[ToolFailure.TIMEOUT]),
     "rollout/prefilled": float(stats.prefilled),
@@ -58,6 +61,12 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics |= {f"rollout/stop_{stop.value}": _mean(t.stop is stop for t in trajectories) for stop in StopReason}
   names = sorted({name for t in valid for name in t.reward_parts})
   return metrics | {f"reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
+
+
+def failure_counts(trajectories: Sequence[Trajectory], prefix: str) -> dict[str, float]:
+  """How many trajectories lost their environment in each way, by the `FailureKind` behind the prefix."""
+  kinds = collections.Counter(t.failure.kind for t in trajectories if t.failure is not None)
+  return {f"{prefix}{kind.value}": float(kinds[kind]) for kind in FailureKind if kind is not FailureKind.PROMPT}
 
 
 def calls_made(trajectories: Sequence[Trajectory]) -> int:
@@ -81,7 +90,7 @@ def tool_metrics(trajectories: Sequence[Trajectory], *, window: int) -> dict[str
   starts = [_window(t, t.prompt_length, window) for t in roots]
   pairs = [(_window(t, t.prompt_length, window), _window(t, p, window)) for t in trajectories for p in _after_tools(t)]
   metrics = {
-    "rollout/branches": len(branches) / len({t.group_id for t in trajectories}),
+    "rollout/branches": len(branches) / max(1, len({t.group_id for t in trajectories})),
     "rollout/tool_calls_made": float(calls_made(trajectories)),
     "rollout/tool_calls_replayed": float(sum(len(u.results) for t in branches for u in t.turns if u.start < t.fork_at)),
   }
@@ -128,6 +137,7 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     "eval/length": _mean(len(t.tokens) for t in valid),
     "eval/generated_tokens": _mean(t.action_mask.sum() for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),
+    **failure_counts(trajectories, "eval/failed_"),
   }
   names = sorted({name for t in valid for name in t.reward_parts} - {"correct"})  # that one is the success
   metrics |= {f"eval/reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}

@@ -1,5 +1,6 @@
 """The evaluation command, on checkpoints of a run and on a folder as other libraries write it."""
 
+import dataclasses
 import json
 
 import jax
@@ -39,6 +40,19 @@ def test_another_checkpoint_and_other_numbers_of_tasks(finished_run, tmp_path):
   assert evaluate.main([*argv, "--out", str(tmp_path / "out.json")]) == 0
   got = json.loads((tmp_path / "out.json").read_text())
   assert got["step"] == 2 and got["eval/tasks"] == 3 and "eval/pass@2" in got
+
+
+def test_an_evaluation_all_of_whose_environments_fail_is_no_success(config_file, tiny_assembly, monkeypatch, capsys):
+  def away():
+    raise OSError("the database is away")
+
+  parts = tiny_assembly()
+  tasks = dataclasses.replace(parts.tasks, environment=away)
+  parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
+  monkeypatch.setattr(evaluation, "assemble", lambda config: parts)
+  assert evaluate.main(["--config", str(config_file), "--config.rollout.max_failed_share=1.0"]) == 1
+  error = capsys.readouterr().err
+  assert "EnvironmentsFailed: all 2 environments of the evaluation failed" in error and "the database is away" in error
 
 
 def test_a_folder_of_weights(config_file, tmp_path):

@@ -1,5 +1,7 @@
 """The training command: what it prints and returns, also when something is wrong."""
 
+import dataclasses
+import gzip
 import json
 import shutil
 
@@ -62,6 +64,35 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(config_file, tmp_path, co
   assert [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2, 3]
   assert train.main(command(config_file, tmp_path / "run")) == 0
   assert [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2, 3, 4, 5]
+
+
+class Away:
+  """An environment that is there for the cold start alone."""
+
+  def __init__(self, inner, first):
+    self._inner, self._first = inner, first
+    self.tools, self.step, self.close = inner.tools, inner.step, inner.close
+
+  def reset(self, task, seed):
+    if "-train-" in task.id and seed >= self._first:
+      raise OSError("the database is away")
+    return self._inner.reset(task, seed)
+
+
+def test_a_run_all_of_whose_environments_fail_is_no_success(fails, config_file, tmp_path, tiny_assembly, monkeypatch):
+  parts = tiny_assembly()
+  inner = parts.tasks.environment
+  tasks = dataclasses.replace(parts.tasks, environment=lambda: Away(inner(), 8))
+  collector = dataclasses.replace(parts.collector, tasks=tasks)
+  monkeypatch.setattr(
+    loop, "assemble", lambda _: dataclasses.replace(tiny_assembly(), tasks=tasks, collector=collector)
+  )
+  for _ in range(2):
+    error = fails(command(config_file, tmp_path / "run", "--config.rollout.max_failed_share=1.0"))
+    assert "NothingToTrainOn: none of the 3 steps of the stage 'train' had anything to train on" in error
+  rows = (tmp_path / "run" / "trajectories" / "train_000003.jsonl.gz").read_bytes()
+  failure = json.loads(gzip.decompress(rows).splitlines()[0])["failure"]
+  assert failure == {"kind": "raised", "reason": "OSError: the database is away"}
 
 
 def test_a_missing_config_names_the_nearest(fails, config_file, tmp_path):

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from agentrl.rewards import combine
 from agentrl.rewards.combine import assign
-from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
+from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
 
 TASK = Task(id="t-0", family="tests", question="?")
 
@@ -68,21 +69,64 @@ def test_a_failed_environment_gives_no_reward_at_all():
   ("weights", "options", "words"),
   [
     ({}, {}, "at least one weighted part"),
-    (
-      {"corect": 1.0},
-      {},
-      r"task t-0: no reward part is called 'corect': did you mean 'correct'\? known: correct, well",
-    ),
-    ({"progres": 1.0}, {}, r"did you mean 'progress'\?"),
     ({"correct": math.nan}, {}, "weight of reward part 'correct' is nan"),
-    ({"broken": 1.0}, {}, "the reward part 'broken' is nan"),
     ({"correct": 1.0}, {"soft_overlong": {}}, "options for the reward part 'soft_overlong', which has no weight"),
     ({"progress": 1.0}, {"progress": {}}, "options for the reward part 'progress', which has no weight or takes none"),
   ],
 )
 def test_errors_name_the_part(weights, options, words):
   with pytest.raises(ValueError, match=words):
-    assign(trajectory(correct=1.0, progress=0.5, broken=math.nan), TASK, weights, **options)
+    assign(trajectory(correct=1.0, progress=0.5), TASK, weights, **options)
+
+
+@pytest.mark.parametrize(
+  ("weights", "words"),
+  [
+    ({"corect": 1.0}, r"task t-0: no reward part is called 'corect': did you mean 'correct'\? known: correct, well"),
+    ({"progres": 1.0}, r"did you mean 'progress'\?"),
+    ({"broken": 1.0}, "task t-0: the reward part 'broken' is nan; it must be a finite number"),
+    ({"huge": 1.0}, "the reward part 'huge' is inf"),
+    ({"words": 1.0}, "the reward part 'words' is a str"),
+    ({"correct": 1e300}, r"the weighted part 'correct' is 1e\+300"),
+  ],
+)
+def test_what_gives_no_reward_is_the_environments_failure(weights, words):
+  given = {"correct": 1.0, "progress": 0.5, "broken": math.nan, "huge": 10**400, "words": "1.0"}
+  with pytest.raises(EnvironmentFailed, match=words) as failed:
+    assign(trajectory(**given), TASK, weights)
+  assert failed.value.kind is FailureKind.REWARD
+
+
+class Unspeakable(Exception):
+  def __str__(self):
+    raise RuntimeError("not even that")
+
+
+def _unspeakable(trajectory, task):
+  raise Unspeakable
+
+
+@pytest.mark.parametrize(
+  ("function", "words"),
+  [
+    (lambda trajectory, task: None, "'own' is a NoneType"),
+    (lambda trajectory, task: "1.0", "'own' is a str"),
+    (lambda trajectory, task: math.nan, "'own' is nan"),
+    (lambda trajectory, task: trajectory.turns[9], "'own' failed: IndexError: tuple index out of range"),
+    (lambda trajectory, task: int("much"), "'own' failed: ValueError: invalid literal"),
+    (_unspeakable, "'own' failed: Unspeakable$"),
+  ],
+)
+def test_a_reward_function_that_gives_no_number_gives_no_reward(monkeypatch, function, words):
+  monkeypatch.setitem(combine.PARTS, "own", function)
+  with pytest.raises(EnvironmentFailed, match=words) as failed:
+    assign(trajectory(correct=1.0), TASK, {"own": 1.0})
+  assert failed.value.kind is FailureKind.REWARD
+
+
+def test_a_reward_function_may_give_a_truth_of_numpy(monkeypatch):
+  monkeypatch.setitem(combine.PARTS, "own", lambda trajectory, task: np.all(trajectory.action_mask))
+  assert assign(trajectory(correct=1.0), TASK, {"own": 2.0}).reward == 2.0
 
 
 def test_a_wrong_or_missing_option_is_a_type_error():

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from agentrl.rewards import parts
-from agentrl.types import StopReason, Task, ToolCall, ToolFailure, ToolResult, Trajectory, Turn, TurnKind
+from agentrl.types import (
+  EnvironmentFailed,
+  StopReason,
+  Task,
+  ToolCall,
+  ToolFailure,
+  ToolResult,
+  Trajectory,
+  Turn,
+  TurnKind,
+)
 
 TASK = Task(id="t-0", family="tests", question="?")
 CALL = ToolCall("calculate", {"expression": "1"})
@@ -37,7 +47,7 @@ def test_correct_is_the_environments_verdict_and_needs_an_answer():
   assert parts.correct(trajectory(TurnKind.ANSWER, given={"correct": 0.0}), TASK) == 0.0
   for stop in (StopReason.TURN_LIMIT, StopReason.LENGTH_LIMIT):
     assert parts.correct(trajectory(TurnKind.VOID, stop=stop, given={}), TASK) == 0.0
-  with pytest.raises(ValueError, match=r"task t-0: .*'correct'; it gave \['score'\]"):
+  with pytest.raises(EnvironmentFailed, match=r"task t-0: .*'correct'; it gave \['score'\]"):
     parts.correct(trajectory(TurnKind.ANSWER, given={"score": 1.0}), TASK)
 
 

@@ -13,10 +13,22 @@ from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.tool import ToolLimits, Toolset
 from agentrl.models.chat import ChatFormat, TagSyntax
 from agentrl.models.tokenizer import Tokenizer
-from agentrl.rollout.episode import Episode, Request, RequestQueue, failure_of, play
+from agentrl.rollout.episode import Episode, Request, RequestQueue, play
 from agentrl.rollout.strategies.independent import Independent
 from agentrl.rollout.workers import WorkerPool
-from agentrl.types import Action, EnvironmentFailed, StopReason, Task, ToolCall, ToolFailure, TurnKind
+from agentrl.types import (
+  Action,
+  EnvironmentFailed,
+  Failure,
+  FailureKind,
+  Message,
+  Observation,
+  StopReason,
+  Task,
+  ToolCall,
+  ToolFailure,
+  TurnKind,
+)
 from tests.rollout.conftest import ENGINE, Counting
 from tests.rollout.test_driver import assert_same
 
@@ -151,22 +163,24 @@ def test_a_failed_environment_gives_no_reward_and_keeps_the_words():
   one = episode()
   one.begin(one.open())
   one.write([*b"<c>x</c>"], [-1.0] * 8, [0.0] * 8)
-  one.fail()
+  one.fail(EnvironmentFailed("the worker died", FailureKind.LOST))
   t = one.trajectory()
   assert t.failed and t.reward_parts is None and t.reward is None and t.action_mask.sum() == 8
+  assert t.failure == Failure(FailureKind.LOST, "the worker died")
 
 
 def test_an_environment_that_never_opened_leaves_an_empty_trajectory():
   one = episode()
-  one.fail()
+  one.fail(EnvironmentFailed("it did not start"))
   assert one.trajectory().failed and len(one.trajectory().tokens) == 0
 
 
 def test_too_early_and_too_long_are_told():
   with pytest.raises(RuntimeError, match="trajectory 5 is not finished"):
     episode().trajectory()
-  with pytest.raises(ValueError, match=r"task t0: its prompt has 3 tokens and max_tokens is 3; raise rollout.max_tok"):
-    episode(max_tokens=3).begin([1, 2, 3])
+  with pytest.raises(EnvironmentFailed, match=r"task t0: its prompt has 3 tokens.* raise rollout.max_tokens") as failed:
+    episode(max_tokens=3).open()
+  assert failed.value.kind is FailureKind.PROMPT
 
 
 def test_authored_actions_must_finish():
@@ -178,10 +192,71 @@ def test_authored_actions_must_finish():
     play(episode(), [call], TAGS)
 
 
-def test_any_error_is_the_environment_s_failure():
-  own = EnvironmentFailed("lost")
-  assert failure_of(own) is own
-  assert str(failure_of(OSError("disk"))) == "OSError: disk"
+class Answers:
+  """An environment that opens and answers with what it was given."""
+
+  tools = ()
+
+  def __init__(self, opening, answer):
+    self._opening, self._answer = opening, answer
+
+  def reset(self, task, seed):
+    return self._opening
+
+  def step(self, action):
+    return self._answer
+
+  def close(self):
+    pass
+
+
+def played(opening, answer, max_tokens=80):
+  """An episode in which the policy calls once, and what it is fed then."""
+  request = Request(Task("t0", "test", "q?"), 5, 2, 2, 0.7, max_tokens, 3)
+  one = Episode(request, lambda: Answers(opening, answer), TAGS, policy_version=9)
+  one.begin(one.open())
+  one.write([*b"<c>x</c>"], [-1.0] * 8, [0.0] * 8)
+  return one, one.observe(one.action(), one.act(one.action()))
+
+
+OPENING = [Message("user", "q?")]
+
+
+@pytest.mark.parametrize(
+  ("opening", "answer", "words"),
+  [
+    (None, None, r"reset\(\) gave None where a list of Messages was due"),
+    ([Message("user", "\ud800")], None, "the content of message 0 of .* lone surrogate at character 0"),
+    (OPENING, None, r"step\(\) gave None where an Observation was due"),
+    (OPENING, Observation("\ud800"), "the text of the observation is no valid Unicode"),
+    (OPENING, Observation("x" * 10_000_000), "the text of the observation has 10000000 characters"),
+  ],
+)
+def test_junk_does_not_enter_the_record(opening, answer, words):
+  with pytest.raises(EnvironmentFailed, match=words) as failed:
+    played(opening, answer)
+  assert failed.value.kind is FailureKind.ANSWER
+
+
+def test_a_prompt_that_is_far_too_long_is_never_made_tokens(monkeypatch):
+  monkeypatch.setattr(type(TOKENIZER), "encode", lambda self, text: pytest.fail("a text of 10 MB was encoded"))
+  with pytest.raises(EnvironmentFailed, match="its prompt has 10000000 characters, and must have fewer") as failed:
+    played([Message("user", "x" * 10_000_000)], None)
+  assert failed.value.kind is FailureKind.PROMPT
+
+
+def test_an_observation_that_does_not_fit_ends_the_trajectory_at_its_limit():
+  one, feed = played(OPENING, Observation("x" * 100))
+  assert feed == [] and one.trajectory().stop is StopReason.LENGTH_LIMIT
+  assert one.trajectory().tokens.tolist() == [*b"q?\n<c>x</c>"]
+
+
+def test_an_observation_far_beyond_the_limit_is_cut_before_it_is_made_tokens(monkeypatch):
+  encode, longest = type(TOKENIZER).encode, []
+  monkeypatch.setattr(type(TOKENIZER), "encode", lambda self, text: longest.append(len(text)) or encode(self, text))
+  one, feed = played(OPENING, Observation("x" * 900_000))
+  assert feed == [] and one.trajectory().stop is StopReason.LENGTH_LIMIT and max(longest) < 80 * 16 + 100
+  assert one.trajectory().turns[0].observation.endswith("\n[output cut: 900000 characters, first 1280 shown]")
 
 
 def test_a_queue_gives_every_request_once_to_whoever_asks():

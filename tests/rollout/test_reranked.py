@@ -14,7 +14,7 @@ from agentrl.rollout.episode import Request
 from agentrl.rollout.reranked import Reranked, candidate_uid
 from agentrl.rollout.utterances import Utterances, UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
-from agentrl.types import StopReason, Task, Trajectory
+from agentrl.types import FailureKind, Observation, StopReason, Task, Trajectory
 from tests.rollout.conftest import ENGINE, Counting
 from tests.rollout.test_driver import assert_same
 
@@ -161,12 +161,28 @@ def test_a_failed_environment_has_no_reward_and_changes_no_other_trajectory():
   gone.set()
   assert {t.uid for t in got if t.failed} == {reset, call, hang} and sorted(seen) == list(range(12))
   assert all(t.reward_parts is None and t.reward is None for t in got if t.failed)
+  kinds = {t.uid: t.failure.kind for t in got if t.failed}
+  assert kinds == {reset: FailureKind.RAISED, call: FailureKind.RAISED, hang: FailureKind.DEADLINE}
   assert sorted(str(failure) for failure in failures) == [
     "OSError: connection lost", "OSError: no such database", "OSError: stale handle",
-    "TimeoutError: no answer in 1.0 s",
+    "no answer from the environment in 1 s",
   ]  # fmt: skip
   undisturbed = play([request(uid) for uid in range(12)])[0]
   assert_same([t for t in got if not t.failed], [undisturbed[t.uid] for t in got if not t.failed])
+
+
+def test_junk_costs_its_own_trajectory_alone():
+  class Junk(Counting):
+    def reset(self, task, seed):
+      self._task = task.id
+      return super().reset(task, seed) if task.id != "t3" else "q?"
+
+    def step(self, action):
+      return super().step(action) if self._task != "t5" else Observation(None)
+
+  got, _, failures = play([request(uid) for uid in range(12)], make_environment=Junk)
+  assert [t.uid for t in got if t.failed] == [3, 5] and len(failures) == 2
+  assert all(t.failure.kind is FailureKind.ANSWER for t in got if t.failed)
 
 
 # ---- through the engine ----------------------------------------------------------------------------------------------

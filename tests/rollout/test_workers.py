@@ -7,6 +7,7 @@ import time
 import pytest
 
 from agentrl.rollout.workers import WorkerPool, wait_for_one
+from agentrl.types import EnvironmentFailed
 
 
 def run_together(pool, count, seconds=5.0):
@@ -57,7 +58,7 @@ def test_call_all_gives_each_call_its_own_time_and_gives_up_on_those_that_take_l
   got = pool.call_all(calls, 2.0)
   assert all(future.done() for future in got)
   assert [type(future.exception()) for future in got] == [
-    type(None), TimeoutError, ZeroDivisionError, TimeoutError, type(None),
+    type(None), EnvironmentFailed, ZeroDivisionError, EnvironmentFailed, type(None),
   ]  # fmt: skip
   assert (got[0].result(), got[4].result()) == (0, 4)
   assert run_together(pool, 2)

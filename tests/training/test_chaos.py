@@ -1,18 +1,29 @@
 """Faults over a training run: no trajectory is lost or blamed for its environment, and the policy still learns."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
+import sys
 
+import jax
+import numpy as np
 import pytest
 
+from agentrl import envs
 from agentrl.envs.tasks.numbers import is_number
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
+from agentrl.training.assembly import assemble
+from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
+from agentrl.types import FailureKind
 
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / "tests" / "envs" / "hosting" / "site"
+sys.path.append(str(SITE))
+from testworlds import junk  # noqa: E402
+
 HOSTING = {"processes": 12, "episodes": 8, "retries": 4}
 
 
@@ -48,7 +59,7 @@ def check_nothing_is_lost_or_blamed(folder, config):
         answer = row["turns"][-1]["answer"] if row["turns"] else None
         if row["stop"] == "environment_failed":
           failed += 1
-          assert row["reward"] is None
+          assert row["reward"] is None and row["failure"]["reason"]
         else:
           right = row["stop"] == "answered" and is_number(answer, row["reference"])
           assert row["reward"] == float(right)
@@ -76,3 +87,101 @@ def test_the_quickstart_learns_under_a_thousand_faults(train):
   assert faults >= 1000
   assert evaluations[-3] < 0.4  # behind the cold start
   assert evaluations[-1] > 0.7
+
+
+# ---- junk of the environment's own code, in the process of the run ---------------------------------------------------
+
+
+JUNK = {"family": "testworlds.junk", "tool": ""}
+EVERY = 3  # of so many calls one is answered with junk
+
+
+def sampled(parts, config, every, groups):
+  """Trajectories of the untrained policy, by uid, where one call in `every` is answered with junk; 0: none is."""
+  settings = config.task.to_dict() | JUNK | {"options": {"every": every}}
+  collector = dataclasses.replace(parts.collector, tasks=envs.make(**settings), turn_tokens=3)
+  junk.STRUCK.clear()
+  got = collector.collect(
+    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], range(groups), split="train", samples=4,
+    temperature=1.0, version=0,
+  )  # fmt: skip
+  assert not got.left_out
+  return {t.uid: t for t in got.trajectories}
+
+
+def check_that_junk_costs_its_own_trajectory_alone(parts, config, groups):
+  whole, struck = sampled(parts, config, 0, groups), sampled(parts, config, EVERY, groups)
+  failed = [t for t in struck.values() if t.failed]
+  assert struck.keys() == whole.keys() and len(failed) == junk.STRUCK.total()
+  assert all(t.reward is None and t.reward_parts is None and 0 < len(t.failure.reason) < 1100 for t in failed)
+  assert {t.failure.kind for t in failed} == {FailureKind.RAISED, FailureKind.ANSWER, FailureKind.REWARD}
+  for uid, t in struck.items():
+    if not t.failed:
+      assert t.tokens.tolist() == whole[uid].tokens.tolist() and t.reward == whole[uid].reward is not None
+      np.testing.assert_array_equal(t.sampler_logp, whole[uid].sampler_logp)
+  return len(failed)
+
+
+@pytest.fixture
+def train_on_junk(monkeypatch, tmp_path):
+  """`train_on_junk(config, make_parts)` runs under junk, however much of a step it takes; gives what was counted."""
+
+  def start(config, make_parts):
+    first = config.cold_start.steps * config.cold_start.batch
+    task = JUNK | {"options": {"every": EVERY, "first": first}}
+    config = config_lib.resolve(config, {"task": task, "rollout": {"max_failed_share": 1.0}}, where="test")
+    parts = make_parts(config)
+    tasks = envs.make(**config.task.to_dict())
+    collector = dataclasses.replace(parts.collector, tasks=tasks, turn_tokens=3)
+    parts = dataclasses.replace(parts, tasks=tasks, collector=collector)
+    monkeypatch.setattr(loop, "assemble", lambda _: parts)
+    like = jax.eval_shape(lambda: parts.algorithm.init(jax.random.key(0), parts.params))
+    junk.STRUCK.clear()
+    with RunFolder.open(tmp_path / "run", config) as folder:
+      loop.run(config, folder)
+    saved = Checkpointer(tmp_path / "run" / "checkpoints" / "train")
+    zeros = parts.place(jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), like))
+    check_that_the_weights_are_finite(saved.restore_latest(zeros).state)
+    return check_that_failures_are_on_file(tmp_path / "run", config)
+
+  return start
+
+
+def check_that_the_weights_are_finite(state):
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+  assert any(np.any(leaf) for leaf in jax.tree.leaves(state.params))
+
+
+def check_that_failures_are_on_file(folder, config):
+  """Nothing is lost or blamed, and why it failed is counted; gives the counts by kind."""
+  lines = check_nothing_is_lost_or_blamed(folder, config)
+  counted = {kind: sum(line[f"rollout/failed_{kind}"] for line in lines) for kind in ("raised", "answer", "reward")}
+  assert sum(counted.values()) == sum(line["rollout/environment_failures"] for line in lines) == junk.STRUCK.total()
+  trained = sum(line["update/trajectories"] for line in lines)
+  assert trained == sum(line["rollout/trajectories"] for line in lines) - junk.STRUCK.total()
+  assert not any("nonfinite" in line for line in metrics.read(folder / "metrics.jsonl"))
+  return counted
+
+
+def test_a_hundred_pieces_of_junk_cost_their_own_trajectories_alone(tiny_assembly, tiny_config):
+  assert check_that_junk_costs_its_own_trajectory_alone(tiny_assembly(), tiny_config, 50) >= 100
+
+
+def test_a_short_run_under_junk(train_on_junk, tiny_assembly, tiny_config):
+  assert sum(train_on_junk(tiny_config, lambda config: tiny_assembly()).values()) > 2
+
+
+@pytest.mark.slow
+def test_a_thousand_pieces_of_junk_cost_their_own_trajectories_alone(tiny_assembly, tiny_config):
+  failed = check_that_junk_costs_its_own_trajectory_alone(tiny_assembly(), tiny_config, 500)
+  print(f"{failed} failed of {4 * 500}: {dict(junk.STRUCK)}")
+  assert failed >= 1000 and len(junk.STRUCK) == len(junk.OPENINGS) + len(junk.ANSWERS)
+
+
+@pytest.mark.slow
+def test_a_run_under_a_thousand_pieces_of_junk(train_on_junk, tiny_config):
+  sizes = {"rollout": {"groups": 8, "group_size": 8, "workers": 8}, "engine": {"slots": 32}, "pack": {"rows": 8}}
+  changes = {"train": {"steps": 40, "checkpoint_every": 40}, **sizes}
+  counted = train_on_junk(config_lib.resolve(tiny_config, changes, where="test"), assemble)
+  print(f"{junk.STRUCK.total()} pieces of junk: {counted}")
+  assert junk.STRUCK.total() >= 1000

@@ -10,7 +10,8 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.rewards.combine import assign
 from agentrl.rollout.episode import Episode, Request
 from agentrl.training.cold_start import authored_traces
-from agentrl.types import EnvironmentFailed, StopReason, TurnKind
+from agentrl.training.left_out import TasksLeftOut
+from agentrl.types import Action, StopReason, TurnKind
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def traces(parts, indices=range(40), direct_share=0.5, seed=0):
 
 
 def test_traces_solve_their_tasks(parts):
-  got, tasks = traces(parts, range(5, 25))
+  got, tasks, left_out = traces(parts, range(5, 25))
+  assert not left_out
   assert list(tasks) == list(range(5, 25)) == [t.group_id for t in got]
   assert all(t.reward_parts == {"correct": 1.0} and t.reward is None for t in got)
   assert all(tasks[t.group_id] == parts.tasks.task(t.group_id, "train") for t in got)
@@ -63,9 +65,31 @@ def test_a_demonstration_that_cannot_be_played_names_its_task(parts):
 
   closed = []
   tasks = dataclasses.replace(parts.tasks, environment=Broken)
-  with pytest.raises(EnvironmentFailed, match=r"demonstration of task .*-train-.* could not .*: RuntimeError: the lic"):
+  with pytest.raises(
+    TasksLeftOut, match=r"1 of 1 tasks .*demonstration of task .*-train-.* could not .*: RuntimeError: the lic"
+  ):
     authored_traces(tasks, parts.chat, [3], direct_share=0.0, seed=0)
   assert len(closed) == 1
+
+
+def test_a_demonstration_that_does_not_fit_or_breaks_is_left_out_and_the_others_are_not(parts):
+  whole = traces(parts, range(12), direct_share=0.0)
+  lengths = [len(t.tokens) for t in whole.traces]
+  longest = lengths.index(max(lengths))
+  oracle = parts.tasks.oracle
+
+  def junk_for_two(task):
+    return oracle(task) if task.id != whole.tasks[(longest + 1) % 12].id else [Action("answer", "4")]
+
+  tasks = dataclasses.replace(parts.tasks, oracle=junk_for_two)
+  limits = {"max_tokens": max(lengths) - 1, "max_actions": 10**6}
+  got = authored_traces(tasks, parts.chat, range(12), direct_share=0.0, seed=0, **limits)
+  expected = [n for n in range(12) if lengths[n] < max(lengths) and n != (longest + 1) % 12]
+  assert [t.group_id for t in got.traces] == expected == list(got.tasks)
+  assert {task.group for task in got.left_out} == set(range(12)) - set(expected)
+  reasons = {task.group: task.reason for task in got.left_out}
+  assert f"pack.row_tokens={max(lengths) - 1}" in reasons[longest] and whole.tasks[longest].id in reasons[longest]
+  assert all((t.tokens == whole.traces[t.group_id].tokens).all() for t in got.traces)
 
 
 # ---- conversations ----------------------------------------------------------------------------------------------
@@ -79,7 +103,7 @@ SPOKEN = {"plain": ChatFormat.dialogue(TOKENIZER, "\n"), "chatml": ChatFormat.di
 @pytest.mark.parametrize("options", GAMES.values(), ids=GAMES)
 def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
   source = envs.make("twenty_questions", "", options=options)
-  got, tasks = authored_traces(source, chat, range(20), direct_share=0.0, seed=0)
+  got, tasks, _ = authored_traces(source, chat, range(20), direct_share=0.0, seed=0)
   for trace in got:
     asked = [action.answer for action in source.oracle(tasks[trace.group_id])]
     assert [turn.answer for turn in trace.turns] == asked
@@ -91,7 +115,7 @@ def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
 
 def test_a_game_in_plain_text_reads_as_it_was_played():
   source = envs.make("twenty_questions", "", options=GAMES["bisect"])
-  (trace,), tasks = authored_traces(source, SPOKEN["plain"], [3], direct_share=0.0, seed=0)
+  (trace,), tasks, _ = authored_traces(source, SPOKEN["plain"], [3], direct_share=0.0, seed=0)
   asked = [action.answer for action in source.oracle(tasks[3])]
   replies = [turn.observation for turn in trace.turns]
   lines = ["What is it?", *(line for pair in zip(asked, replies, strict=True) for line in pair)]

@@ -10,12 +10,14 @@ from agentrl.training.command_line import check_out, run_command
 from agentrl.training.config import ConfigError
 from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
+from agentrl.training.left_out import TasksLeftOut
+from agentrl.training.loop import NothingToTrainOn
 from agentrl.training.run_folder import RunFolderError
 from agentrl.types import EnvironmentFailed
 
 KINDS = [
   ConfigError, RunFolderError, CheckpointError, DiskFullError, EnvironmentFailed, EnvironmentsFailed,
-  SandboxUnavailable, PermissionError,
+  NothingToTrainOn, SandboxUnavailable, TasksLeftOut, PermissionError,
 ]  # fmt: skip
 
 

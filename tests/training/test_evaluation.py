@@ -8,7 +8,8 @@ import pytest
 from agentrl.training import config as config_lib
 from agentrl.training import evaluation
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.types import EnvironmentFailed
+from agentrl.training.left_out import TasksLeftOut
+from agentrl.types import Failure, FailureKind
 from tests.training.test_summary import FAILED, trajectory
 
 
@@ -55,10 +56,10 @@ def test_a_missing_checkpoint_is_told(parts, tiny_config, tmp_path):
 
 
 def test_failures_beyond_the_limit_name_the_first():
-  causes = [EnvironmentFailed("first cause"), EnvironmentFailed("second")]
-  evaluation.check_failures(0.5, [FAILED, trajectory(0, 1)], causes)  # exactly the limit passes
-  with pytest.raises(RuntimeError, match=r"2 of 3 .*rollout.max_failed_share=0.5; the first said: first cause"):
-    evaluation.check_failures(0.5, [FAILED, FAILED, trajectory(0, 1)], causes)
+  second = dataclasses.replace(FAILED, failure=Failure(FailureKind.RAISED, "second"))
+  evaluation.check_failures(0.5, [FAILED, trajectory(0, 1)])  # exactly the limit passes
+  with pytest.raises(RuntimeError, match=r"2 of 3 .*rollout.max_failed_share=0.5; the first said: the worker died"):
+    evaluation.check_failures(0.5, [trajectory(0, 1), FAILED, second])
 
 
 def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
@@ -67,5 +68,28 @@ def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
 
   tasks = dataclasses.replace(parts.tasks, environment=broken)
   broken_parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
-  with pytest.raises(RuntimeError, match="OSError: no such database"):
+  with pytest.raises(evaluation.EnvironmentsFailed, match="OSError: no such database"):
     evaluation.evaluate(tiny_config, broken_parts, {"policy": parts.params}, None, step=0)
+  lenient = config_lib.resolve(tiny_config, {"rollout": {"max_failed_share": 1.0}}, where="test")
+  with pytest.raises(evaluation.EnvironmentsFailed, match=r"all 2 environments of the evaluation .* no such database"):
+    evaluation.evaluate(lenient, broken_parts, {"policy": parts.params}, None, step=0)
+
+
+def with_long_questions(parts, long):
+  """The parts, where the tasks of these numbers have a question that does not fit."""
+  make = parts.tasks.task
+
+  def task(index, split):
+    made = make(index, split)
+    return dataclasses.replace(made, question="What is it? " * 100) if index in long else made
+
+  tasks = dataclasses.replace(parts.tasks, task=task)
+  return dataclasses.replace(parts, tasks=tasks, collector=dataclasses.replace(parts.collector, tasks=tasks))
+
+
+def test_an_evaluation_leaves_out_what_does_not_fit_and_says_so(parts, tiny_config):
+  policy = {"policy": parts.params}
+  metrics = evaluation.evaluate(tiny_config, with_long_questions(parts, {1}), policy, None, step=0)
+  assert (metrics["eval/left_out"], metrics["eval/tasks"]) == (1, 1)
+  with pytest.raises(TasksLeftOut, match=r"2 of 2 tasks .* has 1\d+ .*: raise rollout.max_tokens and pack.row_tokens"):
+    evaluation.evaluate(tiny_config, with_long_questions(parts, {0, 1}), policy, None, step=0)

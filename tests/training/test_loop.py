@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.envs import border
 from agentrl.rollout.driver import Driver, RolloutStats
+from agentrl.rollout.pack import NothingToPack
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import cold_started_by
+from agentrl.training.left_out import TasksLeftOut
 from agentrl.training.run_folder import RunFolder, RunFolderError
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
 
@@ -264,7 +268,7 @@ class Groups:
     sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
     stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
     tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
-    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks, trees=[])
+    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks, trees=[], left_out=[])
 
 
 @pytest.mark.parametrize(
@@ -291,10 +295,94 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
 
 
 def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path, monkeypatch):
+  filtered, kept = loop._filtered, []
+
+  def in_the_second_step_alone(names, trajectories):
+    kept.append(filtered(names, trajectories) if len(kept) == 1 else [])
+    return kept[-1]
+
+  monkeypatch.setattr(loop, "_filtered", in_the_second_step_alone)
+  lines = run(tmp_path / "run")[3:]
+  assert [line["update/trajectories"] > 0 for line in lines] == [False, True, False]
+  assert [line["update/empty"] for line in lines] == [1, 0, 1]
+  assert "policy/loss" in lines[1] and "policy/loss" not in lines[-1] and "train/reward" in lines[-1]
+
+
+def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(loop, "_filtered", lambda names, trajectories: [])
-  lines = run(tmp_path / "run")
-  assert [line["update/trajectories"] for line in lines[3:]] == [0, 0, 0]
-  assert "policy/loss" not in lines[-1] and "train/reward" in lines[-1]
+  for _ in range(2):  # nor is it one when it is started again
+    with pytest.raises(
+      loop.NothingToTrainOn, match="none of the 3 steps of the stage 'train' had anything to train on"
+    ):
+      run(tmp_path / "run")
+  assert [line["update/empty"] for line in numbers(tmp_path / "run")[3:]] == [1, 1, 1]
+  told = "Step 5: there was nothing to train on: of 4 trajectories 0 environments failed, and 0 passed the filters"
+  assert told in capsys.readouterr().err
+
+
+def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_assembly, tmp_path):
+  parts = tiny_assembly()
+
+  def prepare(state, trajectories):
+    raise NothingToPack("every one was below algo.min_reward")
+
+  picky = dataclasses.replace(parts, algorithm=parts.algorithm._replace(prepare=prepare))
+  with pytest.raises(loop.NothingToTrainOn):
+    run(tmp_path / "run", picky)
+  assert [line["update/trajectories"] for line in numbers(tmp_path / "run")[3:]] == [0, 0, 0]
+
+
+# ---- tasks that are left out -----------------------------------------------------------------------------------------
+
+
+def with_tasks(parts, change):
+  """The parts with other training tasks: `change(index, task)` gives the one of a number."""
+  make = parts.tasks.task
+  tasks = dataclasses.replace(
+    parts.tasks, task=lambda index, split: change(index, make(index, split)) if split == "train" else make(index, split)
+  )
+  return dataclasses.replace(parts, tasks=tasks, collector=dataclasses.replace(parts.collector, tasks=tasks))
+
+
+def too_long(task):
+  return dataclasses.replace(task, question=task.question + " " * 100)
+
+
+def broken(task):
+  raise KeyError(task.id)
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (too_long, r"left out: task .*: its prompt has 1\d\d tokens.*raise rollout.max_tokens and pack.row_tokens"),
+    (broken, "left out: task number 11 of the split 'train' was not made: KeyError: 'arithmetic-train-"),
+    (lambda task: border.as_task(task.id, "mine"), "was not made: the generator of 'mine' gave a str"),
+  ],
+)
+def test_a_task_that_does_not_fit_or_breaks_is_left_out_and_the_run_goes_on(
+  run, tiny_assembly, tmp_path, capsys, change, words
+):
+  parts = with_tasks(tiny_assembly(), lambda index, task: change(task) if index == 11 else task)
+  lines = run(tmp_path / "run", parts)[3:]
+  assert [line["rollout/left_out"] for line in lines] == [0, 1, 0]
+  assert [line["rollout/trajectories"] for line in lines] == [4, 2, 4]
+  assert all(line["rollout/environment_failures"] == 0 for line in lines)
+  assert re.search(rf"Step 4: .*{words}", capsys.readouterr().err)
+
+
+def test_where_no_task_of_a_step_fits_the_next_ones_are_asked(run, tiny_assembly, tmp_path):
+  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task) if 8 <= index < 14 else task)
+  lines = run(tmp_path / "run", parts)[3:]
+  assert [line["rollout/left_out"] for line in lines] == [6, 0, 0]
+  assert [line["rollout/trajectories"] for line in lines] == [4, 4, 4]
+
+
+def test_where_nearly_none_fits_the_run_stops_and_names_the_setting(run, tiny_assembly, tmp_path):
+  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task))
+  cold = dataclasses.replace(parts, cold_start=parts.cold_start)
+  with pytest.raises(TasksLeftOut, match=r"tasks had to be left out; the first: .*raise "):
+    run(tmp_path / "run", cold)
 
 
 # ---- real kills ------------------------------------------------------------------------------------------------------

@@ -115,7 +115,11 @@ def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
   seen = []
   monkeypatch.setattr(loop, "assemble", lambda _: parts)
   monkeypatch.setattr(loop, "evaluate", lambda c, p, params, folder, step: seen.append((step, set(params))) or {})
-  monkeypatch.setattr(loop, "_step", lambda c, f, p, stage, state, step, host, key: (state, host, {}))
+
+  def count(config, folder, parts, stage, state, step, host, key):
+    return state._replace(updates=state.updates + 1), host, {}, []
+
+  monkeypatch.setattr(loop, "_step", count)
   with RunFolder.open(tmp_path / "run", settings()) as folder:
     loop.run(settings(), folder)
   assert seen == [(0, {"policy"}), (1, {"policy", "critic"})]

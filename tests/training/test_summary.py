@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from agentrl.rollout.driver import RolloutStats
 from agentrl.training import summary
-from agentrl.types import StopReason, ToolCall, ToolFailure, ToolResult, Trajectory, Turn, TurnKind
+from agentrl.types import (
+  Failure,
+  FailureKind,
+  StopReason,
+  ToolCall,
+  ToolFailure,
+  ToolResult,
+  Trajectory,
+  Turn,
+  TurnKind,
+)
 
 STATS = RolloutStats(sampled=40, prefilled=10, padded=3, forked=1, ticks=5, seconds=2.0)
 
@@ -29,7 +39,9 @@ def trajectory(group, correct, *, kinds=(TurnKind.ANSWER,), results=(), stop=Sto
   )  # fmt: skip
 
 
-FAILED = trajectory(0, 0, stop=StopReason.ENVIRONMENT_FAILED)
+FAILED = dataclasses.replace(
+  trajectory(0, 0, stop=StopReason.ENVIRONMENT_FAILED), failure=Failure(FailureKind.LOST, "the worker died")
+)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
@@ -127,7 +139,24 @@ def test_rollout_by_hand():
 
 
 def test_a_step_of_failures_alone_counts_them():
-  assert summary.rollout_metrics([FAILED, FAILED], STATS) == {"rollout/environment_failures": 2.0}
+  kinds = {"raised": 0, "deadline": 0, "lost": 2, "answer": 0, "changed": 0, "reward": 0}
+  assert summary.rollout_metrics([FAILED, FAILED], STATS) == {
+    "rollout/trajectories": 2, "rollout/environment_failures": 2,
+    **{f"rollout/failed_{kind}": count for kind, count in kinds.items()},
+  }  # fmt: skip
+  assert summary.rollout_metrics([], STATS)["rollout/trajectories"] == 0
+
+
+def test_failures_are_counted_by_their_kind():
+  late = dataclasses.replace(FAILED, failure=Failure(FailureKind.DEADLINE, "no answer"))
+  metrics = summary.rollout_metrics([FAILED, late, late, trajectory(0, 1)], STATS)
+  assert (metrics["rollout/failed_lost"], metrics["rollout/failed_deadline"], metrics["rollout/failed_raised"]) == (
+    1,
+    2,
+    0,
+  )
+  evaluated = summary.evaluation_metrics([FAILED, late, trajectory(1, 1)], 1)
+  assert (evaluated["eval/failed_lost"], evaluated["eval/failed_deadline"]) == (1, 1)
 
 
 def test_costs_of_rounds_add_up():

@@ -7,9 +7,10 @@ import pickle
 import time
 from typing import Any
 
-from agentrl.envs import Recipe, output, tasks
+from agentrl.envs import Recipe, border, output, tasks
 from agentrl.envs.base import Environment
-from agentrl.types import Action, EnvironmentFailed, Observation, Task
+from agentrl.envs.hosting import frames
+from agentrl.types import Action, EnvironmentFailed, FailureKind, Observation, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,12 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """What it gave: a value, or in words how the environment failed; and the seconds it took."""
+  """What it gave: a value, or in words how the environment failed, and the kind of that; and the seconds it took."""
 
   value: Any = None
   failure: str | None = None
   seconds: float = 0.0
+  kind: FailureKind = FailureKind.RAISED
 
 
 class Host:
@@ -53,15 +55,22 @@ class Host:
     started, value, failure = time.monotonic(), None, None
     try:
       value = self._answer(request)
-    except EnvironmentFailed as error:
-      failure = str(error)
     except BaseException as error:  # SystemExit too: a library must not end the worker of other episodes
-      failure = output.error_line(error)
+      failure = border.failure_of(error)
     seconds = time.monotonic() - started
-    try:
-      return pickle.dumps(Reply(value, failure, seconds))
-    except Exception as error:
-      return pickle.dumps(Reply(None, f"what it answered cannot be sent: {output.error_line(error)}", seconds))
+    if failure is None:
+      try:
+        reply = pickle.dumps(Reply(value, seconds=seconds))
+      except Exception as error:
+        failure = EnvironmentFailed(f"what it answered cannot be sent: {output.error_line(error)}", FailureKind.ANSWER)
+      else:
+        if len(reply) <= frames.MAX_BYTES:
+          return reply
+        failure = EnvironmentFailed(
+          f"what it answered takes {len(reply)} bytes, and cannot be sent: a message holds {frames.MAX_BYTES}",
+          FailureKind.ANSWER,
+        )
+    return pickle.dumps(Reply(None, str(failure), seconds, failure.kind))
 
   def close(self) -> None:
     """Closes what is still open."""
@@ -83,18 +92,14 @@ class Host:
     limits = recipe.setting.limits
     self._max_chars[episode] = limits.max_calls * limits.max_output_chars  # what the calls of a turn may say together
     environment = self._environments[episode] = recipe.environment()
-    messages = environment.reset(task, seed)
-    return list(messages), tuple(environment.tools)
+    messages = border.as_messages(environment.reset(task, seed))
+    return messages, border.as_tools(environment.tools)
 
   def _oracle(self, task: Task, tool: str) -> list[Action] | tasks.NoDemonstration:
     try:
-      return list(self._family.oracle(task, tool))
+      return border.as_actions(self._family.oracle(task, tool))
     except tasks.NoDemonstration as error:  # an answer like any other
       return error
 
   def _step(self, episode: int, action: Action) -> Observation:
-    observation = self._environments[episode].step(action)
-    most = self._max_chars[episode]
-    if len(observation.text) <= most:
-      return observation
-    return dataclasses.replace(observation, text=output.clean(observation.text, most))
+    return border.as_observation(self._environments[episode].step(action), self._max_chars[episode])

@@ -13,7 +13,7 @@ from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
 from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
 from agentrl.envs.tasks import NoDemonstration
-from agentrl.types import Action, EnvironmentFailed, NoRoom, Task
+from agentrl.types import Action, EnvironmentFailed, FailureKind, NoRoom, Task
 
 _START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
 
@@ -91,11 +91,11 @@ class EnvironmentPool:
     try:
       reply = self.call(worker, Request("oracle", episode, (task, tool)), self.hosting.call_seconds)
     except WorkerLost as error:
-      raise EnvironmentFailed(str(error)) from error
+      raise EnvironmentFailed(str(error), FailureKind.LOST) from error
     finally:
       self.give_back(worker)
     if reply.failure is not None:
-      raise EnvironmentFailed(f"task {task.id}: its oracle failed: {reply.failure}")
+      raise EnvironmentFailed(f"task {task.id}: its oracle failed: {reply.failure}", reply.kind)
     if isinstance(reply.value, NoDemonstration):
       raise reply.value
     return reply.value
@@ -169,14 +169,15 @@ class EnvironmentPool:
 
   def _roomiest(self) -> Worker | None:
     if self._closed:
-      raise EnvironmentFailed("the pool of environments is closed")
+      raise EnvironmentFailed("the pool of environments is closed", FailureKind.LOST)
     for worker in [worker for worker in self._episodes if not worker.alive]:
       try:
         worker.call(Request("close", -1), 1.0)
       except WorkerLost as error:  # which it is; the error has its last words
         self._forget(worker, str(error))
     if len(self._still_born) >= _START_ATTEMPTS:
-      raise EnvironmentFailed(f"{len(self._still_born)} workers in a row did not start: {self._still_born[-1]}")
+      told = f"{len(self._still_born)} workers in a row did not start: {self._still_born[-1]}"
+      raise EnvironmentFailed(told, FailureKind.LOST)
     self._refill()
     worker = min(self._episodes, key=self._episodes.__getitem__)
     return worker if self._episodes[worker] < self.hosting.episodes else None

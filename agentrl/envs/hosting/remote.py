@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.worker import Worker, WorkerLost
 from agentrl.envs.tool import ToolSpec
-from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task
+from agentrl.types import Action, EnvironmentFailed, FailureKind, Message, Observation, Task
 
 if TYPE_CHECKING:
   from agentrl.envs import Recipe
@@ -79,7 +79,7 @@ class HostedEnvironment:
         return attempt()
       except WorkerLost as error:
         if not self._retries:
-          raise EnvironmentFailed(str(error)) from error
+          raise EnvironmentFailed(str(error), FailureKind.LOST) from error
         self._retries -= 1
         self._pool.retried()
 
@@ -87,7 +87,7 @@ class HostedEnvironment:
     self._seat = self._pool.take()
     messages, self._tools = self._call("reset", self._recipe, *self._started)
     if self._history and messages != self._messages:
-      raise EnvironmentFailed(self._differs("its opening", messages, self._messages))
+      raise self._differs("its opening", messages, self._messages)
     self._messages = messages
 
   def _begin_again(self):
@@ -95,18 +95,20 @@ class HostedEnvironment:
     for action, before in self._history:
       now = self._call("step", action)
       if (now.text, now.ok, now.done) != (before.text, before.ok, before.done):
-        raise EnvironmentFailed(self._differs("an answer", now.text, before.text))
+        raise self._differs("an answer", now.text, before.text)
 
-  def _differs(self, what: str, now: Any, before: Any) -> str:
-    return (
+  def _differs(self, what: str, now: Any, before: Any) -> EnvironmentFailed:
+    return EnvironmentFailed(
       f"task {self._started[0].id}: a worker was lost, and in another one {what} was {str(now)[:200]!r} where it had "
-      f"been {str(before)[:200]!r}; everything random in an environment must derive from its seed"
+      f"been {str(before)[:200]!r}; everything random in an environment must derive from its seed",
+      FailureKind.CHANGED,
     )
 
   def _call(self, method: str, *arguments: Any) -> Any:
     worker, episode = self._seat
     if self._seconds_left <= 0:
-      raise EnvironmentFailed(f"the episode used up its {self._pool.hosting.episode_seconds:g} s")
+      spent = f"the episode used up its {self._pool.hosting.episode_seconds:g} s"
+      raise EnvironmentFailed(spent, FailureKind.DEADLINE)
     try:
       reply = self._pool.call(worker, Request(method, episode, arguments), self._pool.hosting.call_seconds)
     except WorkerLost:
@@ -114,7 +116,7 @@ class HostedEnvironment:
       raise
     self._seconds_left -= reply.seconds
     if reply.failure is not None:
-      raise EnvironmentFailed(reply.failure)
+      raise EnvironmentFailed(reply.failure, reply.kind)
     return reply.value
 
   def _leave(self):
@@ -128,4 +130,4 @@ class HostedEnvironment:
     finally:
       self._pool.give_back(worker)
     if reply.failure is not None:
-      raise EnvironmentFailed(reply.failure)
+      raise EnvironmentFailed(reply.failure, reply.kind)

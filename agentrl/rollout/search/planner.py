@@ -18,7 +18,7 @@ from agentrl.rollout.search import tree
 from agentrl.rollout.search.desk import Desk, Job, Link
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Node
-from agentrl.types import EnvironmentFailed, Trajectory
+from agentrl.types import EnvironmentFailed, FailureKind, Trajectory
 
 ROLLOUT = -1  # index of the nodes of a rollout in place of a child's
 
@@ -146,6 +146,7 @@ class Planner:
     self._root = self.prompt_node
     self._prompt: list[int] = []
     self._flight: collections.deque[_Simulation] = collections.deque()
+    self._failures: list[EnvironmentFailed] = []  # that took ways on from the tree, as they came
 
   def begin(self) -> None:
     """Asks for the prompt; everything else follows from that."""
@@ -302,11 +303,12 @@ class Planner:
 
     def acted(result, failure) -> None:
       if failure is not None:
+        self._failures.append(failure)
         leave(None)
         return
       trajectory, node.step.feed = result
       if trajectory is not None:
-        node.step.trajectory = self._grade(trajectory)
+        node.step.trajectory = self._graded(trajectory)
         leave(node.step.trajectory.reward)
         return
       node.step.link, node.step.turn = self._desk.link(node.step.link, node.step.feed), ()
@@ -324,9 +326,9 @@ class Planner:
 
   def _opened(self, prompt: list[int] | None, failure: EnvironmentFailed | None) -> None:
     if failure is not None:
+      self._failures.append(failure)
       self._finish(self._failed_trajectory())
       return
-    self._episode().begin(prompt)  # refuses one that is too long, in words
     self._prompt = prompt
     self.prompt_node.step = Step([], [], [], self._desk.link(None, prompt))
     self._pump()
@@ -360,17 +362,26 @@ class Planner:
     if now != before:
       raise EnvironmentFailed(
         f"task {self.request.task.id}: the same actions gave {self._chat.tokenizer.decode(now)!r} where they had given "
-        f"{self._chat.tokenizer.decode(before)!r}; a search acts every path anew, and needs tools that answer alike"
+        f"{self._chat.tokenizer.decode(before)!r}; a search acts every path anew, and needs tools that answer alike",
+        FailureKind.CHANGED,
       )
 
   def _episode(self) -> Episode:
     return Episode(self.request, self._make_environment, self._chat, self._version)
 
+  def _graded(self, trajectory: Trajectory) -> Trajectory:
+    """With its reward; where there can be none, the environment has failed."""
+    graded = self._grade(trajectory)
+    if graded.failure is not None:
+      self._failures.append(EnvironmentFailed(graded.failure.reason, graded.failure.kind))
+    return graded
+
   def _failed_trajectory(self) -> Trajectory:
+    """The prompt alone, with the failure whose words come first: which came first is a matter of timing."""
     episode = self._episode()
     if self._prompt:
       episode.begin(self._prompt)
-    episode.fail()
+    episode.fail(min(self._failures, key=str))
     return self._grade(episode.trajectory())
 
 

@@ -10,12 +10,13 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Set
 
+from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
-from agentrl.rollout.episode import Episode, Request, failure_of
-from agentrl.rollout.workers import Call, WorkerPool, wait_for_one
-from agentrl.types import Action, EnvironmentFailed, Trajectory
+from agentrl.rollout.episode import Episode, Request
+from agentrl.rollout.workers import Call, WorkerPool, too_late, wait_for_one
+from agentrl.types import Action, EnvironmentFailed, FailureKind, Trajectory
 
 
 @dataclasses.dataclass
@@ -132,7 +133,7 @@ class Independent:
         self._collect(seat)
       elif seat.call.late:
         self._pool.abandon(seat.call)
-        self._fail(seat, EnvironmentFailed(f"no answer from the environment in {seat.call.seconds} s"))
+        self._fail(seat, too_late(seat.call.seconds))
 
   def _collect(self, seat: Seat):
     call, seat.call = seat.call, None
@@ -150,7 +151,7 @@ class Independent:
 
   def _fail(self, seat: Seat, error: EnvironmentFailed):
     self.failures.append(error)
-    seat.episode.fail()
+    seat.episode.fail(error)
     self._leave(seat)
 
   def _leave(self, seat: Seat):
@@ -168,7 +169,9 @@ class Independent:
         wait_for_one([call])
       if call.late:
         self._pool.abandon(call)
-        self.failures.append(EnvironmentFailed(f"an environment did not close in {call.seconds} s"))
+        self.failures.append(
+          EnvironmentFailed(f"an environment did not close in {call.seconds:g} s", FailureKind.DEADLINE)
+        )
       elif (error := call.exception()) is not None:
         self.failures.append(failure_of(error))
     commands = slot_engine.no_commands(self._engine)

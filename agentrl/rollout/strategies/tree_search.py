@@ -16,14 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
-from agentrl.rollout.episode import Request, failure_of
+from agentrl.rollout.episode import Request
 from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.workers import Call, WorkerPool, wait_for_one
+from agentrl.rollout.workers import Call, WorkerPool, too_late, wait_for_one
 from agentrl.types import EnvironmentFailed, Trajectory
 
 
@@ -132,7 +133,7 @@ class TreeSearch:
         failure = None if error is None else failure_of(error)
       else:
         self._pool.abandon(call)
-        failure = EnvironmentFailed(f"no answer from the environment in {call.seconds} s")
+        failure = too_late(call.seconds)
       if failure is not None:
         self.failures.append(failure)
       on_done(None if failure else call.result(), failure)

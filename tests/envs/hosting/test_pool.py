@@ -15,7 +15,7 @@ from agentrl.envs.base import Setting
 from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
 from agentrl.envs.tool import ToolLimits
 from agentrl.rollout.workers import WorkerPool, wait_for_one
-from agentrl.types import EnvironmentFailed, NoRoom
+from agentrl.types import EnvironmentFailed, FailureKind, NoRoom
 
 SITE = pathlib.Path(__file__).parent / "site"
 sys.path.append(str(SITE))
@@ -78,7 +78,10 @@ def test_an_episode_goes_on_in_another_worker(make_pool, tmp_path, fault, where)
     ("raise", "ValueError: it broke", 0),
     ("fail", "^it said so$", 0),
     ("exit", "SystemExit: 3", 0),
-    ("unsendable", "what it answered cannot be sent|TypeError", 0),
+    ("unsendable", "the text of the observation is a function, and must be a str", 0),
+    ("torrent", "the text of the observation has 10000000 characters", 0),
+    ("silence", "^Silent$", 0),
+    ("nothing", r"step\(\) gave None where an Observation was due", 0),
   ],
 )
 def test_a_fault_that_stays_is_the_environments_failure(make_pool, fault, words, lost):
@@ -91,8 +94,24 @@ def test_a_fault_that_stays_is_the_environments_failure(make_pool, fault, words,
 
 def test_what_a_worker_floods_is_drained_and_what_it_answers_is_cut(make_pool):
   texts = play(make_pool(call_seconds=20.0), faulty.generate(0, split="train", faults={"2": "flood"}))
-  assert texts[2] == "z" * 200 + "\n[output cut: 10000000 characters, first 200 shown]"
+  assert texts[2] == "z" * 200 + "\n[output cut: 900000 characters, first 200 shown]"
   assert texts[3] == "heard 3"
+
+
+def test_the_kind_of_a_failure_comes_along_from_the_worker(make_pool):
+  pool, kinds = make_pool(), {}
+  for fault in ("raise", "torrent", "die"):
+    with pytest.raises(EnvironmentFailed) as failed:
+      play(pool, faulty.generate(0, split="train", faults={"2": fault}))
+    kinds[fault] = failed.value.kind
+  assert kinds == {"raise": FailureKind.RAISED, "torrent": FailureKind.ANSWER, "die": FailureKind.LOST}
+
+
+def test_an_opening_that_no_message_holds_costs_no_worker(make_pool):
+  pool = make_pool(call_seconds=60.0)
+  with pytest.raises(EnvironmentFailed, match="and cannot be sent: a message holds 67108864") as failed:
+    play(pool, faulty.generate(0, split="train", faults={"reset": "opening"}))
+  assert failed.value.kind is FailureKind.ANSWER and pool.counts()["lost"] == 0
 
 
 def test_others_in_a_lost_worker_play_again_and_notice_nothing(make_pool, tmp_path):

@@ -13,7 +13,7 @@ from agentrl.rollout.episode import Request
 from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
 from agentrl.rollout.search.tree import Puct
-from agentrl.types import EnvironmentFailed, Message, Observation, Task
+from agentrl.types import EnvironmentFailed, FailureKind, Message, Observation, Task
 
 TOKENIZER = Tokenizer.byte_level()
 CHAT = ChatFormat.dialogue(TOKENIZER, "")
@@ -118,11 +118,42 @@ def test_steps_of_trees_and_paths_have_their_own_seeds():
   assert step_uid(3, [1, 2]) == step_uid(3, (1, 2))
 
 
-def test_a_prompt_that_leaves_no_room_is_the_callers_error():
-  with pytest.raises(ValueError, match=r"raise rollout\.max_tokens"):
+@pytest.mark.parametrize(
+  ("opening", "kind", "words"),
+  [
+    ([Message("user", "x" * 80)], FailureKind.PROMPT, "raise rollout.max_tokens"),
+    (None, FailureKind.ANSWER, "gave None where a list of Messages was due"),
+  ],
+)
+def test_a_tree_without_a_prompt_that_fits_has_failed(opening, kind, words):
+  class Opens(Answers):
+    def reset(self, task, seed):
+      return opening
 
-    class Long(Answers):
+  found = grow(environment=Opens).trajectory
+  assert found.failed and found.reward is None and len(found.tokens) == 0
+  assert found.failure.kind is kind and words in found.failure.reason
+
+
+def test_junk_takes_its_way_on_from_the_tree_and_no_other():
+  class Junk(Answers):
+    def step(self, action):
+      return None if "a" in action.text else super().step(action)
+
+  planner = grow(environment=Junk)
+  barred = [node for node in planner.prompt_node.walk() if node.barred]
+  assert barred and not planner.trajectory.failed and not any(node.barred for node in planner.chosen)
+
+
+def test_a_tree_all_of_whose_ways_fail_says_the_same_whatever_comes_first():
+  def failure(order):
+    openings = iter([[Message("user", "why?")]])
+
+    class Once(Answers):
       def reset(self, task, seed):
-        return [Message("user", "x" * 80)]
+        return next(openings, None)
 
-    grow(environment=Long)
+    return grow(environment=Once, order=order).trajectory.failure
+
+  failures = {failure(order) for order in (None, *map(random.Random, range(3)))}
+  assert len(failures) == 1 and failures.pop().kind is FailureKind.ANSWER

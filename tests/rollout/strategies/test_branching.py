@@ -16,7 +16,7 @@ from agentrl.rollout.episode import Branch, Episode, RequestQueue
 from agentrl.rollout.strategies.branching import Branching, BranchingConfig, entropy_change, uniform
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import sharding
-from agentrl.types import Message, TurnKind
+from agentrl.types import FailureKind, Message, TurnKind
 from tests.rollout.conftest import ENGINE, Counting, sleepy
 from tests.rollout.test_driver import assert_same
 
@@ -289,6 +289,18 @@ def test_a_failing_environment_costs_its_own_trajectory_alone(talkative, branche
   alike = [t for t in got if not t.failed and (t.parent, t.fork_at) == (whole[t.uid].parent, whole[t.uid].fork_at)]
   assert len(alike) > len(talkative.tasks)
   assert_same(alike, [whole[t.uid] for t in alike])
+
+
+def test_junk_costs_its_own_trajectory_alone(talkative, branched):
+  class Junk(Counting):
+    def step(self, action):
+      answer = super().step(action)
+      return answer if self._calls != 3 else dataclasses.replace(answer, text="\ud800")
+
+  got, _, failures = run(talkative, make=Junk)
+  lost = [t for t in got if t.failed]
+  assert len(got) == len(branched) and lost and len(lost) == len(failures)
+  assert all(t.failure.kind is FailureKind.ANSWER and "lone surrogate" in t.failure.reason for t in lost)
 
 
 class Forgetful(Counting):

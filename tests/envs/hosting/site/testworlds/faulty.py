@@ -13,6 +13,8 @@ import time
 from agentrl.envs.tasks import NoDemonstration
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
 
+NOTHING = object()
+
 
 def generate(index, *, split, difficulty=1, seed=0, faults=None, turns=3, marks=""):
   data = {"faults": dict(faults or {}), "turns": turns, "marks": marks}
@@ -37,12 +39,14 @@ class Counting:
 
   def reset(self, task: Task, seed: int):
     self._task, self._seed, self._turn = task, seed, 0
-    self._fault("reset")
-    return [Message("user", f"{task.question} Seed {seed}.")]
+    more = self._fault("reset") or ""
+    return [Message("user", f"{task.question} Seed {seed}.{more}")]
 
   def step(self, action: Action) -> Observation:
     self._turn += 1
     text = self._fault(str(self._turn)) or f"heard {action.answer}"
+    if text is NOTHING:
+      return None
     right = action.answer == str(self._turn)
     done = self._turn == self._task.data["turns"]
     return Observation(text, done=done, parts={"correct": float(right)}, ok=right)
@@ -76,7 +80,7 @@ def _die(_):
 def _flood(_):
   sys.stdout.write("x" * 10_000_000)
   sys.stderr.write("y" * 10_000_000)
-  return "z" * 10_000_000
+  return "z" * 900_000
 
 
 def _garbage(_):
@@ -98,6 +102,15 @@ def _fail(_):
   raise EnvironmentFailed("it said so")
 
 
+class Silent(EnvironmentFailed):
+  def __str__(self):
+    raise RuntimeError("it cannot be shown")
+
+
+def _fail_silently(_):
+  raise Silent("it said so")
+
+
 def _exit(_):
   sys.exit(3)
 
@@ -114,5 +127,9 @@ FAULTS = {
   "exit": _exit,
   "other": lambda _: str(time.monotonic_ns()),
   "unsendable": lambda _: lambda: None,
+  "torrent": lambda _: "z" * 10_000_000,
+  "silence": _fail_silently,
+  "nothing": lambda _: NOTHING,
+  "opening": lambda _: "z" * (70 << 20),
   "child": lambda _: os.system("sleep 3600 &"),
 }
