@@ -22,8 +22,8 @@ from agentrl.types import EnvironmentFailed
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 
-_REAP_SECONDS = 5.0  # for a process that was sent SIGKILL
-_START_SECONDS = 10.0  # for an interpreter to take its first cell; its deadline counts from there
+_REAP_SECONDS = 20.0  # for a process that was sent SIGKILL, on a machine that guests keep busy
+_START_SECONDS = 30.0  # for an interpreter to take its first cell, likewise; its deadline counts from there
 _CHUNK_BYTES = 1 << 16
 _STALE_CHUNKS = 16  # a pipe's largest size without privileges
 _LOST = 128 + signal.SIGKILL  # of a guest whose monitor was killed too, by the kernel when memory ran out

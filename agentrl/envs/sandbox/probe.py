@@ -20,8 +20,8 @@ from agentrl.envs.sandbox.limits import Completed, Limits, SandboxUnavailable
 from agentrl.types import EnvironmentFailed
 
 INSTALL = (
-  "Install bubblewrap and util-linux (`apt-get install bubblewrap util-linux`), on a kernel that allows unprivileged "
-  "user namespaces (in a container: `--security-opt seccomp=unconfined`; on Ubuntu 24.04 and later: "
+  "Install bubblewrap and util-linux (`apt-get install bubblewrap util-linux mount`), on a kernel that allows "
+  "unprivileged user namespaces (in a container: `--security-opt seccomp=unconfined`; on Ubuntu 24.04 and later: "
   "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`), with the interpreter /usr/bin/python3. "
   "Code is never run unisolated."
 )
