@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from agentrl.envs import supervisor
 from agentrl.envs.hosting import frames
 from agentrl.envs.hosting.host import Reply, Request
 from agentrl.envs.hosting.worker import Deadlines, WorkerLost, as_reply, lost_before
@@ -31,15 +32,15 @@ class LocalWorker:
     self._deadlines = deadlines
     self._lock = threading.Lock()
     self._lost: str | None = None
-    self._ready = False
+    self._process_id: int | None = None
     self._said: collections.deque[bytes] = collections.deque(maxlen=_SHOWN_LINES)
     self._stream, theirs = socket.socketpair()
     their_lifeline, self._lifeline = os.pipe()
-    command = [sys.executable, "-m", "agentrl.envs.hosting.serve", str(theirs.fileno()), str(their_lifeline)]
+    command = [sys.executable, "-m", "agentrl.envs.hosting.serve", str(theirs.fileno())]
     path = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     with theirs:
       self._process = subprocess.Popen(
-        command,
+        supervisor.supervised(their_lifeline, command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -58,9 +59,9 @@ class LocalWorker:
     return self._lost is None and self._process.poll() is None
 
   @property
-  def process_id(self) -> int:
-    """Of its process, which leads a group of its own."""
-    return self._process.pid
+  def process_id(self) -> int | None:
+    """Of its process, which leads a group of its own; None until it has answered."""
+    return self._process_id
 
   def call(self, request: Request, seconds: float) -> Reply:
     """See `Worker`."""
@@ -81,20 +82,18 @@ class LocalWorker:
     """See `Worker`."""
     if self._lost is None:
       self._lost = reason
-    with contextlib.suppress(ProcessLookupError):
-      os.killpg(self._process.pid, signal.SIGKILL)
+    lifeline, self._lifeline = self._lifeline, -1
+    if lifeline >= 0:
+      os.close(lifeline)  # its supervisor kills it, and all that descends from it
     with contextlib.suppress(subprocess.TimeoutExpired):
       self._process.wait(self._deadlines.call)
     self._reader.join(1.0)
     self._stream.close()
-    if self._lifeline >= 0:
-      os.close(self._lifeline)
-      self._lifeline = -1
 
   def retire(self) -> None:
     """See `Worker`."""
     with self._lock:
-      if self._lost is None and self._ready:
+      if self._lost is None and self._process_id is not None:
         with contextlib.suppress(OSError):
           self._stream.shutdown(socket.SHUT_WR)  # it reads the end, closes its environments and leaves
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -102,12 +101,11 @@ class LocalWorker:
       self.kill()
 
   def _get_ready(self):
-    if self._ready:
+    if self._process_id is not None:
       return
     deadline = time.monotonic() + self._deadlines.start
     frames.send(self._stream, self._family, self._deadlines.start)
-    self._read_reply(deadline - time.monotonic())
-    self._ready = True
+    self._process_id = self._read_reply(deadline - time.monotonic()).value
 
   def _exchange(self, message: bytes, seconds: float) -> Reply:
     deadline = time.monotonic() + seconds

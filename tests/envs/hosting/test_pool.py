@@ -223,7 +223,7 @@ from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
 pool = EnvironmentPool("testworlds.faulty", Hosting(1), WORKERS["local"]())
 environment = pool.environment(Recipe("testworlds.faulty", "", Setting()))
 environment.reset(faulty.generate(0, split="train", faults={"reset": "child"}), 0)
-print(pool.workers[0].process_id, flush=True)
+print("ready", flush=True)
 if input() == "close":
   pool.close()
   print("closed", flush=True)
@@ -231,29 +231,30 @@ time.sleep(60)
 """
   path = {"PYTHONPATH": os.pathsep.join([str(SITE), str(pathlib.Path(__file__).parents[3])])}
   for how in ("close", "kill"):
+    mark = {"MARK_OF_A_TEST": f"{os.getpid()} {how}"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | path, **pipes) as trainer:
-      group = int(trainer.stdout.readline())
-      assert members(group)
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | path | mark, **pipes) as trainer:
+      assert trainer.stdout.readline() == "ready\n"
+      assert len(marked(mark)) == 5  # the trainer, the worker under its supervisor, and two children, one in a session
       trainer.stdin.write(how + "\n")
       trainer.stdin.flush()
       if how == "close":
         assert trainer.stdout.readline() == "closed\n"
       trainer.kill()
     deadline = time.monotonic() + 20
-    while members(group) and time.monotonic() < deadline:
+    while marked(mark) and time.monotonic() < deadline:
       time.sleep(0.02)
-    assert members(group) == []
+    assert marked(mark) == []
 
 
-def members(group):
-  """Living processes of a process group."""
+def marked(mark):
+  """Living processes that inherited a variable of the environment."""
   found = []
-  for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+  ((name, value),) = mark.items()
+  for process in pathlib.Path("/proc").glob("[0-9]*"):
     with contextlib.suppress(OSError):
-      state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-      if int(its_group) == group and state != "Z":
-        found.append(stat.parent.name)
+      variables = (process / "environ").read_bytes().split(b"\0")  # a dead one has none
+      found += [process.name] if f"{name}={value}".encode() in variables else []
   return found
 
 

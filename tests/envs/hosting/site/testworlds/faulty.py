@@ -131,5 +131,5 @@ FAULTS = {
   "silence": _fail_silently,
   "nothing": lambda _: NOTHING,
   "opening": lambda _: "z" * (70 << 20),
-  "child": lambda _: os.system("sleep 3600 &"),
+  "child": lambda _: os.system("sleep 3600 & setsid -f sleep 3600"),
 }
