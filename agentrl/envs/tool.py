@@ -7,17 +7,24 @@ reads and a `ToolFailure` that is counted; `EnvironmentFailed` comes through.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jsonschema
-
-from agentrl.envs import output, schema
+from agentrl.envs import output, schema, validation
 from agentrl.envs.deadline import DeadlinePassed, call_within
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.types import Action, EnvironmentFailed, Observation, Task, ToolCall, ToolFailure, ToolResult, TurnKind
+
+_LOG = logging.getLogger(__name__)
+# Keywords that may name arguments which "properties" does not list.
+_NAMES_MORE = {
+  "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas",
+  "dependencies", "unevaluatedProperties",
+}  # fmt: skip
 
 VOID_TEXT = "That turn has neither a tool call nor an answer. Call a tool, or give the final answer."
 
@@ -37,7 +44,7 @@ class ToolSpec:
   Attributes:
     name: what the policy calls.
     description: one paragraph.
-    schema: JSON schema of the arguments, an "object" with "properties" and "required".
+    schema: JSON schema of the arguments, which are an object; most have "properties" and "required".
   """
 
   name: str
@@ -48,9 +55,8 @@ class ToolSpec:
   def text_parameter(self) -> str | None:
     """The one required parameter, where it is a string: a tag-style call `<name>text</name>` fills it. Else None."""
     required = self.schema.get("required", ())
-    if len(required) != 1 or self.schema["properties"][required[0]].get("type") != "string":
-      return None
-    return required[0]
+    described = self.schema.get("properties", {}).get(required[0]) if len(required) == 1 else None
+    return required[0] if isinstance(described, Mapping) and described.get("type") == "string" else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,25 +142,41 @@ def tools_of(toolset: Any) -> dict[str, Tool]:
 def given_tool(spec: ToolSpec, function: Callable[..., Any]) -> Tool:
   """A tool whose JSON schema was written elsewhere; `function` takes the arguments by keyword.
 
+  A schema in which a reference leads nowhere, or whose pattern or dialect is not known here, is not checked against:
+  with a warning, `function` gets what the policy wrote. Names that the schema does not list are refused unless it says
+  that there may be others; a schema of alternatives says so.
+
   Raises:
     ValueError: the schema is none.
   """
   try:
-    jsonschema.Draft202012Validator.check_schema(spec.schema)
-  except jsonschema.SchemaError as error:
-    raise ValueError(f"tool {spec.name!r} has a schema that is none: {error.message}") from error
-  validator = jsonschema.Draft202012Validator(spec.schema)
+    validator = validation.Validator(spec.schema)
+  except validation.NoSchema as error:
+    raise ValueError(f"tool {spec.name!r} has a schema that is none: {error}") from error
+  except (validation.Unclear, validation.TooMuchWork) as error:
+    return unchecked_tool(spec, function, str(error))
   known = tuple(spec.schema.get("properties", {}))
+  is_closed = spec.schema.get("additionalProperties", False) is False and not _NAMES_MORE & set(spec.schema)
 
   def bind(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in arguments:
-      if name not in known and spec.schema.get("additionalProperties", False) is False:
+      if is_closed and name not in known:
         raise ToolArgumentError(f"unexpected argument {name!r}; expected: {', '.join(known) or 'none'}")
-    if (wrong := jsonschema.exceptions.best_match(validator.iter_errors(dict(arguments)))) is not None:
-      raise ToolArgumentError(_in_words(wrong))
+    try:
+      validator.check(dict(arguments))
+    except validation.Misfit as error:
+      raise ToolArgumentError(schema.shortened(str(error))) from error
+    except validation.TooMuchWork as error:
+      raise ToolTimeout(f"these arguments cannot be checked: {error}") from error
     return arguments
 
   return Tool(spec, bind, function)
+
+
+def unchecked_tool(spec: ToolSpec, function: Callable[..., Any], reason: str) -> Tool:
+  """A tool that gets what the policy wrote and checks it itself; a warning names it, with the reason."""
+  _warn_once(f"the arguments of the tool {spec.name!r} are not checked before it is called: {schema.shortened(reason)}")
+  return Tool(spec, lambda arguments: arguments, function)
 
 
 class ToolRunner:
@@ -218,6 +240,12 @@ class ToolRunner:
       return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
 
 
+@functools.lru_cache(maxsize=1024)
+def _warn_once(text: str) -> None:
+  """Tools are made anew for every trajectory; once is enough."""
+  _LOG.warning("%s", text)
+
+
 def _make_tool(name: str, function: Callable[..., Any]) -> Tool:
   parameters = schema.parameters_of(function)
   described = {
@@ -227,13 +255,3 @@ def _make_tool(name: str, function: Callable[..., Any]) -> Tool:
   }
   spec = ToolSpec(name, schema.summary_of(function), described)
   return Tool(spec, lambda arguments: schema.bind(parameters, arguments), function)
-
-
-def _in_words(error: jsonschema.ValidationError) -> str:
-  """One schema violation, for the policy."""
-  if error.validator == "required" and not error.absolute_path:
-    missing = next(name for name in error.validator_value if name not in error.instance)
-    return f"missing argument {missing!r}"
-  where = "".join(f"[{part!r}]" for part in list(error.absolute_path)[1:])
-  head = f"argument {error.absolute_path[0]!r}{where}: " if error.absolute_path else ""
-  return f"{head}{schema.shortened(error.message)}"

@@ -26,10 +26,10 @@ def test_arguments_that_fit_a_given_schema_reach_the_function():
   [
     ({"city": "Oslo"}, "missing argument 'days'"),
     ({}, "missing argument 'city'"),
-    ({"city": "Oslo", "days": "two"}, "argument 'days': 'two' is not of type 'integer'"),
+    ({"city": "Oslo", "days": "two"}, 'argument \'days\': "two" is not of type "integer"'),
     ({"city": "Oslo", "days": 0}, "argument 'days': 0 is less than the minimum of 1"),
-    ({"city": "Oslo", "days": 1, "units": "K"}, "argument 'units': 'K' is not one of"),
-    ({"city": "Oslo", "days": 1, "places": [{"x": "far"}]}, r"argument 'places'\[0\]\['x'\]: 'far' is not of type"),
+    ({"city": "Oslo", "days": 1, "units": "K"}, "argument 'units': \"K\" is not one of"),
+    ({"city": "Oslo", "days": 1, "places": [{"x": "far"}]}, r"argument 'places'\[0\]\['x'\]: \"far\" is not of type"),
     ({"city": "Oslo", "days": 1, "day": 1}, "unexpected argument 'day'; expected: city, days, units, places"),
     ({"city": 5 * ["Oslo" * 99], "days": 1}, r"^argument 'city': .{,190}\.\.\.$"),
   ],
@@ -47,7 +47,7 @@ def test_a_schema_may_leave_arguments_open():
 
 
 def test_a_schema_that_is_none_is_an_error_before_any_call():
-  with pytest.raises(ValueError, match="tool 'bad' has a schema that is none: 'text' is not valid"):
+  with pytest.raises(ValueError, match=r"tool 'bad' has a schema that is none: .*text. is not valid"):
     given_tool(ToolSpec("bad", "", {"type": "text"}), print)
 
 
