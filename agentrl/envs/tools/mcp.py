@@ -4,12 +4,25 @@ In a config:
 
   "task": {
     "tool": "mcp",
-    "tool_options": {"servers": {"weather": {"command": "python", "args": ["weather_server.py"]}}},
+    "tool_options": {"servers": {
+      "weather": {"command": "python", "args": ["weather_server.py"], "env_from": ["WEATHER_TOKEN"]},
+      "issues": {"url": "https://issues.example/mcp", "headers": {"Authorization": "Bearer ${ISSUES_TOKEN}"}},
+    }},
     "oracle_tool": "none",
   }
 
-A server that dies is the environment's failure; a call that it refuses, or in which its tool breaks, is told to the
+A server that dies is the environment's failure; whatever error it answers a call with is its tool's, and told to the
 policy. What cannot be shown as text is named and left out. Tools are listed once, when the environment is made.
+
+A tool that cannot be shown is left out with a warning, and one whose schema is none, or cannot be judged here, gets
+its arguments unchecked: servers check them too. Arguments are checked in a process that is killed when a schema makes
+that long, see `envs/validation.py`.
+
+Credentials are named, not written: `env_from` and "${NAME}" take them from the trainer's environment. Values that a
+config does hold under `env` and `headers` reach the server, and everything that is written down (config.json, the
+command in run.json, the tracker's config) has "<redacted>" in their place, so that a folder with such a run can be gone
+on with by its config file, and not evaluated alone. The texts of a server, its errors and last words among them, are
+told without the values that it was given.
 """
 
 from __future__ import annotations
@@ -19,19 +32,21 @@ import collections
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mcp import MCPError
 from mcp.types import AudioContent, CallToolResult, ImageContent, ResourceLink, TextContent, TextResourceContents
 from mcp.types import Tool as McpTool
 
 from agentrl.envs import output
 from agentrl.envs.named import by_name
-from agentrl.envs.tool import Tool, ToolError, Toolset, ToolSpec, given_tool
-from agentrl.envs.tools.mcp_session import Server, Session
+from agentrl.envs.tool import Tool, ToolError, Toolset, ToolSpec, given_tool, unchecked_tool
+from agentrl.envs.tools.mcp_session import Refused, Session
+from agentrl.envs.tools.mcp_settings import Server
 from agentrl.types import EnvironmentFailed
 
+_SAYS_NOTHING = {"$schema", "type", "title", "description"}  # of a schema: of which arguments there are
 _shared: dict[str, Session] = {}
 _shared_lock = threading.Lock()
 
@@ -60,7 +75,7 @@ class McpTools(Toolset):
     try:
       sessions = {name: self._session(name, server) for name, server in known.items()}  # they start side by side
       offered = {name: _chosen(name, server, sessions[name].tools()) for name, server in known.items()}
-      self._tools = self._collect(sessions, offered)
+      self._tools = self._collect(sessions, known, offered)
     except BaseException:
       self.close()
       raise
@@ -90,23 +105,34 @@ class McpTools(Toolset):
     self._own.append(Session(name, server))
     return self._own[-1]
 
-  def _collect(self, sessions: Mapping[str, Session], offered: Mapping[str, Sequence[McpTool]]) -> list[Tool]:
+  def _collect(
+    self, sessions: Mapping[str, Session], known: Mapping[str, Server], offered: Mapping[str, Sequence[McpTool]]
+  ) -> list[Tool]:
     count = collections.Counter(tool.name for tools in offered.values() for tool in tools)
-    return [
-      _as_tool(
-        f"{server}_{tool.name}" if count[tool.name] > 1 else tool.name, tool, self._caller(sessions[server], tool)
-      )
-      for server, tools in offered.items()
-      for tool in tools
-    ]
+    collected = {}
+    for server, tools in offered.items():
+      deadline = time.monotonic() + known[server].start_seconds
+      for tool in tools:
+        name = f"{server}_{tool.name}" if count[tool.name] > 1 else tool.name
+        if name in collected:
+          raise ValueError(
+            f"two tools of MCP servers would be called {name!r}: rename a server, or use servers.*.tools"
+          )
+        collected[name] = _as_tool(name, tool, self._caller(sessions[server], tool))
+        if time.monotonic() > deadline:
+          raise EnvironmentFailed(
+            f"the schemas of the {len(tools)} tools of the MCP server {server!r} could not be read within "
+            f"{known[server].start_seconds:g} s: name the wanted tools in servers.{server}.tools"
+          )
+    return list(collected.values())
 
   def _caller(self, session: Session, tool: McpTool) -> Callable[..., str]:
     def call(**arguments: Any) -> str:
       try:
         result = session.call(tool.name, arguments, self._call_seconds)
-      except MCPError as error:
+      except Refused as error:
         raise ToolError(str(error)) from error
-      text = to_text(result)
+      text = session.without_secrets(to_text(result))
       if result.is_error:
         raise ToolError(text)
       return text
@@ -154,6 +180,12 @@ def _shared_session(name: str, server: Server) -> Session:
 
 
 def _chosen(name: str, server: Server, offered: Sequence[McpTool]) -> Sequence[McpTool]:
+  count = collections.Counter(tool.name for tool in offered if tool.name in (server.tools or [tool.name]))
+  if twice := [tool for tool in count if count[tool] > 1]:
+    raise ValueError(
+      f"the MCP server {name!r} lists two tools called {twice[0]!r}, and a call could not say which one it means: name "
+      f"the other tools in servers.{name}.tools, without it"
+    )
   tools = {tool.name: tool for tool in offered}
   try:
     return [by_name(tools, tool, kind="tool") for tool in server.tools or tools]
@@ -163,8 +195,12 @@ def _chosen(name: str, server: Server, offered: Sequence[McpTool]) -> Sequence[M
 
 def _as_tool(name: str, tool: McpTool, function: Callable[..., str]) -> Tool:
   description = " ".join((tool.description or tool.title or "").split())
-  schema = {"properties": {}, **tool.input_schema}
-  return given_tool(ToolSpec(name, description, schema), function)
+  any_arguments = {"additionalProperties": True} if set(tool.input_schema) <= _SAYS_NOTHING else {}
+  spec = ToolSpec(name, description, {"properties": {}, **any_arguments, **tool.input_schema})
+  try:
+    return given_tool(spec, function)
+  except ValueError as error:
+    return unchecked_tool(spec, function, str(error))
 
 
 def _says(result: CallToolResult) -> bool:

@@ -1,7 +1,7 @@
 """A server of the Model Context Protocol as a child process that talks over its stdin and stdout.
 
-Unlike the SDK's own transport, this one ends the whole process group, also where the server itself has ended and left
-children behind, and it keeps the last lines of stderr for the error that a lost server becomes.
+Unlike the SDK's own transport, this one ends everything that the server started, also where the server has ended
+before or the trainer is killed, and it keeps the last lines of stderr for the error that a lost server becomes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import collections
 import contextlib
 import os
-import signal
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +18,8 @@ import anyio
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
+
+from agentrl.envs import supervisor
 
 _GRACE_SECONDS = 2.0  # from the end of stdin to SIGKILL
 _LINE_BYTES = 64 * 2**20  # of one message
@@ -32,6 +34,9 @@ class ServerProcess:
     command, args: what to run; without a shell.
     env: on top of PATH, HOME and the few others that the SDK passes on.
     cwd: where to run it; empty for the current folder.
+
+  Attributes:
+    connected: it is running, and both reads and writes.
   """
 
   def __init__(self, command: str, args: Sequence[str], env: Mapping[str, str], cwd: str):
@@ -39,16 +44,19 @@ class ServerProcess:
     self._env = get_default_environment() | dict(env)
     self._cwd = cwd or None
     self._process: asyncio.subprocess.Process | None = None
+    self._lifeline = -1
+    self.connected = False
     self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
 
   @contextlib.asynccontextmanager
   async def streams(self) -> AsyncIterator[tuple[Any, Any]]:
-    """Starts the process, gives the two streams that an SDK client reads and writes, and ends the process group.
+    """Starts the process, gives the two streams that an SDK client reads and writes, and ends it with its descendants.
 
     Raises:
       OSError: the command cannot be run.
     """
     self._process = process = await self._start()
+    self.connected = True
     to_client, from_server = anyio.create_memory_object_stream(0)
     to_server, from_client = anyio.create_memory_object_stream(0)
     tasks = [
@@ -62,8 +70,8 @@ class ServerProcess:
       from_server.close()  # the reader drops what still comes
       to_server.close()
       with anyio.CancelScope(shield=True):
-        await _stop(process)
-        await asyncio.wait(tasks, timeout=_GRACE_SECONDS)  # the pipes of a dead group are at their end
+        await self._stop(process)
+        await asyncio.wait(tasks, timeout=_GRACE_SECONDS)  # the pipes of dead processes are at their end
         for task in tasks:
           task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -79,25 +87,41 @@ class ServerProcess:
     return "; ".join([ending, *(["its last words: " + " | ".join(self._stderr)] if self._stderr else [])])
 
   async def _start(self) -> asyncio.subprocess.Process:
+    self._check_command()
     pipe = asyncio.subprocess.PIPE
+    theirs, self._lifeline = os.pipe()
     try:
       return await asyncio.create_subprocess_exec(
-        *self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env, cwd=self._cwd, limit=_LINE_BYTES,
-        start_new_session=True,
+        *supervisor.supervised(theirs, self._command), stdin=pipe, stdout=pipe, stderr=pipe, env=self._env,
+        cwd=self._cwd, limit=_LINE_BYTES, start_new_session=True, pass_fds=(theirs,),
       )  # fmt: skip
-    except FileNotFoundError as error:
-      words = self._command[0].split()
-      if len(words) < 2 or error.filename != self._command[0]:  # else it is `cwd` that is not there
-        raise
-      hint = f"the command is one program, and arguments go into args: command {words[0]!r}, args {words[1:]}"
-      raise FileNotFoundError(f"no program is called {self._command[0]!r}; {hint}") from error
+    except BaseException:
+      os.close(self._lifeline)
+      raise
+    finally:
+      os.close(theirs)
+
+  def _check_command(self) -> None:
+    """Raises FileNotFoundError where the command is no program, or its folder is not there."""
+    if self._cwd and not os.path.isdir(self._cwd):
+      raise FileNotFoundError(f"there is no folder {self._cwd!r}, which is the server's cwd")
+    name = self._command[0]
+    path = os.path.join(self._cwd or "", name) if os.path.dirname(name) else name
+    if shutil.which(path, path=self._env.get("PATH")):
+      return
+    words = name.split()
+    hint = f"the command is one program, and arguments go into args: command {words[0]!r}, args {words[1:]}"
+    raise FileNotFoundError(f"no program is called {name!r}" + (f"; {hint}" if len(words) > 1 else ""))
 
   async def _read(self, to_client: Any) -> None:
     """Passes messages on until the server closes its stdout, which ends the client's session."""
     async with to_client:
-      while line := await self._process.stdout.readline():
-        with contextlib.suppress(anyio.BrokenResourceError):
-          await to_client.send(_parse(line))
+      try:
+        while line := await self._process.stdout.readline():
+          with contextlib.suppress(anyio.BrokenResourceError):
+            await to_client.send(_parse(line))
+      finally:
+        self.connected = False
 
   async def _write(self, from_client: Any, to_client: Any) -> None:
     """A server that does not read any more has ended as far as the client is concerned."""
@@ -107,6 +131,7 @@ class ServerProcess:
         self._process.stdin.write(text.encode() + b"\n")
         await self._process.stdin.drain()
     except OSError:
+      self.connected = False
       to_client.close()
 
   async def _listen(self) -> None:
@@ -117,22 +142,20 @@ class ServerProcess:
       rest = rest[-_STDERR_LINE_CHARS:]
       self._stderr.extend(line.strip()[:_STDERR_LINE_CHARS] for line in lines if line.strip())
 
+  async def _stop(self, process: asyncio.subprocess.Process) -> None:
+    """Lets the server end by itself, then has the supervisor kill what is left: children may outlive it."""
+    process.stdin.close()
+    with contextlib.suppress(TimeoutError):
+      await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+    os.close(self._lifeline)
+    with contextlib.suppress(TimeoutError, OSError):
+      await asyncio.wait_for(process.stdin.wait_closed(), _GRACE_SECONDS)
+    with contextlib.suppress(TimeoutError):
+      await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+
 
 def _parse(line: bytes) -> SessionMessage | Exception:
   try:
     return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
   except ValueError as error:  # the client's session reports it
     return error
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-  """Lets the server end by itself, then kills what is left of its group: children may outlive it."""
-  process.stdin.close()
-  with contextlib.suppress(TimeoutError):
-    await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
-  with contextlib.suppress(ProcessLookupError):
-    os.killpg(process.pid, signal.SIGKILL)
-  with contextlib.suppress(TimeoutError, OSError):
-    await asyncio.wait_for(process.stdin.wait_closed(), _GRACE_SECONDS)
-  with contextlib.suppress(TimeoutError):
-    await asyncio.wait_for(process.wait(), _GRACE_SECONDS)

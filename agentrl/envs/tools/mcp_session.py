@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,49 +17,23 @@ import httpx2
 from mcp import MCPError
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
+from mcp.types import CallToolResult
 from mcp.types import Tool as McpTool
 
-from agentrl.envs import output
+from agentrl.envs import credentials, output
 from agentrl.envs.tool import ToolTimeout
+from agentrl.envs.tools.mcp_listing import listing_checked
 from agentrl.envs.tools.mcp_process import ServerProcess
+from agentrl.envs.tools.mcp_settings import Server
 from agentrl.types import EnvironmentFailed
 
-_CLOSE_SECONDS = 10.0  # more than the two graces of a process
-_TOLD = (INVALID_PARAMS, INTERNAL_ERROR)  # codes of a call that the server refused, or in which its tool broke
+MAX_TOOLS = 1000  # that a server may list unless the config names those it wants
+_CLOSE_SECONDS = 10.0  # more than the graces of a process
+_PROBE_SECONDS = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-  """A server as a config names it: `command` or `url`, not both.
-
-  Attributes:
-    command, args: of a server over stdio, run without a shell. env: on top of PATH, HOME and the like.
-    cwd: where it runs; empty for the current folder.
-    url: of a server over streamable HTTP. headers: of every request.
-    tools: names of those that the policy may call; empty for all.
-    shared: one session for all trajectories of a process, for servers that keep nothing between calls; else each
-      trajectory has its own.
-    start_seconds: until it has told its tools; then it has failed.
-  """
-
-  command: str = ""
-  args: Sequence[str] = ()
-  env: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  cwd: str = ""
-  url: str = ""
-  headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  tools: Sequence[str] = ()
-  shared: bool = False
-  start_seconds: float = 30.0
-
-  def __post_init__(self):
-    if bool(self.command) == bool(self.url):
-      raise ValueError(f"an MCP server has a command or a url, one of them; got {self.command!r} and {self.url!r}")
-    if self.start_seconds <= 0:
-      raise ValueError(f"start_seconds must be positive, got {self.start_seconds}")
-    if isinstance(self.args, str) or isinstance(self.tools, str):
-      raise ValueError(f"args and tools are lists of strings, got {self.args!r} and {self.tools!r}")
+class Refused(Exception):
+  """A server answered a call with an error, in its own words."""
 
 
 class Session:
@@ -72,8 +45,10 @@ class Session:
   """
 
   def __init__(self, name: str, server: Server):
-    self._name, self._server = name, server
-    self._process = ServerProcess(server.command, server.args, server.env, server.cwd) if server.command else None
+    self._name, self._server, self._secrets = name, server, server.secrets()
+    self._process = None
+    if server.command:
+      self._process = ServerProcess(server.command, server.args, server.variables(), server.cwd)
     self._opened: concurrent.futures.Future[Sequence[McpTool]] = concurrent.futures.Future()
     self._closed = False
     self._thread = threading.Thread(target=self._run, name=f"MCP {name}", daemon=True)
@@ -95,13 +70,15 @@ class Session:
       return self._opened.result()
     except Exception as error:
       self.close()
-      raise EnvironmentFailed(f"the MCP server {self._name!r} did not start: {_told(error)}") from error
+      words = self.without_secrets(_told(error))
+      raise EnvironmentFailed(f"the MCP server {self._name!r} did not start: {words}") from None
 
   def call(self, tool: str, arguments: Mapping[str, Any], seconds: float) -> CallToolResult:
     """Calls a tool.
 
     Raises:
-      EnvironmentFailed: the server is gone. MCPError: it refused the call.
+      EnvironmentFailed: the server is gone.
+      Refused: it answered with an error.
       ToolTimeout: the tool took more than `seconds`; the server is told to stop it.
     """
     coroutine = self._call(tool, arguments, seconds)
@@ -113,8 +90,12 @@ class Session:
         raise
       raise EnvironmentFailed(f"the connection to the MCP server {self._name!r} is closed") from error
 
+  def without_secrets(self, text: str) -> str:
+    """The text without what the server was given to keep to itself."""
+    return credentials.cut_out(text, self._secrets)
+
   def close(self) -> None:
-    """Ends the session, and the process group of a server that it started.
+    """Ends the session, and a server that it started with all its descendants.
 
     Raises:
       EnvironmentFailed: it does not end.
@@ -151,19 +132,24 @@ class Session:
 
   async def _transport(self, stack: contextlib.AsyncExitStack) -> Any:
     if self._process:
-      return self._process.streams()
+      return listing_checked(self._name, self._process.streams())
     read = httpx2.Timeout(30.0, read=None)  # how long a call may take is said by its caller
     client = httpx2.AsyncClient(
-      headers=dict(self._server.headers), timeout=read, follow_redirects=True,
+      headers=self._server.sent_headers(), timeout=read, follow_redirects=True,
       event_hooks={"response": [_refuse_server_errors]},
     )  # fmt: skip
-    return streamable_http_client(self._server.url, http_client=await stack.enter_async_context(client))
+    http = streamable_http_client(self._server.address(), http_client=await stack.enter_async_context(client))
+    return listing_checked(self._name, http)
 
   async def _listed(self) -> Sequence[McpTool]:
-    tools, cursor = [], None
+    """All tools; where the config names those it wants, no more than `MAX_TOOLS` of the others."""
+    tools, count, cursor, wanted = [], 0, None, set(self._server.tools)
     while True:
       page = await self._client.list_tools(cursor=cursor)
-      tools += page.tools
+      count += len(page.tools)
+      if count > MAX_TOOLS and not wanted:
+        raise RuntimeError(f"it lists more than {MAX_TOOLS} tools: name the wanted ones in servers.{self._name}.tools")
+      tools += [tool for place, tool in enumerate(page.tools, len(tools)) if tool.name in wanted or place < MAX_TOOLS]
       if not (cursor := page.next_cursor):
         return tools
 
@@ -174,11 +160,26 @@ class Session:
     except TimeoutError as error:
       raise ToolTimeout(f"no answer within {seconds:g} s") from error
     except MCPError as error:
-      if error.code in _TOLD:
-        raise
+      told = self.without_secrets(str(error))
+      if await self._answers():
+        raise Refused(told) from None
       self._closed = True
-      words = f"; {await self._process.last_words()}" if self._process else ""
-      raise EnvironmentFailed(f"the MCP server {self._name!r} was lost in a call of {tool}: {error}{words}") from error
+      words = self.without_secrets(f"; {await self._process.last_words()}" if self._process else "")
+      raise EnvironmentFailed(f"the MCP server {self._name!r} was lost in a call of {tool}: {told}{words}") from None
+
+  async def _answers(self) -> bool:
+    """Whether the server is still there, after an error that it may have sent, or the SDK in its place.
+
+    Which of the two an error of HTTP was cannot be told by its code: the server is asked for its tools, then.
+    """
+    if self._process:
+      return self._process.connected
+    try:
+      async with asyncio.timeout(_PROBE_SECONDS):
+        await self._client.session.list_tools()
+    except (MCPError, TimeoutError, ValueError):  # pydantic's error is a ValueError
+      return False
+    return True
 
 
 async def _refuse_server_errors(response: httpx2.Response) -> None:

@@ -34,6 +34,7 @@ from experiments import train
 SERVER = """
   import os, subprocess, sys, time
   from mcp.server.mcpserver import MCPServer
+  from mcp.server.mcpserver.exceptions import ToolError
 
   server = MCPServer("test")
   notes = []
@@ -58,7 +59,7 @@ SERVER = """
   @server.tool()
   def fail() -> str:
     '''Fails.'''
-    raise RuntimeError("no such file: " + "x" * 400)
+    raise ToolError("no such file: " + "x" * 400)
 
   @server.tool()
   def sleep(seconds: float) -> str:
@@ -164,7 +165,10 @@ def test_tools_of_a_stdio_server_are_called_until_the_answer(stdio):
     assert call(environment, "add", a=1, b=2).text == "3"
     assert call(environment, "note", text="é").text == "é"
     wrong = call(environment, "add", a=1, b="two")
-    assert (wrong.failure, wrong.text) == (ToolFailure.ARGUMENTS, "error: argument 'b': 'two' is not of type 'integer'")
+    assert (wrong.failure, wrong.text) == (
+      ToolFailure.ARGUMENTS,
+      'error: argument \'b\': "two" is not of type "integer"',
+    )
     assert call(environment, "add", a=1, c=2).text == "error: unexpected argument 'c'; expected: a, b"
     answer = environment.step(Action(TurnKind.ANSWER, "", answer="3"))
     assert (answer.done, answer.parts) == (True, {"correct": 1.0})
@@ -257,7 +261,11 @@ def test_names_that_two_servers_use_get_the_server_s_in_front(stdio):
     ({"a": {"comand": "x"}}, r"servers\.a: no setting of an MCP server is called 'comand': did you mean 'command'"),
     ({"a": {}}, r"servers\.a: an MCP server has a command or a url, one of them"),
     ({"a": {"command": "x", "url": "y"}}, "one of them; got 'x' and 'y'"),
-    ({"a": {"command": "x", "args": "y z"}}, "args and tools are lists"),
+    ({"a": {"command": "x", "args": "y z"}}, "args is a list of strings, not 'y z'"),
+    ({"a": {"command": "x", "env": {"A": 1}}}, "the values in env are strings"),
+    ({"a": {"command": "x", "env_from": ["NO_SUCH_TOKEN"]}}, r"servers\.a: env_from names 'NO_SUCH_TOKEN'.* not set"),
+    ({"a": {"url": "x", "headers": {"A": "Bearer ${NO_SUCH_TOKEN}"}}}, "environment variable 'NO_SUCH_TOKEN'"),
+    ({"a": {"command": "x", "env": {"A": "<redacted>"}}}, r"env\.A was left out when .* by the name of a variable"),
     ({"a": {"command": "x", "start_seconds": 0}}, "start_seconds must be positive"),
   ],
 )
