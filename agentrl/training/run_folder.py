@@ -1,6 +1,6 @@
 """A run's folder: what it was told, what it measured, what it sampled, and where it can go on.
 
-config.json     the resolved config; a run goes on with the same one, but for the settings of `resume.FREE`
+config.json     the resolved config, without credentials; a run goes on with the same one, but for the settings of `resume.FREE`
 run.json        id, and for each start: what `start_record.py` says, and the settings that changed, [old, new] by key
 metrics.jsonl   one line per step; see `metrics.py`
 trajectories/   train_000012.jsonl.gz, eval_000012.jsonl.gz: sampled with the weights of that step
@@ -28,6 +28,7 @@ from agentrl.training import config as config_lib
 from agentrl.training import disk, metrics, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
+from agentrl.training.redacted import redacted_config
 from agentrl.training.start_record import start_record
 from agentrl.types import Task, Trajectory, Turn
 
@@ -92,17 +93,18 @@ class RunFolder:
       for name in ("trajectories", "checkpoints", "figures"):
         (path / name).mkdir(parents=True, exist_ok=True)
       lock = _lock(path)
+    shown = redacted_config(config)
     try:
-      changes = _changes(path, config)
+      changes = _changes(path, shown)
       with _writable(path):
         run_id = _record_start(path / "run.json", changes)
-        disk.write_atomically(path / "config.json", config_lib.to_json(config).encode())
+        disk.write_atomically(path / "config.json", config_lib.to_json(shown).encode())
       writer = metrics.MetricsWriter(
         path / "metrics.jsonl",
         wandb_mode=wandb_mode,
         wandb_project=wandb_project,
         run_id=run_id,
-        config=config.to_dict(),
+        config=shown.to_dict(),
       )
     except BaseException:
       _unlock(lock)
@@ -340,7 +342,7 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
   if not _has_results(path):
     return []
   try:
-    changes = config_lib.differences(read_config(path), config)
+    changes = config_lib.differences(redacted_config(read_config(path)), config)
   except FileNotFoundError as error:
     raise RunFolderError(
       f"{path} holds results, but no config.json that says with which settings they were made: put it back, or choose "

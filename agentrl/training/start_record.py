@@ -1,4 +1,7 @@
-"""What run.json says about a start of a run: time, command, commit, versions, machine; not who ran it, or where."""
+"""What run.json says about a start of a run: time, command, commit, versions, machine; not who ran it, or where.
+
+The command is told without credentials, see `redacted.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from typing import Any
 
 import jax
 
+from agentrl.training.redacted import redacted_command
+
 PACKAGES = ("agentrl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
@@ -23,7 +28,7 @@ def start_record() -> dict[str, Any]:
   """The record of a start that happens now, as JSON values."""
   return {
     "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    "command": shareable(sys.argv),
+    "command": shareable(redacted_command(sys.argv)),
     "commit": _commit(),
     "python": platform.python_version(),
     "versions": {name: _version(name) for name in PACKAGES},

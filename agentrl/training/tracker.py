@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import logging
+
+from agentrl.training.redacted import redacted_command
 
 WANDB_MODES = ("online", "offline", "disabled")
 
@@ -38,7 +41,15 @@ class Tracker:
         f"wandb.mode={mode!r} needs wandb ({error}): pip install wandb, or wandb.mode=disabled"
       ) from error
     settings = {"mode": mode, "project": project, "id": run_id or None, "name": folder.name, "resume": "allow"}
-    self._run = self._tried(lambda: wandb.init(**settings, config=dict(config), dir=str(folder)))
+    self._run = self._tried(
+      lambda: wandb.init(
+        **settings,
+        config=dict(config),
+        dir=str(folder),
+        # What W&B gathers by itself holds the command line, and so a credential that it holds.
+        settings=wandb.Settings(x_disable_meta=redacted_command(sys.argv) != sys.argv),
+      )
+    )
 
   def log(self, step: int, values: Mapping[str, float]) -> None:
     """Sends the metrics of a step."""
