@@ -23,7 +23,7 @@ from openenv.core.client_types import StepResult
 from openenv.core.generic_client import GenericEnvClient
 from websockets.exceptions import ConnectionClosedOK
 
-from agentrl.envs import output
+from agentrl.envs import credentials, output
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks import splits
 from agentrl.envs.tool import Tool, ToolError, ToolRunner, ToolSpec, given_tool
@@ -246,7 +246,8 @@ class OpenEnvSession:
         raise ToolError(str(error)) from error
       closed = isinstance(error, ConnectionClosedOK) or "CAPACITY_REACHED" in str(error)  # what a full server does
       full = "; if it is full, start it with a larger max_concurrent_envs" if closed else ""
-      told = f"the OpenEnv server {self._data['url']}: {output.error_line(error)}{full}"
+      server = credentials.without(self._data["url"])
+      told = f"the OpenEnv server {server}: {output.error_line(error)}{full}"
       raise EnvironmentFailed(told) from error
 
 

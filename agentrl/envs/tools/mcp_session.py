@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from agentrl.types import EnvironmentFailed
 MAX_TOOLS = 1000  # that a server may list unless the config names those it wants
 _CLOSE_SECONDS = 10.0  # more than the graces of a process
 _PROBE_SECONDS = 5.0
+
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it tells the URL of each request, query and all
 
 
 class Refused(Exception):

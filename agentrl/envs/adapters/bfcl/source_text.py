@@ -30,6 +30,17 @@ _SCALARS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
 }
 
 
+def _rows(closing: str) -> str:
+  """A pattern of rows up to the closing bracket. A row ends where the next one or that bracket follows."""
+  row = rf"\[(?:[^\]\n]|\](?!\s*(?:,\s*\[|{closing})))*+\]\s*+"
+  return rf"\s*{row}(?:,\s*{row})*+{closing}"
+
+
+# The policy wrote what is read here. No pattern takes more than the square of its length: what "+" behind a repetition
+# or "(?>" has matched is not tried in another way.
+_NESTED = re.compile(r"\[" + _rows(r"\]") + r"|\bnew\s+Array\(" + _rows(r"\)"))
+
+
 def read(text: str, kind: str, language: str, items: str = "") -> Any:
   """The value of source text, or the text where it is none of the kind.
 
@@ -72,7 +83,7 @@ def write(value: Any, kind: str, language: str, items: str = "") -> Iterator[str
 def _java_list(text: str, items: str) -> Any:
   if found := re.search(r"new\s+ArrayList<\w*>\(Arrays\.asList\((.+?)\)\)", text):
     return [_java_item(part, items) for part in found[1].split(",")]
-  if found := re.search(r"new\s+ArrayList<\w*>\(\)\s*\{\{\s*(.+?)\s*\}\}", text, re.DOTALL):
+  if found := re.search(r"new\s+ArrayList<\w*>\(\)\s*\{\{(.+?)\}\}", text, re.DOTALL):
     return [_java_item(part, items) for part in re.findall(r"add\((.+?)\)", found[1])]
   return [] if re.search(r"new\s+ArrayList<\w*>\(\)", text) else text
 
@@ -94,8 +105,8 @@ def _java_array(text: str, items: str) -> Any:
 
 def _java_map(text: str, items: str) -> Any:
   del items
-  if found := re.search(r"new\s+HashMap<.*?>\s*\(\)\s*\{\s*\{?\s*(.*?)\s*\}?\s*\}", text, re.DOTALL):
-    pairs = re.findall(r"put\(\"(.*?)\",\s*(.*?)\)", found[1])
+  if found := re.search(r"new\s+HashMap<(?>.*?>\s*\(\))\s*\{\s*+\{?+([^}]*+)\}", text, re.DOTALL):
+    pairs = re.findall(r"put\(\"(?>(.*?)\",\s*)(.*?)\)", found[1])
     return {key: _java_guess(value.strip()) for key, value in pairs}
   return {} if re.search(r"new\s+HashMap<.*?>\s*\(\)", text) else text
 
@@ -109,8 +120,7 @@ def _java_guess(text: str) -> Any:
 
 def _javascript_array(text: str, items: str) -> Any:
   text = text.strip()
-  nested = r"\[\s*\[.*?\]\s*(,\s*\[.*?\]\s*)*\]|\bnew\s+Array\(\s*\[.*?\]\s*(,\s*\[.*?\]\s*)*\)"
-  if found := re.match(nested, text):
+  if found := _NESTED.match(text):
     rows = re.findall(r"\[(.*?)\]", found[0])
     rows[0] = rows[0].strip().removeprefix("[")
     return [[_javascript_guess(part) for part in row.strip().split(",")] for row in rows]
