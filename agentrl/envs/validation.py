@@ -102,7 +102,14 @@ class _Process:
     environment = {"PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
     pipe = subprocess.PIPE
     self._process = subprocess.Popen(
-      command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0, cwd="/"
+      command,
+      env=environment,
+      stdin=pipe,
+      stdout=pipe,
+      stderr=subprocess.DEVNULL,
+      bufsize=0,
+      cwd="/",
+      start_new_session=True,  # a Ctrl-C is for the trainer
     )
     os.set_blocking(self._process.stdin.fileno(), False)
     self._read = b""

@@ -204,6 +204,9 @@ def test_an_error_of_any_code_is_the_tool_s_failure(serving):
   assert call("refuse", code=0).text == "at your service"
 
 
+REFUSE = {"type": "object", "properties": {"code": {}, "status": {}, "gone": {}}}
+
+
 class Http(http.server.BaseHTTPRequestHandler):
   """The protocol over HTTP; a call is answered with the error, or the status, that it asks for."""
 
@@ -225,7 +228,7 @@ class Http(http.server.BaseHTTPRequestHandler):
       info = {"name": "raw", "version": "1"}
       return 200, {"result": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}}
     if asked["method"] == "tools/list":
-      return 200, {"result": {"tools": [{"name": "refuse", "inputSchema": {"type": "object"}}]}}
+      return 200, {"result": {"tools": [{"name": "refuse", "inputSchema": REFUSE}]}}
     if asked["method"] != "tools/call":
       return 200, {"error": {"code": -32601, "message": "no such method"}}
     arguments = asked["params"]["arguments"]
@@ -387,7 +390,9 @@ def call(name, arguments):
     os._exit(3)
   return text(f"my token is {token}") | {"structuredContent": {"token": token}, "isError": kind == "broken"}
 """
-TELL = "def tools(cursor):\n  return {'tools': [FINE | {'inputSchema': {'type': 'object'}}]}\n"
+TELL = (
+  "def tools(cursor):\n  return {'tools': [FINE | {'inputSchema': {'type': 'object', 'properties': {'kind': {}}}}]}\n"
+)
 
 
 @pytest.mark.parametrize("handed", ["env", "env_from"])
