@@ -92,7 +92,7 @@ def test_all_that_descends_from_the_command_ends(started, how):
 
 
 def test_signals_of_a_terminal_reach_the_command_as_usual_and_not_the_supervisor(started):
-  process, _ = started("sh", "-c", "echo $$; sleep 600")
+  process, _ = started("sh", "-c", "echo $$; exec sleep 600")
   pid = int(process.stdout.readline())
   for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     process.send_signal(ignored)
