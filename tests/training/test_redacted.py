@@ -74,6 +74,18 @@ def test_a_run_folder_holds_no_credentials_and_goes_on_with_other_ones(tmp_path,
   assert TOKEN not in str(error.value)
 
 
+def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_path):
+  config = config_with(weather(env={"TOKEN": TOKEN}))
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    folder.write_metrics(1, {"group/x": 1.0})
+    (folder.path / "config.json").write_text(config_lib.to_json(config))
+  with RunFolder.open(tmp_path / "run", config):
+    pass
+  with pytest.raises(RunFolderError, match="another config") as error:
+    RunFolder.open(tmp_path / "run", config_with(weather()))
+  assert TOKEN not in str(error.value)
+
+
 WITH_WANDB = """
 import pathlib, sys
 from agentrl.training.metrics import MetricsWriter

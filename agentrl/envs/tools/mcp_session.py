@@ -137,10 +137,7 @@ class Session:
     if self._process:
       return listing_checked(self._name, self._process.streams())
     read = httpx2.Timeout(30.0, read=None)  # how long a call may take is said by its caller
-    client = httpx2.AsyncClient(
-      headers=self._server.sent_headers(), timeout=read, follow_redirects=True,
-      event_hooks={"response": [_refuse_server_errors]},
-    )  # fmt: skip
+    client = httpx2.AsyncClient(headers=self._server.sent_headers(), timeout=read, follow_redirects=True)
     http = streamable_http_client(self._server.address(), http_client=await stack.enter_async_context(client))
     return listing_checked(self._name, http)
 
@@ -173,7 +170,7 @@ class Session:
   async def _answers(self) -> bool:
     """Whether the server is still there, after an error that it may have sent, or the SDK in its place.
 
-    Which of the two an error of HTTP was cannot be told by its code: the server is asked for its tools, then.
+    Over HTTP, which of the two it was cannot be told by its code: the server is asked for its tools, then.
     """
     if self._process:
       return self._process.connected
@@ -183,12 +180,6 @@ class Session:
     except (MCPError, TimeoutError, ValueError):  # pydantic's error is a ValueError
       return False
     return True
-
-
-async def _refuse_server_errors(response: httpx2.Response) -> None:
-  """A server error of HTTP is a lost server, which the SDK would not tell from a tool that broke."""
-  if response.status_code >= 500:
-    raise httpx2.HTTPStatusError(f"HTTP status {response.status_code}", request=response.request, response=response)
 
 
 def _told(error: BaseException) -> str:
