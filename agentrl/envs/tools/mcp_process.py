@@ -22,7 +22,7 @@ from mcp.types import jsonrpc_message_adapter
 from agentrl.envs import supervisor
 
 _GRACE_SECONDS = 2.0  # from the end of stdin to SIGKILL
-_LINE_BYTES = 64 * 2**20  # of one message
+MESSAGE_BYTES = 64 * 2**20  # of one message
 _STDERR_LINES = 5
 _STDERR_LINE_CHARS = 300
 
@@ -93,7 +93,7 @@ class ServerProcess:
     try:
       return await asyncio.create_subprocess_exec(
         *supervisor.supervised(theirs, self._command), stdin=pipe, stdout=pipe, stderr=pipe, env=self._env,
-        cwd=self._cwd, limit=_LINE_BYTES, start_new_session=True, pass_fds=(theirs,),
+        cwd=self._cwd, limit=MESSAGE_BYTES, start_new_session=True, pass_fds=(theirs,),
       )  # fmt: skip
     except BaseException:
       os.close(self._lifeline)

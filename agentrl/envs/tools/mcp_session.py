@@ -11,7 +11,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -24,7 +24,7 @@ from mcp.types import Tool as McpTool
 from agentrl.envs import credentials, output
 from agentrl.envs.tool import ToolTimeout
 from agentrl.envs.tools.mcp_listing import listing_checked
-from agentrl.envs.tools.mcp_process import ServerProcess
+from agentrl.envs.tools.mcp_process import MESSAGE_BYTES, ServerProcess
 from agentrl.envs.tools.mcp_settings import Server
 from agentrl.types import EnvironmentFailed
 
@@ -137,7 +137,10 @@ class Session:
     if self._process:
       return listing_checked(self._name, self._process.streams())
     read = httpx2.Timeout(30.0, read=None)  # how long a call may take is said by its caller
-    client = httpx2.AsyncClient(headers=self._server.sent_headers(), timeout=read, follow_redirects=True)
+    client = httpx2.AsyncClient(
+      headers={"Accept-Encoding": "identity", **self._server.sent_headers()}, timeout=read, follow_redirects=True,
+      event_hooks={"response": [_bound]},
+    )  # fmt: skip
     http = streamable_http_client(self._server.address(), http_client=await stack.enter_async_context(client))
     return listing_checked(self._name, http)
 
@@ -180,6 +183,31 @@ class Session:
     except (MCPError, TimeoutError, ValueError):  # pydantic's error is a ValueError
       return False
     return True
+
+
+class _Bounded(httpx2.AsyncByteStream):
+  """The body of an answer, which breaks off where it is longer than any answer may be."""
+
+  def __init__(self, stream: httpx2.AsyncByteStream):
+    self._stream = stream
+
+  async def __aiter__(self) -> AsyncIterator[bytes]:
+    size = 0
+    async for block in self._stream:
+      size += len(block)
+      if size > MESSAGE_BYTES:
+        raise httpx2.ReadError(f"an answer of more than {MESSAGE_BYTES >> 20} MiB")
+      yield block
+
+  async def aclose(self) -> None:
+    """Closes the stream."""
+    await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+  """Bounds what answers a message; the stream that a server may speak on unasked is read message by message."""
+  if response.request.method == "POST":
+    response.stream = _Bounded(response.stream)
 
 
 def _told(error: BaseException) -> str:
