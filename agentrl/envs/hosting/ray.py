@@ -1,12 +1,14 @@
 """A worker as an actor of a Ray cluster, which may be on other machines.
 
 The cluster is the one that `RAY_ADDRESS` names, else the one that this process has joined, else one of its own. The
-other machines need agentrl, with the extra of the family, where their interpreter finds it.
+other machines need agentrl, with the extra of the family, where their interpreter finds it. A cluster that was started
+elsewhere ends what an actor's environments leave behind only where it was started with `ENDS_DESCENDANTS` set to true.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import threading
 
@@ -15,6 +17,10 @@ import ray.exceptions
 
 from agentrl.envs.hosting.host import Host, Reply, Request
 from agentrl.envs.hosting.worker import Deadlines, WorkerLost, as_reply, lost_before
+
+# Read by a cluster when it starts, on Linux: every process that descends from an actor ends with it, and not only those
+# of its group (https://docs.ray.io/en/latest/ray-core/user-spawn-processes.html).
+ENDS_DESCENDANTS = "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper"
 
 _start_lock = threading.Lock()
 
@@ -25,6 +31,7 @@ class RayWorker:
   def __init__(self, family: str, deadlines: Deadlines):
     with _start_lock:
       if not ray.is_initialized():
+        os.environ.setdefault(ENDS_DESCENDANTS, "true")
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     self._deadlines = deadlines
     self._lock = threading.Lock()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import time
 
 import pytest
 
@@ -14,6 +15,7 @@ from agentrl import envs
 from agentrl.envs import Recipe
 from agentrl.envs.base import Setting
 from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
+from agentrl.envs.hosting.ray import ENDS_DESCENDANTS
 from agentrl.types import EnvironmentFailed
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -21,14 +23,17 @@ SITE = pathlib.Path(__file__).parent / "site"
 sys.path.append(str(SITE))
 from testworlds import faulty  # noqa: E402
 
+MARK = f"ray {os.getpid()}"
 RECIPE = Recipe("testworlds.faulty", "", Setting())
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-  """Two cores; its processes find agentrl and the worlds of the tests."""
+  """Two cores; its processes find agentrl and the worlds of the tests, and carry a mark."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("PYTHONPATH", os.pathsep.join([str(SITE), str(ROOT)]))
+    patch.setenv(ENDS_DESCENDANTS, "true")
+    patch.setenv("MARK_OF_A_TEST", MARK)
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(SITE), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -79,3 +84,28 @@ def test_a_config_names_the_backend():
   assert observations[-1].parts == {"correct": 1.0}
   with pytest.raises(ValueError, match="no backend of workers is called 'rat': did you mean 'ray'"):
     envs.make("arithmetic", "calculator", hosting=Hosting(1), backend="rat")
+
+
+def test_what_an_environment_leaves_behind_ends_with_its_actor_also_in_a_session_of_its_own(pool):
+  environment = pool.environment(RECIPE)
+  environment.reset(faulty.generate(0, split="train", faults={"reset": "child"}), 0)
+  assert sleepers_become(2)
+  pool.close()
+  assert sleepers_become(0)  # it takes Ray about ten seconds
+
+
+def sleepers_become(number):
+  deadline = time.monotonic() + 60
+  while len(sleepers()) != number and time.monotonic() < deadline:
+    time.sleep(0.1)
+  return len(sleepers()) == number
+
+
+def sleepers():
+  """Processes of environments of this cluster that sleep."""
+  found = []
+  for process in pathlib.Path("/proc").glob("[0-9]*"):
+    with contextlib.suppress(OSError):
+      marked = f"MARK_OF_A_TEST={MARK}".encode() in (process / "environ").read_bytes()
+      found += [process.name] if marked and (process / "cmdline").read_bytes().startswith(b"sleep\0") else []
+  return found
