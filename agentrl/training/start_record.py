@@ -1,4 +1,7 @@
-"""What run.json says about a start of a run: time, command, commit, versions, machine; not who ran it, or where."""
+"""What run.json says about a start of a run: time, command, commit, versions, settings of JAX, machine.
+
+It does not say who ran it, or where.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from typing import Any
 
 import jax
 
+from agentrl.training.jax_flags import flags_that_move_numbers
+
 PACKAGES = ("agentrl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 _CHECKOUT = pathlib.Path(__file__).parents[2]
 
@@ -27,6 +32,7 @@ def start_record() -> dict[str, Any]:
     "commit": _commit(),
     "python": platform.python_version(),
     "versions": {name: _version(name) for name in PACKAGES},
+    "jax_flags": flags_that_move_numbers(),
     "machine": _machine(),
   }
 
