@@ -1,6 +1,6 @@
-"""What run.json says about a start of a run: time, command, commit, versions, machine; not who ran it, or where.
+"""What run.json says about a start of a run: time, command, commit, versions, settings of JAX, machine.
 
-The command is told without credentials, see `redacted.py`.
+It does not say who ran it, or where. The command is told without credentials, see `redacted.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from agentrl.training.jax_flags import flags_that_move_numbers
 from agentrl.training.redacted import redacted_command
 
 PACKAGES = ("agentrl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
@@ -32,6 +33,7 @@ def start_record() -> dict[str, Any]:
     "commit": _commit(),
     "python": platform.python_version(),
     "versions": {name: _version(name) for name in PACKAGES},
+    "jax_flags": flags_that_move_numbers(),
     "machine": _machine(),
   }
 

@@ -45,3 +45,8 @@ def test_a_system_that_tells_neither_cores_nor_memory(monkeypatch):
   assert machine["cores"] == os.cpu_count()
   assert machine["memory_gib"] is None
   assert "host" not in machine
+
+
+def test_settings_of_jax_that_move_numbers_are_recorded(monkeypatch):
+  monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true --xla_dump_to=/home/somebody/dump")
+  assert start_record.start_record()["jax_flags"]["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
