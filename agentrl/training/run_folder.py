@@ -214,7 +214,11 @@ def read_config(path: pathlib.Path) -> ConfigDict:
   file = path / "config.json"
   if not file.is_file():
     raise FileNotFoundError(f"{path} holds no run: there is no config.json in it")
-  return run_config(config_lib.from_json(file.read_bytes(), where=str(file)), where=str(file))
+  config = config_lib.from_json(file.read_bytes(), where=str(file))
+  try:
+    return run_config(config, where=str(file))
+  except ValueError as error:
+    raise config_lib.ConfigError(f"{error}; the version of agentrl that started this run can read it") from error
 
 
 def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> dict[str, Any]:

@@ -381,5 +381,10 @@ def test_a_run_that_is_older_than_a_key_has_its_default(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps(old))
   assert read_config(tmp_path) == wanted
   (tmp_path / "config.json").write_text(json.dumps(old | {"forgotten": 1}))
-  with pytest.raises(config_lib.ConfigError, match=r"config.json: unknown config key 'forgotten'"):
+  with pytest.raises(
+    config_lib.ConfigError, match=r"config.json: unknown config key 'forgotten'.*the version of agent"
+  ):
+    read_config(tmp_path)
+  (tmp_path / "config.json").write_text(json.dumps(old | {"algorithm": "gone"}))
+  with pytest.raises(config_lib.ConfigError, match=r"gone.*the version of agentrl that started this run can read it"):
     read_config(tmp_path)
