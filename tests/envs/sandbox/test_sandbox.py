@@ -23,6 +23,7 @@ from agentrl.envs.sandbox import (
   Sandbox,
   SandboxUnavailable,
   find_isolator,
+  isolators,
   probe,
   seccomp,
 )
@@ -371,6 +372,12 @@ def test_a_leaky_isolator_is_refused():
     find_isolator({"leaky": leaky})
   assert "apt-get install bubblewrap" in str(caught.value)
   assert "processes_hidden" in str(caught.value)
+
+
+def test_an_isolator_that_bounds_no_files_is_refused(isolator, monkeypatch):
+  monkeypatch.setattr(isolators, "_scratch", lambda limits: f"size={limits.file_bytes},mode=700")
+  with pytest.raises(SandboxUnavailable, match=rf"{isolator}: does not hold: limits_set\)"):
+    find_isolator({isolator: ISOLATORS[isolator]})
 
 
 def test_a_broken_isolator_is_not_the_policys_failure(monkeypatch):
