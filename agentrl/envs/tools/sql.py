@@ -34,20 +34,22 @@ class SqlTool(Toolset):
     self._path = path
     self._schema: dict[str, tuple[list[str], int]] | None = None
     self._reader: SqlProcess | None = None
+    self._opened_path = path
     if path is not None:
       check_file(path, engine)
       self._reader = SqlProcess(engine, path, self._limits)
 
   def reset(self, task: Task, seed: int) -> None:
-    """Opens the database, if it is not the given one and that is open; not a tool.
+    """Opens the database, if it is not open; not a tool.
 
     Raises:
       ValueError: the task names no database, and the tool was given none.
     """
     del seed
-    if self._path is None or self._reader is None:
+    path = self._path or self._named(task)
+    if self._reader is None or path != self._opened_path:
       self.close()
-      self._reader = SqlProcess(self._engine, self._path or self._named(task), self._limits)
+      self._reader, self._opened_path = SqlProcess(self._engine, path, self._limits), path
 
   def close(self) -> None:
     """Closes it; not a tool."""

@@ -6,6 +6,7 @@ finds: so it has to be something that can be killed and that has limits.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import json
@@ -29,6 +30,7 @@ _START_SECONDS = 60.0
 _GRACE_SECONDS = 0.5  # between the statement's own deadline, which the worker keeps, and the end of the worker
 _ERROR_CHARS = 400  # of an error that are told
 _STATEMENT_CHARS = 20_000
+_MOST_IDLE = 8  # processes that wait for another trajectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Engine(NamedTuple):
     title: what it is called.
     tool: the tool of `TOOLS` that reads them.
     schema: a statement for the name of each table, and each of its columns with its type.
+    locks: an open database cannot be written by others.
   """
 
   start: int
@@ -89,6 +92,7 @@ class Engine(NamedTuple):
   title: str
   tool: str
   schema: str
+  locks: bool
 
 
 _SQLITE_SCHEMA = """
@@ -100,8 +104,8 @@ SELECT table_name, column_name || ' ' || data_type
 FROM duckdb_columns() WHERE NOT internal ORDER BY table_oid, column_index
 """
 ENGINES: Mapping[str, Engine] = {
-  "sqlite": Engine(0, b"SQLite format 3\0", "SQLite", "sql", _SQLITE_SCHEMA),
-  "duckdb": Engine(8, b"DUCK", "DuckDB", "duckdb", _DUCKDB_SCHEMA),
+  "sqlite": Engine(0, b"SQLite format 3\0", "SQLite", "sql", _SQLITE_SCHEMA, locks=False),
+  "duckdb": Engine(8, b"DUCK", "DuckDB", "duckdb", _DUCKDB_SCHEMA, locks=True),
 }
 
 
@@ -126,6 +130,9 @@ def check_file(path: Path, engine: str) -> None:
 class SqlProcess:
   """An open database. The process starts at once: SQLite's in 0.05 s, DuckDB's in a few tenths of a second.
 
+  No statement leaves anything behind. So SQLite's process, which locks nothing while it waits, serves the next
+  trajectory that reads the same file under the same limits.
+
   What was committed when a statement starts is read, also where it still lies in a log beside the file.
 
   Args:
@@ -144,7 +151,9 @@ class SqlProcess:
     self._busy = threading.Lock()
     self._worker: subprocess.Popen[bytes] | None = None
     self._closed = False
-    if (refused := self._start()) is not None:
+    self._kind = (engine, os.path.abspath(path), limits)
+    self._worker = _idle.take(self._kind)
+    if self._worker is None and (refused := self._start()) is not None:
       raise ValueError(f"{self._about.title} cannot read {path}: {refused}")
 
   def run(self, statement: str) -> Rows:
@@ -170,12 +179,19 @@ class SqlProcess:
     }
 
   def close(self) -> None:
-    """Ends the process, whatever it is doing."""
+    """Frees the process; ends it where it is busy."""
     self._closed = True
-    if (worker := self._worker) is not None:
-      worker.kill()  # a statement that waits for it is told at once
-    with self._busy:
-      self._kill()
+    worker = self._worker
+    if not self._busy.acquire(blocking=False):
+      if worker is not None:
+        worker.kill()  # the statement that waits for it is told at once
+      self._busy.acquire()
+    try:
+      worker, self._worker = self._worker, None
+      if worker is not None:
+        _end(worker) if self._about.locks else _idle.put(self._kind, worker)
+    finally:
+      self._busy.release()
 
   def _run(self, statement: str, limits: SqlLimits) -> Rows:
     if len(statement) > _STATEMENT_CHARS:
@@ -204,19 +220,18 @@ class SqlProcess:
       Why the engine cannot read the file; None where it can.
     """
     settings = json.dumps(dataclasses.asdict(self._limits))
-    path = os.path.abspath(self._path)
     self._worker = subprocess.Popen(
-      [sys.executable, "-P", "-S", "-X", "utf8", str(_WORKER), self._engine, path, settings],
+      [sys.executable, "-P", "-S", "-X", "utf8", str(_WORKER), self._engine, self._kind[1], settings],
       env={"PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path), "HOME": os.devnull},
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     line = _line(self._worker, _START_SECONDS)
     if line is None:
-      told = self._kill()
+      told = self._lose()
       raise EnvironmentFailed(f"{self._about.title}'s process did not start: {told[-_ERROR_CHARS:] or 'no error told'}")
     answer = json.loads(line)
     if "failed" in answer:
-      self._kill()
+      self._lose()
       return answer["failed"]
     return None
 
@@ -231,25 +246,75 @@ class SqlProcess:
       line = None
     if line is not None:
       return json.loads(line)
-    self._kill()
+    self._lose()
     if time.monotonic() - started >= self._limits.seconds:
       return {"late": "killed"}
     return {
       "wrong": f"it ended the database's process; it may have taken more than {self._limits.memory_mb} MB of memory"
     }
 
-  def _kill(self) -> str:
+  def _lose(self) -> str:
     """Ends the process; returns what it wrote to stderr."""
     worker, self._worker = self._worker, None
-    if worker is None:
-      return ""
-    worker.kill()
-    told = worker.stderr.read().decode(errors="replace")
-    worker.wait()
-    for stream in (worker.stdin, worker.stdout, worker.stderr):
-      with contextlib.suppress(BrokenPipeError):  # of a statement that it never read
-        stream.close()
-    return told
+    return _end(worker)
+
+
+class _Idle:
+  """Processes that wait for another trajectory; the one that has waited longest ends where there are too many."""
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._waiting: list[tuple[tuple[str, str, SqlLimits], subprocess.Popen[bytes]]] = []
+
+  def take(self, kind: tuple[str, str, SqlLimits]) -> subprocess.Popen[bytes] | None:
+    """One of this engine, file and limits; None where none waits."""
+    with self._lock:
+      found = next((entry for entry in reversed(self._waiting) if entry[0] == kind), None)
+      if found is None:
+        return None
+      self._waiting.remove(found)
+    if found[1].poll() is None:
+      return found[1]
+    _end(found[1])
+    return None
+
+  def put(self, kind: tuple[str, str, SqlLimits], worker: subprocess.Popen[bytes]) -> None:
+    """Has one wait."""
+    with self._lock:
+      self._waiting.append((kind, worker))
+      surplus = [self._waiting.pop(0)] if len(self._waiting) > _MOST_IDLE else []
+    for _, oldest in surplus:
+      _end(oldest)
+
+  def end(self) -> None:
+    """Ends them all."""
+    with self._lock:
+      waiting, self._waiting = self._waiting, []
+    for _, worker in waiting:
+      _end(worker)
+
+
+_idle = _Idle()
+atexit.register(lambda: _idle.end())
+
+
+def _forget() -> None:
+  global _idle
+  _idle = _Idle()  # the parent's: two would talk to one process
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> str:
+  """Kills and reaps; returns what it wrote to stderr."""
+  worker.kill()
+  told = worker.stderr.read().decode(errors="replace")
+  worker.wait()
+  for stream in (worker.stdin, worker.stdout, worker.stderr):
+    with contextlib.suppress(BrokenPipeError):  # of a statement that it never read
+      stream.close()
+  return told
 
 
 def _line(worker: subprocess.Popen[bytes], seconds: float) -> bytes | None:

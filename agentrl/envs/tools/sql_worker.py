@@ -52,15 +52,15 @@ class Sqlite:
   _BOUNDS = ((sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000), (sqlite3.SQLITE_LIMIT_ATTACHED, 0))
   # The file, the disk or another program is at fault, not the statement.
   _FAULTS = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_IOERR")
-  errors = (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError, OverflowError)
+  errors = (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError, OverflowError, OSError)
 
   def __init__(self, path: str, memory_mb: int):
     self._path, self._memory = path, memory_mb
     self._connection: sqlite3.Connection | None = None
-    self._seen = self._stamp()
+    self._seen: tuple[Any, ...] = ()
     try:
-      self._open()
-    except sqlite3.DatabaseError as error:
+      self._open_anew()
+    except (sqlite3.DatabaseError, OSError) as error:
       raise Failed(self._why(error)) from error
 
   def interrupt(self) -> None:
@@ -69,9 +69,7 @@ class Sqlite:
 
   def read(self, statement: str, limits: Mapping[str, Any]) -> dict[str, Any]:
     """The rows that one statement gives."""
-    if self._seen is not None and self._seen != (now := self._stamp()):  # somebody wrote after all
-      self._seen = now
-      self._open()
+    self._open_anew()
     cursor = self._connection.execute(statement)
     if cursor.description is None:
       raise Refused("the query is empty; write one SELECT statement")
@@ -84,6 +82,8 @@ class Sqlite:
       return {"late": "interrupted"}
     if isinstance(error, MemoryError):
       return {"wrong": f"it takes more than {self._memory} MB of memory; sort, group or join less"}
+    if isinstance(error, OSError):
+      return {"failed": error.strerror}
     if "sqlite_errorname" in vars(error) and error.sqlite_errorname.startswith(self._FAULTS):
       return {"failed": text}
     if "to use function" in text:
@@ -98,25 +98,26 @@ class Sqlite:
       return {"wrong": f"{text}; the tool `tables` lists tables and columns"}
     return {"wrong": text}
 
-  def _stamp(self) -> tuple[Any, ...] | None:
-    """When the files were written; None where SQLite itself looks whether somebody writes.
+  def _open_anew(self) -> None:
+    """Opens the file, unless it is open and still the same.
 
-    It cannot do so without files of its own beside a database that keeps a log of changes (WAL). Such a file is taken
-    as unchangeable as long as its log is empty, and is opened again when that was wrong: none of what was committed is
-    overlooked, and nothing appears in the folder of a database that is only read.
+    SQLite itself looks whether somebody writes. Beside a database that keeps a log of changes (WAL) it cannot do so
+    without files of its own. Such a file is taken as unchangeable as long as its log is empty, and is opened again when
+    that was wrong: none of what was committed is overlooked, and nothing appears beside a file that is only read.
     """
     with open(self._path, "rb") as file:
       keeps_log = file.read(20)[18:] == b"\x02\x02"
     log = f"{self._path}-wal"
-    if not keeps_log or (os.path.exists(log) and os.path.getsize(log)):
-      return None
+    unchangeable = keeps_log and not (os.path.exists(log) and os.path.getsize(log))
     found = os.stat(self._path)
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    seen = (unchangeable, found.st_ino, *((found.st_mtime_ns, found.st_size) if unchangeable else ()))
+    if seen != self._seen:
+      self._open("mode=ro&immutable=1" if unchangeable else "mode=ro")
+      self._seen = seen
 
-  def _open(self) -> None:
+  def _open(self, options: str) -> None:
     if self._connection is not None:
       self._connection.close()
-    options = "mode=ro" if self._seen is None else "mode=ro&immutable=1"
     uri = f"file:{urllib.parse.quote(self._path)}?{options}"
     self._connection = connection = sqlite3.connect(
       uri, uri=True, timeout=0.2, check_same_thread=False, isolation_level=None
@@ -139,7 +140,7 @@ class Sqlite:
     function = action == sqlite3.SQLITE_FUNCTION and second not in self._FUNCTIONS
     return sqlite3.SQLITE_OK if reads or pragma or function else sqlite3.SQLITE_DENY
 
-  def _why(self, error: sqlite3.DatabaseError) -> str:
+  def _why(self, error: Exception) -> str:
     """Of a file that cannot be opened."""
     beside = {
       "-journal": "a change was broken off; mend it with a program that may write, as `sqlite3 FILE .schema` does",

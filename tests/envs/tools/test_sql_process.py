@@ -77,10 +77,55 @@ def test_a_process_that_ended_is_replaced(opened):
 
 def test_a_file_that_is_gone_is_the_environments_failure(opened, path):
   process = opened()
-  process._kill()
+  process._lose()
   path.write_bytes(b"SQLite format 3\0" + bytes(2000))
   with pytest.raises(EnvironmentFailed, match=r"SQLite cannot read .*a\.db any more: "):
     process.run("SELECT 1")
+
+
+def test_a_process_serves_the_next_trajectory_that_reads_the_same_under_the_same_limits(path):
+  processes = []
+  for limits in (SqlLimits(), SqlLimits(), SqlLimits(rows=7)):
+    one = SqlProcess("sqlite", path, limits)
+    processes.append(one._worker)
+    assert one.run("SELECT count(*) FROM numbers").cells == [["2000"]]
+    one.close()
+  assert processes[0] is processes[1]
+  assert processes[2] is not processes[0]
+
+
+def test_one_that_ended_while_it_waited_is_not_taken(path):
+  one = SqlProcess("sqlite", path, SqlLimits())
+  ended = one._worker
+  one.close()
+  ended.kill()
+  ended.wait()
+  two = SqlProcess("sqlite", path, SqlLimits())
+  assert two._worker is not ended
+  assert two.run("SELECT 1 AS x").cells == [["1"]]
+  two.close()
+
+
+def test_few_processes_wait(path):
+  many = [SqlProcess("sqlite", path, SqlLimits(rows=n + 1)) for n in range(10)]
+  workers = [one._worker for one in many]
+  for one in many:
+    one.close()
+  assert [worker.poll() is None for worker in workers] == [False] * 2 + [True] * 8
+
+
+def test_a_file_that_was_replaced_is_read_anew(opened, path, tmp_path):
+  process = opened()
+  process.run("SELECT count(*) FROM numbers")
+  other = sqlite3.connect(tmp_path / "other.db")
+  other.execute("CREATE TABLE numbers AS SELECT 1 AS n")
+  other.commit()
+  other.close()
+  (tmp_path / "other.db").replace(path)
+  assert process.run("SELECT count(*) FROM numbers").cells == [["1"]]
+  path.unlink()
+  with pytest.raises(ToolError, match="the database cannot be read now: No such file or directory"):
+    process.run("SELECT count(*) FROM numbers")
 
 
 def test_a_closed_one_is_closed(opened):
