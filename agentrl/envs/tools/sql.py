@@ -46,6 +46,7 @@ class SqlTool(Toolset):
       ValueError: the task names no database, and the tool was given none.
     """
     del seed
+    self._schema = None  # somebody may have written since
     path = self._path or self._named(task)
     if self._reader is None or path != self._opened_path:
       self.close()
