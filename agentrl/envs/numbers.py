@@ -11,9 +11,9 @@ UNSIGNED = (
   r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]*)?|(?<!\.)\.[0-9]+)"
   r"(?:[eE][+-]?[0-9]{1,3}(?![0-9A-Za-z_]))?"
 )
-# A minus sign belongs to the number unless something stands before it that it could be subtracted from. What stands
-# within a name or a version, such as A101 and the end of 1.2.3, is no number; a unit may follow one.
-_NUMBER = re.compile(rf"(?:(?<![0-9A-Za-z_)])-)?\$?(?<![0-9A-Za-z_])(?<![0-9]\.){UNSIGNED}")
+# A sign belongs to the number unless something stands before it that it could be subtracted from or added to. What
+# stands within a name or a version, such as A101 and the end of 1.2.3, is no number; a unit may follow one.
+_NUMBER = re.compile(rf"(?:(?<![0-9A-Za-z_)])[-+])?\$?(?<![0-9A-Za-z_])(?<![0-9]\.){UNSIGNED}")
 
 
 def number_of(text: str) -> Fraction | None:

@@ -6,6 +6,7 @@ and `Optional[X]`. Any other hint is an error when the tools are collected, neve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -15,6 +16,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from agentrl.envs.numbers import number_of
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _NOUNS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
@@ -196,15 +199,12 @@ def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
     return str(value)
   if hint is bool and (isinstance(value, bool) or value in ("true", "false")):
     return value is True or value == "true"
-  if hint is int and (number or isinstance(value, str)) and re.fullmatch(r"\s*[+-]?[0-9]{1,1000}(\.0)?\s*", str(value)):
-    return int(str(value).strip().removesuffix(".0"))
-  if hint is float and (number or isinstance(value, str)):
-    try:
-      converted = float(value)
-    except (ValueError, OverflowError):
-      converted = math.nan
-    if math.isfinite(converted):
-      return converted
+  if hint in (int, float) and (number or isinstance(value, str)):
+    read = number_of(value) if isinstance(value, str) else value
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # of None, NaN, and what is too large for a float
+      converted = hint(read)
+      if math.isfinite(converted) if hint is float else converted == read:
+        return converted
   raise ToolArgumentError(f"{where} must be {_NOUNS[hint]}, got {_shown(value)}")
 
 
