@@ -21,6 +21,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+_ALONE_SECONDS = 2.0  # beyond its own that a statement may run where the process that asked is gone
 _ROOM = 1 << 30  # of address space beside the engine's own memory: libraries, code and the interpreter
 
 
@@ -257,8 +258,11 @@ ENGINES = {"sqlite": Sqlite, "duckdb": Duckdb}
 def main() -> None:
   """Serves until stdin ends."""
   engine, path, limits = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-  ceiling = _ROOM + (limits["memory_mb"] << 20)
-  resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
+  if (
+    sys.platform == "linux"
+  ):  # others refuse to set it, or do not keep it: there the engine's own bound is the only one
+    ceiling = _ROOM + (limits["memory_mb"] << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
   try:
     database = ENGINES[engine](path, limits["memory_mb"])
   except Failed as failed:
@@ -276,8 +280,13 @@ def _tell(answer: Mapping[str, Any]) -> None:
 
 
 def _answer(database: Sqlite | Duckdb, statement: str, limits: Mapping[str, Any]) -> dict[str, Any]:
-  timer = threading.Timer(limits["seconds"], database.interrupt)
-  timer.start()
+  # A step that goes on is ended from outside, or from within where nobody is left there.
+  timers = (
+    threading.Timer(limits["seconds"], database.interrupt),
+    threading.Timer(limits["seconds"] + _ALONE_SECONDS, os._exit, [1]),
+  )
+  for timer in timers:
+    timer.start()
   try:
     return {"rows": database.read(statement, limits)}
   except Refused as refused:
@@ -285,7 +294,8 @@ def _answer(database: Sqlite | Duckdb, statement: str, limits: Mapping[str, Any]
   except database.errors as error:
     return database.told(error)
   finally:
-    timer.cancel()
+    for timer in timers:
+      timer.cancel()
 
 
 def rows_of(cursor: Any, limits: Mapping[str, Any]) -> dict[str, Any]:

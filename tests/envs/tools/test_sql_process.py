@@ -1,6 +1,7 @@
 """The process around an engine: it is bounded, killed, replaced, and says what was wrong with the file."""
 
 import contextlib
+import json
 import pathlib
 import sqlite3
 
@@ -45,6 +46,13 @@ def test_a_function_that_looks_at_no_clock_is_killed_and_the_next_statement_does
     call_within(60.0, lambda: process.run(LONG))
   assert process._worker is None  # nothing goes on behind it
   assert process.run("SELECT 1 AS x").cells == [["1"]]
+
+
+def test_a_function_that_looks_at_no_clock_ends_also_where_nobody_is_left_to_kill_it(opened):
+  worker = opened()._worker
+  worker.stdin.write(json.dumps([LONG, {"seconds": 0.1}]).encode() + b"\n")
+  worker.stdin.flush()
+  assert worker.wait(60) == 1
 
 
 def test_a_sort_stays_in_memory_and_within_its_bound(opened):
