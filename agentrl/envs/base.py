@@ -19,6 +19,7 @@ time-out) are told to the policy in text and counted in `ToolResult.failure`; th
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -82,9 +83,14 @@ class ToolEnvironment:
     check: whether an answer solves the task, or to what degree, from 0.0 to 1.0, which alone is "correct"; it should
       not raise on any text, and has a call's deadline.
     setting: system message, examples and limits.
+
+  Raises:
+    TypeError: the check is async, or a tool cannot be shown (see `tools_of`).
   """
 
   def __init__(self, toolset: Any, check: Callable[[Task, str], bool | float], setting: Setting | None = None):
+    if inspect.iscoroutinefunction(check):
+      raise TypeError("the check is async, and nobody would await it; only tools may be async")
     self._toolset = toolset
     self._check = check
     self._setting = Setting() if setting is None else setting

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Set
 from typing import Any
 
 _REPLACED = re.compile("[\ud800-\udfff\x00]")
+_ADDRESS = re.compile(r"<.* at 0x[0-9A-Fa-f]+>+", re.DOTALL)
 _ERROR_CHARS = 300
 
 
 def to_text(value: Any) -> str:
-  """A tool's return value as text: strings as they are, bytes decoded, containers as JSON, anything else by `str`."""
+  """A tool's return value as text: strings as they are, bytes decoded, containers as JSON, anything else by `str`.
+
+  Raises:
+    TypeError: it has no text: a generator or an iterator, which has not run yet, or an object that shows nothing but
+      its address in memory, which is another one in every run.
+  """
   if value is None:
     return ""
   if isinstance(value, str):
     return value
-  if isinstance(value, bytes | bytearray):
-    return value.decode("utf-8", errors="replace")
-  if isinstance(value, list | tuple | dict | bool):
-    return json.dumps(value, ensure_ascii=False, default=str)
-  return str(value)
+  if isinstance(value, bytes | bytearray | memoryview):
+    return bytes(value).decode("utf-8", errors="replace")
+  if isinstance(value, list | tuple | Mapping | Set | bool):
+    return json.dumps(_plain(value), ensure_ascii=False)
+  text = str(value)
+  if isinstance(value, Iterator | AsyncIterator | Awaitable) or _ADDRESS.fullmatch(text):
+    raise TypeError(
+      f"the tool returned an object of the type {type(value).__name__}, which has no text; it should return a string, "
+      "or a list or dict of strings and numbers"
+    )
+  return text
+
+
+def _plain(value: Any) -> Any:
+  """What JSON knows: dicts, lists (a set in order), strings, numbers, booleans and None; anything else as text."""
+  if isinstance(value, Mapping):
+    return {key if _is_json_scalar(key) else to_text(key): _plain(inner) for key, inner in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(inner) for inner in value]
+  if isinstance(value, Set):
+    return [_plain(inner) for inner in sorted(value, key=repr)]
+  return value if _is_json_scalar(value) else to_text(value)
+
+
+def _is_json_scalar(value: Any) -> bool:
+  return value is None or isinstance(value, str | int | float | bool)
 
 
 def clean(text: str, max_chars: int) -> str:

@@ -6,14 +6,18 @@ and `Optional[X]`. Any other hint is an error when the tools are collected, neve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import json
 import math
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from agentrl.envs.numbers import number_of
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _NOUNS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
@@ -38,10 +42,13 @@ class Parameter:
 def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
   """Parameters of a function from its signature, hints and the `Args:` section of its docstring; `self` left out.
 
+  Other hints, such as that of what it returns, are not looked at. A default of None makes its hint `X | None`.
+
   Raises:
-    TypeError: a hint is missing or not supported, or the function takes `*args`, `**kwargs` or positional-only ones.
+    TypeError: a hint is missing, unknown or not supported, a default is no JSON value that fits its hint, or the
+      function takes `*args`, `**kwargs` or positional-only ones, or is not written in Python.
   """
-  hints = typing.get_type_hints(function)
+  written = _written(function)
   described = _described_arguments(function)
   parameters = []
   for name, parameter in inspect.signature(function).parameters.items():
@@ -50,16 +57,67 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     where = f"parameter {name!r} of tool {function.__qualname__}"
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
       raise TypeError(f"{where}: tools are called by keyword; *args, **kwargs and positional-only cannot be shown")
-    if name not in hints:
+    if parameter.annotation is parameter.empty:
       raise TypeError(f"{where} has no type hint; its JSON schema is made from the hint")
-    schema = dict(schema_of(hints[name], where))
+    hint = _evaluated(parameter.annotation, written, where)
+    required = parameter.default is parameter.empty
+    if parameter.default is None and not _is_optional(hint):
+      hint = typing.Optional[hint]  # noqa: UP045 (hints that are no types have no `|`)
+    schema = dict(schema_of(hint, where))
     if name in described:
       schema["description"] = described[name]
-    required = parameter.default is parameter.empty
     if not required:
-      schema["default"] = parameter.default
-    parameters.append(Parameter(name, hints[name], schema, required, None if required else parameter.default))
+      schema["default"] = _checked_default(parameter.default, hint, where)
+    _check_writable(schema, where)
+    parameters.append(Parameter(name, hint, schema, required, None if required else parameter.default))
   return tuple(parameters)
+
+
+def yields(function: Callable[..., Any]) -> bool:
+  """Whether calling it gives a generator, which has not run yet."""
+  written = _written(function)
+  return inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)
+
+
+def _written(function: Callable[..., Any]) -> types.FunctionType:
+  """The function as it was written, under whatever wraps it."""
+  inner = inspect.unwrap(function)
+  inner = inner.__func__ if inspect.ismethod(inner) else inner
+  if not inspect.isfunction(inner):
+    raise TypeError(f"{function!r} cannot be a tool: only functions written in Python tell their parameters and hints")
+  return inner
+
+
+def _evaluated(annotation: Any, written: types.FunctionType, where: str) -> Any:
+  """A hint, which `from __future__ import annotations` leaves as text, evaluated where the function was written."""
+  alone = types.SimpleNamespace(__annotations__={"hint": annotation})
+  try:
+    hint = typing.get_type_hints(alone, written.__globals__)["hint"]
+    hash(hint)  # the tables of hints ask for it
+    return hint
+  except Exception as error:  # a hint is any expression, and may raise anything
+    raise TypeError(
+      f"{where} has the hint {annotation!r}, which cannot be evaluated ({error!r}): what it names must be imported "
+      f"when the program runs, at the top of {written.__module__}, not for type checkers alone"
+    ) from error
+
+
+def _checked_default(value: Any, hint: Any, where: str) -> Any:
+  """A default as the schema shows it; a tuple becomes a list."""
+  shown = list(value) if isinstance(value, tuple) else value
+  try:
+    coerce(shown, hint, "the default")
+  except ToolArgumentError as error:
+    raise TypeError(f"{where}: {error}; give one that fits the hint, or `X | None = None`") from error
+  return shown
+
+
+def _check_writable(schema: Mapping[str, Any], where: str) -> None:
+  """Every prompt shows the schema as JSON: what cannot be written is told before there is one."""
+  try:
+    json.dumps(schema, allow_nan=False, ensure_ascii=False).encode()
+  except (TypeError, ValueError) as error:  # one of Unicode is a ValueError
+    raise TypeError(f"{where} has a hint or default that cannot be written as JSON: {error}") from error
 
 
 def schema_of(hint: Any, where: str) -> Mapping[str, Any]:
@@ -141,15 +199,12 @@ def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
     return str(value)
   if hint is bool and (isinstance(value, bool) or value in ("true", "false")):
     return value is True or value == "true"
-  if hint is int and (number or isinstance(value, str)) and re.fullmatch(r"\s*[+-]?[0-9]{1,1000}(\.0)?\s*", str(value)):
-    return int(str(value).strip().removesuffix(".0"))
-  if hint is float and (number or isinstance(value, str)):
-    try:
-      converted = float(value)
-    except (ValueError, OverflowError):
-      converted = math.nan
-    if math.isfinite(converted):
-      return converted
+  if hint in (int, float) and (number or isinstance(value, str)):
+    read = number_of(value) if isinstance(value, str) else value
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # of None, NaN, and what is too large for a float
+      converted = hint(read)
+      if math.isfinite(converted) if hint is float else converted == read:
+        return converted
   raise ToolArgumentError(f"{where} must be {_NOUNS[hint]}, got {_shown(value)}")
 
 

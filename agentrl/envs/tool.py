@@ -6,20 +6,23 @@ reads and a `ToolFailure` that is counted; `EnvironmentFailed` comes through.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import inspect
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentrl.envs import output, schema, validation
-from agentrl.envs.deadline import DeadlinePassed, call_within
+from agentrl.envs.deadline import DeadlinePassed, call_within, seconds_left
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.types import Action, EnvironmentFailed, Observation, Task, ToolCall, ToolFailure, ToolResult, TurnKind
 
 _LOG = logging.getLogger(__name__)
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: JSON can write it, and no text has it
 # Keywords that may name arguments which "properties" does not list.
 _NAMES_MORE = {
   "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas",
@@ -107,36 +110,54 @@ class Tool:
   function: Callable[..., Any]
 
   def call(self, arguments: Mapping[str, Any]) -> Any:
-    """Checks and converts JSON arguments, then calls.
+    """Checks and converts JSON arguments, then calls, and awaits what has to be awaited.
 
     Raises:
       ToolArgumentError: wrong arguments, in words for the policy. Whatever the function raises comes through.
+      ToolTimeout: what is awaited was cancelled at the deadline of the call.
     """
-    return self.function(**self.bind(arguments))
+    value = self.function(**self.bind(arguments))
+    return asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value
 
 
 def tools_of(toolset: Any) -> dict[str, Tool]:
   """The public methods of an object as tools, by name, base classes first and in order of definition.
 
   Names that start with an underscore are not tools, and neither are `tools`, `reset` and `close` of a `Toolset`; what
-  its `tools` gives comes last.
+  its `tools` gives comes last. A method may be `async`: a call runs it in an event loop of its own, and cancels it at
+  the deadline. A class that puts something else in a tool's place, such as None, takes the tool away.
 
   Raises:
-    TypeError: a method lacks a docstring or a hint, or has a hint without a JSON schema.
+    TypeError: a method lacks a docstring or a hint, has a hint or default without a JSON schema, or yields; or
+      `tools`, `reset` or `close` is `async`.
     ValueError: two tools share a name.
   """
-  own = vars(Toolset) if isinstance(toolset, Toolset) else ()
-  tools: dict[str, Tool] = {}
-  for cls in reversed(type(toolset).__mro__):
-    for name, member in vars(cls).items():
-      is_method = inspect.isfunction(member) or isinstance(member, staticmethod | classmethod)
-      if is_method and not name.startswith("_") and name not in own:
-        tools[name] = _make_tool(name, getattr(toolset, name))
+  for name in _own_names(toolset):
+    if inspect.iscoroutinefunction(getattr(toolset, name)):
+      raise TypeError(f"{type(toolset).__name__}.{name} is async, and nobody would await it; only tools may be async")
+  tools = {name: _make_tool(name, getattr(toolset, name)) for name in _public_methods(toolset)}
   for tool in toolset.tools() if isinstance(toolset, Toolset) else ():
     if tool.spec.name in tools:
       raise ValueError(f"{type(toolset).__name__} has two tools called {tool.spec.name!r}; give one another name")
     tools[tool.spec.name] = tool
   return tools
+
+
+def _public_methods(toolset: Any) -> list[str]:
+  names: dict[str, None] = {}
+  for cls in reversed(type(toolset).__mro__):
+    for name, member in vars(cls).items():
+      is_method = isinstance(member, classmethod) or (callable(member) and not isinstance(member, type))
+      if not is_method:
+        names.pop(name, None)
+      elif not name.startswith("_") and name not in _own_names(toolset):
+        names[name] = None
+  return list(names)
+
+
+def _own_names(toolset: Any) -> list[str]:
+  """Public methods that are no tools."""
+  return [name for name in vars(Toolset) if not name.startswith("_")] if isinstance(toolset, Toolset) else []
 
 
 def given_tool(spec: ToolSpec, function: Callable[..., Any]) -> Tool:
@@ -227,6 +248,7 @@ class ToolRunner:
       return f"error: unknown tool {call.name!r}; available: {', '.join(self._tools) or 'none'}", ToolFailure.ARGUMENTS
     tool = self._tools[call.name]
     try:
+      _check_text(call.arguments)
       return call_within(self._limits.call_seconds, lambda: output.to_text(tool.call(call.arguments))), None
     except EnvironmentFailed:
       raise
@@ -246,8 +268,40 @@ def _warn_once(text: str) -> None:
   _LOG.warning("%s", text)
 
 
+async def _awaited(value: Awaitable[Any]) -> Any:
+  try:
+    async with asyncio.timeout(seconds_left()) as limit:
+      return await value
+  except TimeoutError as error:
+    if limit.expired():
+      raise ToolTimeout("it was stopped at the deadline of the call") from error
+    raise
+
+
+def _check_text(arguments: Mapping[str, Any]) -> None:
+  """Whatever a tool does with its arguments, writes them to a file, a process or a database: text they must be."""
+  for name, value in arguments.items():
+    for text in _strings([name, value]):
+      if (half := _HALF.search(text)) is not None:
+        raise ToolArgumentError(
+          f"argument {name!r} has {half[0]!r}, which is half of a character and cannot be stored or sent; "
+          "write the whole character, or leave it out"
+        )
+
+
+def _strings(value: Any) -> Iterator[str]:
+  """Those in a JSON value, keys included."""
+  if isinstance(value, str):
+    yield value
+  elif isinstance(value, list | Mapping):
+    for inner in [*value, *value.values()] if isinstance(value, Mapping) else value:
+      yield from _strings(inner)
+
+
 def _make_tool(name: str, function: Callable[..., Any]) -> Tool:
   parameters = schema.parameters_of(function)
+  if schema.yields(function):
+    raise TypeError(f"tool {function.__qualname__} yields; a tool returns its whole answer at once, such as a list")
   described = {
     "type": "object",
     "properties": {p.name: dict(p.schema) for p in parameters},

@@ -1,3 +1,8 @@
+import collections
+import io
+import pathlib
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +21,26 @@ from agentrl.envs.output import clean, error_line, to_text
     ({"a": (1,)}, '{"a": [1]}'),
     (True, "true"),
     (1.5, "1.5"),
+    (memoryview(b"\xc3\xa9"), "é"),
+    ({"b", "a", "c"}, '["a", "b", "c"]'),  # in one order, whatever the run
+    ({(1, 2): {"x"}}, '{"[1, 2]": ["x"]}'),
+    ({"a": 1}.keys(), '["a"]'),
+    ([b"a", pathlib.PurePosixPath("b"), 2.5], '["a", "b", 2.5]'),
+    ("<object at 0x7f>", "<object at 0x7f>"),
   ],
 )
 def test_values_become_text(value, text):
   assert to_text(value) == text
+
+
+@pytest.mark.parametrize(
+  "value",
+  [object(), (n for n in "ab"), enumerate("a"), iter([1]), io.StringIO("a"), len.__call__, threading.Lock(),
+   [object()], {"a": {"b": map(str, "a")}}, collections.defaultdict(list, a=[lambda: 0])],
+)  # fmt: skip
+def test_what_has_no_text_is_an_error(value):
+  with pytest.raises(TypeError, match="which has no text; it should return a string"):
+    to_text(value)
 
 
 def test_clean_says_what_it_cut():

@@ -1,4 +1,5 @@
 import math
+import re
 from typing import Literal, Optional
 
 import pytest
@@ -76,6 +77,57 @@ def test_signatures_that_cannot_be_called_by_keyword_are_refused():
 
 
 @pytest.mark.parametrize(
+  ("hint", "default", "words"),
+  [
+    (float, math.inf, "the default must be a number, got inf"),
+    (list[float] | None, [math.nan], r"the default\[0\] must be a number, got nan"),
+    (list, [math.nan], "cannot be written as JSON"),
+    (dict, {"a": object()}, "cannot be written as JSON"),
+    (str, "\ud800", "cannot be written as JSON"),
+    (Literal[b"a"], b"a", "cannot be written as JSON"),
+    (int, "three", "the default must be an integer, got 'three'"),
+    (Literal["a", "b"], "c", "the default must be one of 'a', 'b', got 'c'"),
+    ("Unknown", 1, "the hint 'Unknown', which cannot be evaluated .*imported when the program runs"),
+    ("math.Real", 1, "the hint 'math.Real', which cannot be evaluated"),
+    ("int |", 1, "which cannot be evaluated"),
+    ({"type": "string"}, "a", "which cannot be evaluated"),
+  ],
+)
+def test_a_default_or_hint_that_no_prompt_could_show_is_refused_by_name(hint, default, words):
+  def look(x=default):
+    """Looks."""
+
+  look.__annotations__["x"] = hint
+  with pytest.raises(TypeError, match=r"^parameter 'x' of tool .*look") as told:
+    parameters_of(look)
+  assert re.search(words, str(told.value))
+
+
+def test_hints_that_are_not_of_parameters_do_not_matter():
+  def look(x: int) -> None:
+    """Looks."""
+
+  look.__annotations__ |= {"x": "int", "return": "pandas.DataFrame"}
+  assert parameters_of(look)[0].schema == {"type": "integer"}
+
+
+def test_a_default_of_none_makes_the_hint_optional_and_a_tuple_a_list():
+  def look(page: int = None, kind: Literal["a"] = None, tags: list[str] = ("x",)):  # noqa: RUF013
+    """Looks."""
+
+  page, kind, tags = parameters_of(look)
+  assert page.schema == {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None}
+  assert kind.schema == {"anyOf": [{"enum": ["a"]}, {"type": "null"}], "default": None}
+  assert tags.schema["default"] == ["x"]
+  assert bind((page, kind), {"page": None, "kind": "a"}) == {"page": None, "kind": "a"}
+
+
+def test_what_is_not_written_in_python_is_refused():
+  with pytest.raises(TypeError, match="cannot be a tool: only functions written in Python"):
+    parameters_of(len)
+
+
+@pytest.mark.parametrize(
   ("value", "hint", "expected"),
   [
     ("a", str, "a"),
@@ -84,6 +136,12 @@ def test_signatures_that_cannot_be_called_by_keyword_are_refused():
     ("3", int, 3),
     (3.0, int, 3),
     ("-3.0", int, -3),
+    ("+3", int, 3),
+    (" 1,234 ", int, 1234),
+    ("1,234.5", float, 1234.5),
+    ("1e3", int, 1000),
+    (1e3, int, 1000),
+    (10**300, int, 10**300),
     ("2.5", float, 2.5),
     (2, float, 2.0),
     (True, bool, True),
@@ -113,6 +171,10 @@ def test_values_that_fit_are_converted(value, hint, expected):
     (math.inf, int, "must be an integer, got inf"),
     ("nan", float, "must be a number, got 'nan'"),
     ("9" * 400, float, "must be a number, got '999"),
+    (10**400, float, "must be a number, got 1000"),
+    ("1_000", float, "must be a number, got '1_000'"),  # as for an integer
+    ("\u0661\u0662", float, "must be a number"),
+    ("2 apples", int, "must be an integer, got '2 apples'"),
     (1, bool, "must be true or false, got 1"),
     ("a", list[int], "must be a list, got 'a'"),
     (["a"], list[int], "argument 'x'[0] must be an integer"),

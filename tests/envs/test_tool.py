@@ -1,7 +1,12 @@
+import asyncio
+import functools
+import threading
+
 import pytest
 
+from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tool import ToolLimits, ToolRunner, ToolSpec, given_tool
+from agentrl.envs.tool import ToolLimits, ToolRunner, Toolset, ToolSpec, given_tool, tools_of
 from agentrl.types import Action, ToolCall, ToolFailure, TurnKind
 
 SCHEMA = {
@@ -58,3 +63,157 @@ def test_a_given_tool_runs_like_any_other():
   assert [result.failure for result in observation.results] == [None, ToolFailure.ARGUMENTS]
   assert runner.refuse(Action(TurnKind.MALFORMED, "<", problem="a call never ends")).text == "error: a call never ends"
   assert runner.specs[0].text_parameter is None
+
+
+class Weather:
+  """Tools that answer later, each in another way."""
+
+  def __init__(self):
+    self.cancelled = threading.Event()
+
+  async def plain(self, city: str) -> str:
+    """Looks."""
+    await asyncio.sleep(0)
+    return f"sunny in {city}"
+
+  def under_a_plain_one(self, city: str) -> str:
+    """Looks."""
+    return self.plain(city)
+
+  async def broken(self) -> str:
+    """Breaks."""
+    raise TimeoutError("the station is silent")
+
+  async def endless(self) -> str:
+    """Waits."""
+    try:
+      await asyncio.sleep(600)
+    finally:
+      self.cancelled.set()
+
+
+def ran(toolset, name, arguments, **limits):
+  (result,) = ToolRunner(tools_of(toolset), ToolLimits(**limits)).run([ToolCall(name, arguments)]).results
+  return result
+
+
+@pytest.mark.parametrize("name", ["plain", "under_a_plain_one"])
+def test_an_async_tool_is_awaited(name):
+  result = ran(Weather(), name, {"city": "Rome"})
+  assert (result.text, result.ok) == ("sunny in Rome", True)
+
+
+def test_an_async_tool_of_a_given_schema_is_awaited():
+  tool = given_tool(ToolSpec("look", "Looks.", {"type": "object", "properties": {"city": {}}}), Weather().plain)
+  assert tool.call({"city": "Oslo"}) == "sunny in Oslo"
+
+
+def test_what_an_async_tool_raises_is_its_own_failure():
+  result = ran(Weather(), "broken", {})
+  assert (result.text, result.failure) == ("error: broken: TimeoutError: the station is silent", ToolFailure.EXCEPTION)
+
+
+def test_an_async_tool_is_cancelled_at_the_deadline():
+  toolset = Weather()
+  result = ran(toolset, "endless", {}, call_seconds=0.05)
+  assert result.failure is ToolFailure.TIMEOUT
+  assert toolset.cancelled.wait(30)
+
+
+class Steps:
+  def count(self, n: int):
+    """Counts."""
+    yield from range(n)
+
+
+class AsyncSteps:
+  async def count(self, n: int):
+    """Counts."""
+    yield n
+
+
+class LateReset(Toolset):
+  async def reset(self, task, seed):
+    """Never awaited."""
+
+
+@pytest.mark.parametrize(
+  ("toolset", "words"),
+  [
+    (Steps(), "tool Steps.count yields; a tool returns its whole answer at once"),
+    (AsyncSteps(), "tool AsyncSteps.count yields"),
+    (LateReset(), "LateReset.reset is async, and nobody would await it"),
+  ],
+)
+def test_what_would_never_run_is_refused_when_the_tools_are_collected(toolset, words):
+  with pytest.raises(TypeError, match=words):
+    tools_of(toolset)
+
+
+def test_a_check_that_nobody_would_await_is_refused():
+  async def check(task, answer):
+    return True
+
+  with pytest.raises(TypeError, match="the check is async"):
+    ToolEnvironment(Weather(), check)
+
+
+class Lazy:
+  """Tools that return what has not run, or has no text."""
+
+  def generator(self):
+    """Gives."""
+    return (n for n in range(3))
+
+  def mapped(self):
+    """Gives."""
+    return map(str, range(3))
+
+  def nested(self):
+    """Gives."""
+    return {"found": [object()]}
+
+
+@pytest.mark.parametrize("name", ["generator", "mapped", "nested"])
+def test_a_result_without_a_text_is_the_tools_failure(name):
+  result = ran(Lazy(), name, {})
+  assert result.failure is ToolFailure.EXCEPTION
+  assert "which has no text; it should return a string" in result.text
+
+
+class Base:
+  def old(self) -> str:
+    """Goes."""
+    return "old"
+
+  def kept(self) -> str:
+    """Stays."""
+    return "kept"
+
+  @functools.cache  # noqa: B019
+  def cached(self) -> str:
+    """Is kept."""
+    return "cached"
+
+
+class Derived(Base):
+  old = None
+
+
+def test_a_subclass_takes_a_tool_away_and_a_wrapped_one_is_a_tool():
+  assert list(tools_of(Derived())) == ["kept", "cached"]
+  assert ran(Derived(), "cached", {}).text == "cached"
+
+
+@pytest.mark.parametrize(
+  "arguments", [{"city": "a\ud800"}, {"city": ["\udfff"]}, {"city": {"\udc00": 1}}, {"\ud900": 1}]
+)
+def test_half_of_a_character_is_told_before_any_tool_sees_it(arguments):
+  called = []
+  spec = ToolSpec("look", "Looks.", {"type": "object", "properties": {}, "additionalProperties": True})
+  runner = ToolRunner({"look": given_tool(spec, lambda **given: called.append(given))}, ToolLimits())
+  (result,) = runner.run([ToolCall("look", arguments)]).results
+  assert result.failure is ToolFailure.ARGUMENTS
+  assert "which is half of a character" in result.text
+  assert not called
+  assert runner.run([ToolCall("look", {"city": "\U0001f600"})]).ok

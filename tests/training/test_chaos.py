@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentrl import envs
-from agentrl.envs.tasks.numbers import is_number
+from agentrl.envs.numbers import is_number
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.assembly import assemble

@@ -44,13 +44,13 @@ def goals() -> Mapping[str, Mapping[str, Any]]:
 def rules() -> tuple[str, str]:
   """The domain as PDDL, and the grammar of commands and observations."""
   data = folder() / "data"
-  return (data / "alfred.pddl").read_text(), (data / "alfred.twl2").read_text()
+  return (data / "alfred.pddl").read_text(encoding="utf-8"), (data / "alfred.twl2").read_text(encoding="utf-8")
 
 
 @functools.cache
 def room(number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
   """Kinds of things in a room, each once, and the kind of each place in it where things may lie."""
   layouts = folder() / "gen" / "layouts"
-  kinds = json.loads((layouts / f"FloorPlan{number}-objects.json").read_text())
-  places = json.loads((layouts / f"FloorPlan{number}-openable.json").read_text())
+  kinds = json.loads((layouts / f"FloorPlan{number}-objects.json").read_bytes())
+  places = json.loads((layouts / f"FloorPlan{number}-openable.json").read_bytes())
   return tuple(sorted(set(kinds))), tuple(sorted(name.split("|")[0] for name in places))

@@ -31,7 +31,7 @@ def children() -> list[int]:
   for entry in pathlib.Path("/proc").iterdir():
     if entry.name.isdigit():
       try:
-        status = (entry / "stat").read_text()
+        status = (entry / "stat").read_text(encoding="utf-8", errors="replace")
       except OSError:  # it ended meanwhile
         continue
       if int(status.rpartition(")")[2].split()[1]) == os.getpid():

@@ -61,7 +61,7 @@ class Page:
 
   def read(self, text: str) -> None:
     """Takes the elements of an observation."""
-    found = (_LINE.match(line) for line in text.splitlines())
+    found = (_LINE.match(line) for line in text.split("\n"))
     self.elements = [
       Element(
         ref=0 if one["ref"] == "-" else int(one["ref"]),

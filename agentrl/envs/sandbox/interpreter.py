@@ -14,8 +14,11 @@ A cell becomes a file so that tracebacks can show its lines. Importing `ast` or 
 
 import _ast
 import os
+import site
 import sys
 
+_BEGINNING = {name: value for name, value in globals().items() if name.startswith("__")}  # as of any script
+_FOLDER = "/tmp"  # of the cells' files
 _SHOWN_CHARS = 50_000  # of a value
 _HIDDEN = ("/usr/", "/lib", "<frozen")  # frames of the library say little that the exception does not
 
@@ -41,9 +44,9 @@ def serve(cells, channel):
 
 
 def _fresh_main():
-  """The names of a new `__main__`, in place of this one."""
+  """The names of a new `__main__` in place of this one: those that a script begins with."""
   module = type(sys)("__main__")
-  module.__builtins__ = __builtins__
+  module.__dict__.update(_BEGINNING, __doc__=None, __cached__=None)
   sys.modules["__main__"] = module
   return module.__dict__
 
@@ -70,17 +73,18 @@ def _read(cells, size):
 def _run(source, name, names):
   """Runs a cell and shows how it ended; 1 where it raised."""
   try:
-    with open(f"/tmp/{name}", "wb") as file:
+    with open(f"{_FOLDER}/{name}", "wb") as file:
       file.write(source)
   except OSError:  # the scratch folder is full, or gone: tracebacks will do without lines
     pass
+  names["__file__"] = f"{_FOLDER}/{name}"
   try:
     tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
     cell = compile(tree, name, "exec")
     value = None if last is None else compile(_ast.Expression(last.value), name, "eval")
   except Exception as error:
-    sys.__excepthook__(type(error), error.with_traceback(None), None)
+    _report(error.with_traceback(None))
     return 1
   try:
     exec(cell, names)
@@ -90,9 +94,17 @@ def _run(source, name, names):
     raise
   except BaseException as error:
     _trim(error)
-    sys.__excepthook__(type(error), error, error.__traceback__)
+    _report(error)
     return 1
   return 0
+
+
+def _report(error):
+  """By the cell's own hook, if it has one."""
+  try:
+    sys.excepthook(type(error), error, error.__traceback__)
+  except BaseException:
+    sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def _show(value):
@@ -130,7 +142,14 @@ def _flush(stream):
 
 
 def main(channel):
-  """Keeps stdin for itself: a cell that reads finds its end."""
+  """Keeps stdin for itself: a cell that reads finds its end. Gives back what -I and -S take away and a script has.
+
+  Modules that cells write are looked for behind those of the library: `code.py` is one of either.
+  """
+  sys.argv[:] = ["code.py"]
+  sys.path.append(_FOLDER)
+  for give in (site.setquit, site.setcopyright, site.sethelper):  # exit, copyright and help, with their likes
+    give()
   cells = os.dup(0)
   nothing = os.open("/dev/null", os.O_RDONLY)
   os.dup2(nothing, 0)

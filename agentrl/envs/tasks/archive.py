@@ -13,6 +13,7 @@ import dataclasses
 import datetime
 import random
 
+from agentrl.envs import numbers
 from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.tasks import answers, splits, traces
 from agentrl.envs.tasks.company import Entity, day_text
@@ -99,7 +100,7 @@ def check(task: Task, answer: str) -> bool:
   """Whether the last number of the answer is the right one, or its last words are; of several the last counts."""
   expected = str(task.answer)
   if task.data["kind"] == "number":
-    return answers.is_number(answer, float(expected))
+    return numbers.is_number(answer, expected)
   if task.data["kind"] == "day":
     in_words = day_text(datetime.date.fromisoformat(expected))
     return answers.ends_with(answer, expected) or answers.ends_with(answer, in_words)

@@ -16,6 +16,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from agentrl.envs import numbers
 from agentrl.envs.installed import folder_of
 from agentrl.envs.tasks import answers, splits, traces
 from agentrl.envs.tasks.encyclopaedia import Event, Graph, Link, graph_of
@@ -126,7 +127,7 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, corp
 def check(task: Task, answer: str) -> bool:
   """Whether the last number of the answer is the right one, or its last words are; of several the last counts."""
   if task.data["kind"] == "number":
-    return answers.is_number(answer, float(task.data["right"][0]))
+    return numbers.is_number(answer, str(task.data["right"][0]))
   return any(answers.ends_with(answer, right) for right in task.data["right"])
 
 

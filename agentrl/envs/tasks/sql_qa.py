@@ -13,6 +13,7 @@ import random
 import sqlite3
 from typing import Any
 
+from agentrl.envs import numbers
 from agentrl.envs.installed import folder_of
 from agentrl.envs.tasks import answers, splits, traces
 from agentrl.envs.tasks.sql_templates import TEMPLATES, Query
@@ -68,9 +69,9 @@ def check(task: Task, answer: str) -> bool:
   """Whether the last number of the answer is right, rounded as the question asks, or the last words are."""
   expected = str(task.answer)
   if task.data["decimals"] is not None:
-    return answers.is_number(answer, float(expected), 1.01 * 0.5 * 10 ** -task.data["decimals"])
-  if answers.last_number(expected) is not None and expected.lstrip("-").isdigit():
-    return answers.is_number(answer, float(expected))
+    return numbers.is_number(answer, expected, 1.01 * 0.5 * 10 ** -task.data["decimals"])
+  if numbers.number_of(expected) is not None:
+    return numbers.is_number(answer, expected)
   return answers.ends_with(answer, expected)
 
 

@@ -8,7 +8,7 @@ power  = atom ("**" signed)?
 atom   = number | "(" sum ")"
 ```
 
-Numbers are written `12`, `1,234`, `3.5` or `.5`. Precedence, `//` and `%` are Python's.
+Numbers are written `12`, `1,234`, `3.5`, `.5` or `1.5E-7`. Precedence, `//` and `%` are Python's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import decimal
 import re
 from fractions import Fraction
 
+from agentrl.envs.numbers import UNSIGNED
 from agentrl.envs.schema import ToolArgumentError
 
 MAX_CHARS = 1000  # of an expression
 MAX_DEPTH = 40  # of parentheses, signs and powers within each other
 MAX_BITS = 4096  # of a numerator or denominator, about 1230 digits
 _DECIMALS = 10  # shown of a number that is not whole
-_TOKEN = re.compile(r"\s*((?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+|\*\*|//|[-+*/%()])\s*")
+_TOKEN = re.compile(rf"\s*({UNSIGNED}|\*\*|//|[-+*/%()])\s*")
 
 
 class ExpressionError(ToolArgumentError):

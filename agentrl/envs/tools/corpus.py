@@ -12,11 +12,12 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agentrl.envs.installed import folder_of
+from agentrl.envs.text_file import read_json_lines, read_text
 
 ENCYCLOPAEDIA = "encyclopaedia"
 _TITLE_WEIGHT = 4.0  # a word in the title counts as four in the text
@@ -51,14 +52,18 @@ class Corpus:
     documents: with different ids.
 
   Raises:
-    ValueError: there is none, or two have one id.
+    ValueError: there is none, or two have one id; upper and lower case are alike.
   """
 
   def __init__(self, documents: Sequence[Document]):
     self.documents = tuple(documents)
-    self._by_id = {document.id.casefold(): document for document in self.documents}
-    if not self.documents or len(self._by_id) < len(self.documents):
-      raise ValueError(f"a corpus needs documents with different ids; got {len(self.documents)} documents")
+    if not self.documents:
+      raise ValueError("a corpus needs documents; got none")
+    self._by_id: dict[str, Document] = {}
+    for document in self.documents:
+      if document.id.casefold() in self._by_id:
+        raise ValueError(f"a corpus needs documents with different ids; two are called {document.id!r}")
+      self._by_id[document.id.casefold()] = document
     self._by_title = {document.title.casefold(): document for document in reversed(self.documents)}
     self._lock = threading.Lock()
     self._index = sqlite3.connect(":memory:", check_same_thread=False)
@@ -120,7 +125,7 @@ def open_corpus(name: str) -> Corpus:
   Raises:
     FileNotFoundError: there is no such folder.
     ModuleNotFoundError: the package is not installed.
-    ValueError: the folder has no documents, or a line of a .jsonl file is none.
+    ValueError: the folder has no documents, a file is not UTF-8, or a line of a .jsonl file is no document.
   """
   with _opening:
     return _opened(name)
@@ -155,23 +160,30 @@ def _files(folder: Path) -> Iterator[Document]:
     raise ValueError(f"{folder} has no {', '.join(_SUFFIXES)} files")
   for path in paths:
     name = path.relative_to(folder).as_posix()
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
-      yield from _lines(name, text)
+      yield from _lines(name, path)
     else:
+      text = read_text(path)
       heading = re.match(r"#+ +(.+)", text.lstrip()) if path.suffix == ".md" else None
       yield Document(name, heading[1].strip() if heading else path.stem, text)
 
 
-def _lines(name: str, text: str) -> Iterator[Document]:
-  for number, line in enumerate(text.splitlines(), start=1):
-    if not line.strip():
-      continue
+def _lines(name: str, path: Path) -> Iterator[Document]:
+  for number, fields in read_json_lines(path):
     try:
-      fields = json.loads(line)
-      yield Document(str(fields.get("id", f"{name}:{number}")), str(fields["title"]), str(fields["text"]))
-    except (ValueError, KeyError, AttributeError) as error:
-      raise ValueError(f'{name}, line {number}: a line is {{"title": ..., "text": ...}}; {error!r}') from error
+      document = Document(_text(fields, "id", f"{name}:{number}"), _text(fields, "title"), _text(fields, "text"))
+    except (ValueError, KeyError, TypeError) as error:
+      raise ValueError(f'{path}, line {number}: a line is {{"title": ..., "text": ...}}; {error!r}') from error
+    yield document
+
+
+def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+  """A field that is text, or a number, which becomes one."""
+  value = fields[name] if default is None or name in fields else default
+  if isinstance(value, bool) or not isinstance(value, str | int | float):
+    raise TypeError(f"{name} must be a text, not {value!r}")
+  str(value).encode()  # the index cannot store half of a character, which JSON can write
+  return str(value)
 
 
 def match_expression(query: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tool import Toolset
 from agentrl.envs.tools.paging import page
-from agentrl.types import Task
+from agentrl.types import EnvironmentFailed, Task
 
 _NAME_BYTES = 255
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -189,7 +189,10 @@ class FileTool(Toolset):
     """A descriptor of a folder, each step of the way taken without following a link."""
     if self._root is None:
       raise RuntimeError("no workspace is open: call reset(task, seed) first")
-    at = os.open(self._root, _FOLDER)
+    try:
+      at = os.open(self._root, _FOLDER)
+    except OSError as error:  # its text has the path of the folder, which is not the policy's business
+      raise EnvironmentFailed("the scratch folder of the workspace is gone") from error
     try:
       for part in parts:
         try:

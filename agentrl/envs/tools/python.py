@@ -105,7 +105,7 @@ def _head(stdout: str, chars: int) -> str:
 
 def _tail(stderr: str) -> str:
   """The last lines, each cut: the exception, and where it was raised."""
-  lines = [line[:_LINE_CHARS] for line in stderr.splitlines()]
+  lines = [line[:_LINE_CHARS] for line in stderr.rstrip("\n").split("\n")]
   dropped = len(lines) - _TRACEBACK_LINES
   return "\n".join(lines if dropped <= 0 else [f"[{dropped} lines of error output left out]", *lines[dropped:]])
 

@@ -37,6 +37,8 @@ calculate = Calculator().calculate
     ("1/3/10**20", "3.333333333E-21"),
     ("  1\t+\n2 ", "3"),
     ("2**200", str(2**200)),
+    ("1.5E-7*2", "3E-7"),  # as it shows small numbers itself
+    ("2e3-1", "1999"),
   ],
 )
 def test_values(expression, text):

@@ -99,15 +99,35 @@ def test_a_folder_of_texts_is_a_corpus_read_once(tmp_path):
   assert tool.read("x7") == "Four\nmore words"
 
 
+@pytest.mark.parametrize("char", "\u2028\u2029\x85\x0b\x0c\x1c\x1e")
+def test_only_a_line_feed_ends_a_line(tmp_path, char):
+  lines = [json.dumps({"title": "t", "text": f"one{char}two {n}"}, ensure_ascii=False) for n in range(2)]
+  (tmp_path / "notes.jsonl").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+  shown = json.loads(lines[0])["text"]
+  assert [document.text for document in open_corpus(str(tmp_path)).documents] == [shown, f"one{char}two 1"]
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+  (tmp_path / "menu.txt").write_bytes("caf\u00e9".encode("latin-1"))
+  with pytest.raises(ValueError, match=r"menu\.txt is not UTF-8: byte 0xe9 at 3; save it as UTF-8"):
+    open_corpus(str(tmp_path))
+
+
 def test_wrong_corpora_are_clear_errors(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"no corpus is called '.*none'"):
     open_corpus(str(tmp_path / "none"))
   with pytest.raises(ValueError, match=r"has no \.txt, \.md, \.jsonl files"):
     open_corpus(str(tmp_path))
-  (tmp_path / "bad.jsonl").write_text('{"title": "a", "text": "b"}\n{"title": "a"}\n')
-  with pytest.raises(ValueError, match=r'bad\.jsonl, line 2: a line is \{"title"'):
-    open_corpus(str(tmp_path))
-  with pytest.raises(ValueError, match="documents with different ids"):
+  for line in (
+    '{"title": "a"}',
+    '{"title": "a", "text": null}',
+    '{"title": "a", "text": "\\ud800"}',
+    '["title", "text"]',
+  ):
+    (tmp_path / "bad.jsonl").write_text('{"title": "a", "text": "b"}\n' + line + "\n")
+    with pytest.raises(ValueError, match=r'bad\.jsonl, line 2: a line is \{"title"'):
+      open_corpus(str(tmp_path))
+  with pytest.raises(ValueError, match="documents with different ids; two are called '1'"):
     Corpus([DOCUMENTS[0], DOCUMENTS[0]])
   with pytest.raises(ValueError, match="needs a task that names a corpus, such as multihop's; t has none"):
     SearchTool().reset(Task("t", "test", "?"), 0)

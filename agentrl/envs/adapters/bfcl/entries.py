@@ -13,6 +13,7 @@ from typing import Any
 from agentrl.envs.adapters.bfcl import matching
 from agentrl.envs.named import by_name
 from agentrl.envs.tasks import splits
+from agentrl.envs.text_file import read_json_lines
 from agentrl.envs.tool import ToolSpec
 
 DIALOGUES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
@@ -161,7 +162,7 @@ def _content_of(category: str, entry: Entry) -> str:
 
 
 def _lines(path: pathlib.Path) -> list[Any]:
-  return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+  return [value for _, value in read_json_lines(path)]
 
 
 folder()  # says what is missing when the family is asked for, not in the first task
