@@ -19,7 +19,7 @@ def get_config(smoke: bool = False):
       "family": "miniwob", "tool": "", "options": {"tasks": ("click-button", "click-link", "click-dialog")},
     },
     "hosting": {"processes": 2, "episodes": 8},
-    "rollout": {"groups": 4, "group_size": 8, "max_tokens": 1536, "max_turns": 2},
+    "rollout": {"groups": 4, "group_size": 8, "max_tokens": 1536, "max_turns": 2, "turn_tokens": 256},
     "engine": {"slots": 16, "decode_tokens": 16, "feed_tokens": 256, "prefill_tokens": 128, "live_step": 256},
     "pack": {"row_tokens": 3072, "row_actions": 512, "rows": 2},
     "reward": {"correct": 1.0},
@@ -32,7 +32,7 @@ def get_config(smoke: bool = False):
   if smoke:
     settings["model"]["vocabulary"] = 0
     settings["hosting"]["processes"] = 1
-    settings["rollout"] |= {"groups": 2, "group_size": 2, "max_tokens": 6144}
+    settings["rollout"] |= {"groups": 2, "group_size": 2, "max_tokens": 6144, "turn_tokens": 1024}
     settings["pack"] = {"row_tokens": 6656, "row_actions": 4096, "rows": 2}
     settings["cold_start"] |= {"steps": 1, "batch": 2}
     settings["train"] = {"steps": 2, "eval_every": 2, "checkpoint_every": 1}

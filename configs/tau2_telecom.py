@@ -29,7 +29,7 @@ def get_config(smoke: bool = False):
     "hosting": {"processes": 16},
     "rollout": {"max_tokens": 16384, "max_turns": 40},
     "engine": {"slots": 64},
-    "pack": {"row_tokens": 24576, "row_actions": 8192},
+    "pack": {"row_tokens": 24576, "row_actions": 16384},
     "reward_options": {"soft_overlong": {"max_tokens": 4096, "buffer": 1024}},
   }
   if smoke:  # bytes for tokens: texts are four times as long

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from agentrl.envs import tasks
-from agentrl.training import config, metrics
+from agentrl.training import config, metrics, ranges
 from experiments import train
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -48,6 +48,8 @@ def test_it_builds_and_survives_json(file, smoke):
   again = config.from_json(config.to_json(built))
   assert again == built and not config.differences(built, again)
   assert built.is_locked
+  ranges.check_numbers(built)
+  ranges.check_sizes(built)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

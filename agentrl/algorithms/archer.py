@@ -34,6 +34,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
+from agentrl.ops.ranges import above, at_least, between
 from agentrl.rollout import replay as replay_lib
 from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import NothingToPack, pack
@@ -77,6 +78,25 @@ def default_config() -> ConfigDict:
     "reduction": "sequence_sum_norm",  # name in ops.reduce.REDUCTIONS: the sum over an utterance's tokens
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
   })  # fmt: skip
+
+
+RANGES = {
+  "discount": between(0, 1),
+  "replay_capacity": at_least(1),
+  "critic.hidden": at_least(1),
+  "critic.learning_rate": at_least(0),
+  "critic.max_grad_norm": above(0, "gradients are scaled down to it; a large number leaves them as they are"),
+  "critic.updates": at_least(1),
+  "critic.batch": at_least(1),
+  "critic.dialogues": at_least(1),
+  "critic.target_rate": between(0, 1, above_low=True),
+  "critic.expectile": between(0, 1, above_low=True, below_high=True),
+  "actor.updates": at_least(0),
+  "actor.batch": at_least(1),
+  "actor.warmup": at_least(0),
+  "actor.entropy_coef": at_least(0),
+  "reduction_constant": above(0),
+}
 
 
 def optimizer_steps(cfg: ConfigDict) -> int:
@@ -224,12 +244,6 @@ def _check(policy: Policy, cfg: ConfigDict) -> None:
     raise ValueError(
       f"algo.replay_capacity={cfg.replay_capacity} is smaller than a batch, algo.critic.batch={cfg.critic.batch}"
     )
-  for name in ("critic.updates", "critic.batch", "critic.dialogues", "actor.batch"):
-    section, key = name.split(".")
-    if cfg[section][key] < 1:
-      raise ValueError(f"algo.{name}={cfg[section][key]} must be at least 1")
-  if cfg.actor.updates < 0:
-    raise ValueError(f"algo.actor.updates={cfg.actor.updates} must not be negative")
 
 
 # ---- rows of tokens -------------------------------------------------------------------------------------------------

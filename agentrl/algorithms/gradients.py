@@ -20,8 +20,12 @@ from ml_collections import ConfigDict
 from agentrl.algorithms.contract import LearnerState, Policy
 from agentrl.models import transformer
 from agentrl.ops.named import by_name
+from agentrl.ops.ranges import above, at_least
 from agentrl.ops.reduce import REDUCTIONS, token_mean
 from agentrl.types import Batch
+
+# Of the settings that several algorithms share.
+RANGES = {"reduction_constant": above(0), "epochs": at_least(1), "minibatches": at_least(1)}
 
 # Fields of `Batch` that have no micro-batch axis.
 _WHOLE = ("sequence_length", "temperature", "micro_batches")

@@ -42,6 +42,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.ops import advantages, kl, losses, ratios, reduce
 from agentrl.ops.named import by_name
+from agentrl.ops.ranges import at_least
 from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -65,6 +66,13 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+RANGES = {
+  **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
+  **gradients.RANGES,
+  "kl_coef": at_least(0),
+  "entropy_coef": at_least(0),
+  "importance_cap": at_least(0),
+}
 optimizer_steps = gradients.minibatch_steps
 
 

@@ -22,6 +22,7 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads
 from agentrl.ops import advantages, kl, losses, reduce, returns
 from agentrl.ops.named import by_name
+from agentrl.ops.ranges import above, at_least, between
 from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -49,6 +50,17 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+RANGES = {
+  **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
+  **gradients.RANGES,
+  "discount": between(0, 1),
+  "gae_lambda": between(0, 1),
+  "value_coef": at_least(0),
+  "value_clip": above(0, "values further than that from the old ones are not pulled; a large number clips nothing"),
+  "value_hidden": at_least(0),
+  "kl_coef": at_least(0),
+  "entropy_coef": at_least(0),
+}
 optimizer_steps = gradients.minibatch_steps
 
 

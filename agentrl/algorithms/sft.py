@@ -16,6 +16,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.ops import losses, reduce
+from agentrl.ops.ranges import FINITE, between
 from agentrl.rollout.filters import without_failures
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -33,13 +34,12 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+RANGES = {**gradients.RANGES, "min_reward": FINITE, "top_share": between(0, 1, above_low=True)}
 optimizer_steps = gradients.minibatch_steps
 
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  if not 0.0 < cfg.top_share <= 1.0:
-    raise ValueError(f"algo.top_share={cfg.top_share} must be above 0 and at most 1")
   step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)
 
   def init(key, params):

@@ -40,6 +40,7 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads
 from agentrl.ops import kl, losses, reduce
 from agentrl.ops.named import by_name
+from agentrl.ops.ranges import at_least
 from agentrl.rollout.filters import with_reward
 from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
@@ -66,6 +67,14 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
+RANGES = {
+  **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
+  **gradients.RANGES,
+  "value_coef": at_least(0),
+  "value_hidden": at_least(0),
+  "kl_coef": at_least(0),
+  "entropy_coef": at_least(0),
+}
 optimizer_steps = gradients.minibatch_steps
 
 

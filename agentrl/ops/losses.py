@@ -17,10 +17,18 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from agentrl.ops.ranges import above, at_least
 from agentrl.ops.ratios import masked_log_ratio, sequence_log_ratio
 
 Diagnostics = dict[str, jax.Array]
 PolicyLoss = Callable[..., tuple[jax.Array, Diagnostics]]
+
+# Of the hyperparameters of policy losses, by name.
+RANGES = {
+  "clip_low": at_least(0, "it is a distance from ratio 1"),
+  "clip_high": at_least(0, "it is a distance from ratio 1"),
+  "dual_clip": above(1, "it bounds the ratio from above; None switches it off"),
+}
 
 
 # ---- policy -----------------------------------------------------------------------------------------------------

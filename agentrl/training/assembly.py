@@ -32,8 +32,9 @@ from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import jax_flags, sharding
 from agentrl.training.collect import Collector, Reranker, Searcher
-from agentrl.training.config import flatten, resolve
+from agentrl.training.config import resolve
 from agentrl.training.policy import load_policy
+from agentrl.training.ranges import check_numbers, check_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Assembly:
 def assemble(config: ConfigDict) -> Assembly:
   """Builds everything; errors name the config key that is wrong. Whoever is done with it closes its `tasks`."""
   jax_flags.check_flags()
+  check_numbers(config)
   check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
@@ -144,30 +146,6 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     mesh=mesh,
     keys=keys,
   )
-
-
-_AT_LEAST_ONE = (
-  "rollout.groups", "rollout.group_size", "rollout.max_tokens", "rollout.max_turns", "rollout.workers",
-  "rollout.rounds", "rollout.reranked.candidates", "pack.row_tokens", "pack.row_actions", "pack.rows",
-  "cold_start.batch", "train.eval_every", "train.checkpoint_every", "train.trajectories_every", "eval.tasks",
-  "eval.samples",
-)  # fmt: skip
-
-
-def check_sizes(config: ConfigDict) -> None:
-  """Raises ValueError where a size is not positive, or a trajectory could be longer than a row of the update."""
-  values = flatten(config)
-  for key in _AT_LEAST_ONE:
-    if values[key] < 1:
-      raise ValueError(f"{key}={values[key]} must be at least 1")
-  for key in ("search.saved_trees", "eval.search"):
-    if values[key] < 0:
-      raise ValueError(f"{key}={values[key]} must not be negative")
-  if config.rollout.max_tokens > config.pack.row_tokens:
-    raise ValueError(
-      f"rollout.max_tokens={config.rollout.max_tokens} exceeds pack.row_tokens={config.pack.row_tokens}: "
-      "a trajectory must fit into a row of the update"
-    )
 
 
 def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:

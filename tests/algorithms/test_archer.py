@@ -265,8 +265,6 @@ def test_the_likelihoods_of_utterances_are_those_behind_their_states(params):
   [
     ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=16"),
     ({"critic": {"encoder": "roberta"}}, "critic.encoder='roberta'"),
-    ({"critic": {"dialogues": 0}}, "critic.dialogues=0 must be at least 1"),
-    ({"actor": {"updates": -1}}, "actor.updates=-1 must not be negative"),
   ],
 )
 def test_wrong_settings_are_named(overrides, message):

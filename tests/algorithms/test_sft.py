@@ -60,12 +60,10 @@ def test_the_best_share_is_cloned(prepare, trajectories, share, kept):
   assert tokens_of(prepare(trajectories, top_share=share)[0]) == kept
 
 
-def test_a_share_needs_rewards_and_lies_between_0_and_1(prepare, trajectories):
+def test_a_share_needs_rewards(prepare, trajectories):
   authored = dataclasses.replace(trajectories[1], reward=None, reward_parts=None)
   with pytest.raises(ValueError, match=f"trajectory {authored.uid} has none"):
     prepare([trajectories[0], authored], top_share=0.5)
-  with pytest.raises(ValueError, match="top_share=0"):
-    prepare(trajectories, top_share=0.0)
 
 
 def test_authored_trajectories_count_and_failed_ones_do_not(prepare, trajectories):

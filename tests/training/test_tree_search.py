@@ -110,8 +110,8 @@ def test_an_algorithm_without_a_value_head_is_refused():
   ("changes", "message"),
   [
     ({"search": {"width": 7}}, r"search.width=7.*engine.slots=6"),
-    ({"search": {"saved_trees": -1}}, r"search.saved_trees=-1 must not be negative"),
-    ({"eval": {"search": -1}}, r"eval.search=-1 must not be negative"),
+    ({"search": {"saved_trees": -1}}, r"search.saved_trees=-1 must be at least 0"),
+    ({"eval": {"search": -1}}, r"eval.search=-1 must be at least 0"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
     ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent'"),
