@@ -34,6 +34,8 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
+from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of
+from agentrl.ops.precision import in_float32, with_float32_masters
 from agentrl.ops.ranges import above, at_least, between
 from agentrl.rollout import replay as replay_lib
 from agentrl.rollout.filters import with_reward
@@ -111,7 +113,7 @@ class Memory(NamedTuple):
   as it was at first, which does not learn.
   """
 
-  target: Any  # of what the critic learns
+  target: Any  # of what the critic learns; float32, or averages would stop short of weights that are narrower
   replay: replay_lib.Replay
 
 
@@ -141,8 +143,8 @@ class Rows(NamedTuple):
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`; `prepare` gives `Dialogues`."""
   _check(policy, cfg)
-  critic_optimizer = optax.chain(
-    optax.clip_by_global_norm(cfg.critic.max_grad_norm), optax.adam(cfg.critic.learning_rate)
+  critic_optimizer = with_float32_masters(
+    optax.chain(optax.clip_by_global_norm(cfg.critic.max_grad_norm), optax.adam(cfg.critic.learning_rate))
   )
   train_critic = jax.jit(functools.partial(_train_critic, policy, critic_optimizer, cfg), donate_argnums=(0, 1, 2))
   judge = jax.jit(functools.partial(_judge, policy))
@@ -161,7 +163,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     trained = {"policy": params, **baseline}
     opt_state = {"actor": optimizer.init(trained), "critic": critic_optimizer.init(learned)}
     replay = replay_lib.empty(cfg.replay_capacity, policy.pack.row_tokens, policy.max_turns)
-    memory = Memory(jax.tree.map(jnp.copy, learned), replay)
+    memory = Memory(jax.tree.map(lambda a: jnp.array(a, jnp.float32, copy=True), learned), replay)
     return LearnerState({**trained, "critic": {**learned, **prior}}, opt_state, None, jnp.int32(0), memory)
 
   def lay_out(critic, dialogues: Dialogues, fresh: Sequence[np.ndarray] | None) -> Rows:
@@ -204,9 +206,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     rows = lay_out(critic, drawn, fresh)
     order = jax.random.randint(order_key, (cfg.critic.updates, cfg.critic.batch), 0, cfg.critic.dialogues)
     learned = {name: critic[name] for name in critic if name != "prior"}
-    learned, opt_state["critic"], target, found = train_critic(
+    learned, opt_state["critic"], target, found, flags = train_critic(
       learned, opt_state["critic"], state.memory.target, state.params["policy"], rows, order
     )
+    _require_finite(flags)
     critic = {**critic, **learned}
     metrics |= found
     trained = {name: tree for name, tree in state.params.items() if name != "critic"}
@@ -366,21 +369,43 @@ def _critic_loss(policy: Policy, cfg, critic, target, policy_params, rows: Rows)
 
 
 def _train_critic(policy, optimizer, cfg, critic, opt_state, target, policy_params, rows: Rows, order):
-  """One critic step per line of `order` `[updates, batch]`, indices of rows."""
+  """One critic step per line of `order` `[updates, batch]`, indices of rows; the last return are `_CriticFlags`."""
   gradient = jax.value_and_grad(functools.partial(_critic_loss, policy, cfg), has_aux=True)
 
   def step(carry, chosen):
     critic, opt_state, target = carry
     batch = jax.tree.map(lambda a: jnp.asarray(a)[chosen], rows)
-    (_, metrics), grads = gradient(critic, target, policy_params, batch)
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats
+    narrow = jax.tree.map(lambda wide, like: wide.astype(like.dtype), target, critic)
+    (_, metrics), grads = gradient(critic, narrow, policy_params, batch)
+    grads = in_float32(grads)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats, and updates are float32
       updates, opt_state = optimizer.update(grads, opt_state, critic)
-    critic = optax.apply_updates(critic, updates)
-    target = optax.incremental_update(critic, target, cfg.critic.target_rate)
-    return (critic, opt_state, target), {**metrics, "critic/grad_norm": optax.tree.norm(grads)}
+      critic = optax.apply_updates(critic, updates)
+    target = optax.incremental_update(in_float32(critic), target, cfg.critic.target_rate)
+    norm = {"critic/grad_norm": optax.tree.norm(grads)}
+    flags = finite_flags(_CriticFlags(batch.reward, metrics, grads, norm, critic))
+    return (critic, opt_state, target), ({**metrics, **norm}, flags)
 
-  carry, history = jax.lax.scan(step, (critic, opt_state, target), order)
-  return (*carry, jax.tree.map(jnp.mean, history))
+  carry, (history, flags) = jax.lax.scan(step, (critic, opt_state, target), order)
+  flags = jax.tree.map(lambda fine: jnp.all(fine, axis=0), flags)
+  return (*carry, jax.tree.map(jnp.mean, history), (all_true(flags), flags))
+
+
+class _CriticFlags(NamedTuple):
+  """What a critic step computes, in this order; a bool [] for each leaf says that it was finite in every step."""
+
+  reward: Any
+  loss: Any
+  gradient: Any
+  norm: Any
+  params: Any
+
+
+def _require_finite(flags: tuple[jax.Array, _CriticFlags]) -> None:
+  """Raises NonFinite where a critic step was not all finite; `flags` are one bool for all, and the bools."""
+  fine, each = flags
+  if not fine:
+    raise NonFinite(f"the critic's steps: {first_of(each)}")
 
 
 def _judge(policy: Policy, critic, policy_params, rows: Rows):

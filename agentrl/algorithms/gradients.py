@@ -19,7 +19,9 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState, Policy
 from agentrl.models import transformer
+from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of
 from agentrl.ops.named import by_name
+from agentrl.ops.precision import in_float32
 from agentrl.ops.ranges import above, at_least
 from agentrl.ops.reduce import REDUCTIONS, token_mean
 from agentrl.types import Batch
@@ -37,6 +39,16 @@ class ActionOutputs(NamedTuple):
   hidden: jax.Array  # [B, A, D], the state that predicts each token
   logp: jax.Array  # f32 [B, A], at the batch's temperature; 0 on padding
   entropy: jax.Array  # f32 [B, A], nats; 0 on padding
+
+
+class Checked(NamedTuple):
+  """What an optimiser step computes, in this order; NaN and infinity are named by where they stand in it."""
+
+  batch: Any
+  loss: Any
+  gradient: Any
+  norm: Any
+  params: Any
 
 
 class LossOutput(NamedTuple):
@@ -149,7 +161,12 @@ def make_step(
 ) -> Callable[[LearnerState, Batch, int, int], tuple[LearnerState, dict[str, jax.Array]]]:
   """Builds the compiled `(state, batch, first, last) -> (state, metrics)`: one optimiser step; `state` is donated.
 
-  It compiles once for steps of one micro-batch, which need no sum of gradients, and once for all others.
+  It compiles once for steps of one micro-batch, which need no sum of gradients, and once for all others. Gradients are
+  added up, measured and handed to the optimiser in float32, whatever the dtype of the params.
+
+  A step whose numbers are not all finite raises `NonFinite`, which names the first of them in the order in which they
+  are computed: a column of the batch, a part of the loss, a leaf of the gradient, its norm, a leaf of the new params.
+  Until then one scalar a step is all that the check takes from the device.
 
   Args:
     loss: `(params, reference, micro) -> LossOutput` of one micro-batch, whose `sequence_length` counts what the whole
@@ -170,7 +187,8 @@ def make_step(
 
   def total(state, batch, first, last):
     shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, jnp.int32(0)))
-    carry = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    gradient, output = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    carry = in_float32(gradient), output
     return jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
 
   @functools.partial(jax.jit, static_argnames="single", donate_argnums=0)
@@ -180,22 +198,37 @@ def make_step(
       gradient, output = value_and_grad(state.params, state.reference, micro_batch(batch, first))
     else:
       gradient, output = total(state, batch, first, last)
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats
+    gradient = in_float32(gradient)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats, and updates are float32
       updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    state = state._replace(
-      params=optax.apply_updates(state.params, updates), opt_state=opt_state, updates=state.updates + 1
-    )
+      params = optax.apply_updates(state.params, updates)
+    state = state._replace(params=params, opt_state=opt_state, updates=state.updates + 1)
+    losses = {"policy/loss": output.loss, **output.sums, **output.maxima}
     norm = {"optimizer/grad_norm": optax.tree.norm(gradient)}
-    return state, {"policy/loss": output.loss, **output.sums, **output.maxima, **norm}
+    flags = finite_flags(Checked(_columns(batch), losses, gradient, norm, params))
+    return state, {**losses, **norm}, all_true(flags), flags
 
-  return lambda state, batch, first, last: step(
-    state, batch, jnp.int32(first), jnp.int32(last), single=int(last) - int(first) == 1
-  )
+  def checked_step(state, batch, first, last):
+    single = int(last) - int(first) == 1
+    state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
+    if not fine:
+      raise NonFinite(
+        f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}: {first_of(flags)}"
+      )
+    return state, metrics
+
+  return checked_step
+
+
+def _columns(batch: Batch) -> dict[str, jax.Array]:
+  """What the batch says of its action tokens, f32 `[M, B, A]` each; 0 on padding, which nobody reads."""
+  found = {name: a for name, a in batch._asdict().items() if a is not None and a.shape == batch.action_mask.shape}
+  return {n: jnp.where(batch.action_mask, a, 0.0) for n, a in found.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
 
 
 def _add(a, b):
   (gradient_a, output_a), (gradient_b, output_b) = a, b
-  return jax.tree.map(jnp.add, gradient_a, gradient_b), LossOutput(
+  return jax.tree.map(jnp.add, in_float32(gradient_a), in_float32(gradient_b)), LossOutput(
     loss=output_a.loss + output_b.loss,
     sums=jax.tree.map(jnp.add, output_a.sums, output_b.sums),
     maxima=jax.tree.map(jnp.maximum, output_a.maxima, output_b.maxima),

@@ -93,7 +93,7 @@ def apply_q(params: Params, state: jax.Array, action: jax.Array, features: jax.A
   Returns:
     f32 `[2, ...]`.
   """
-  return _perceptrons(params["q"], jnp.concatenate([state, action, features], axis=-1))
+  return _perceptrons(params["q"], jnp.concatenate([a.astype(jnp.float32) for a in (state, action, features)], axis=-1))
 
 
 def apply_v(params: Params, state: jax.Array) -> jax.Array:

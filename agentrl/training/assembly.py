@@ -20,6 +20,8 @@ from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
+from agentrl.ops.finite import nonfinite_leaves
+from agentrl.ops.precision import with_float32_masters
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
@@ -151,6 +153,8 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
 def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:
   """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
 
+  Its arithmetic is float32, whatever the dtype of the params; see `ops/precision.py`.
+
   Args:
     settings: section `optimizer` of a config.
     steps: of the optimiser, in the whole run.
@@ -165,10 +169,12 @@ def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer")
   if settings.schedule not in after:
     raise ValueError(_unknown(f"{section}.schedule", settings.schedule, after))
   rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), after[settings.schedule]()], [warmup])
-  return optax.chain(
-    optax.clip_by_global_norm(settings.max_grad_norm),
-    optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
-    _paced(settings.value_rate, settings.value_warmup),
+  return with_float32_masters(
+    optax.chain(
+      optax.clip_by_global_norm(settings.max_grad_norm),
+      optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
+      _paced(settings.value_rate, settings.value_warmup),
+    )
   )
 
 
@@ -351,7 +357,5 @@ def _unknown(key: str, value: str, known) -> str:
 
 def require_finite(params: Any, where: str) -> None:
   """Raises ValueError where a weight is NaN or infinite; `where` names what was loaded."""
-  finite = jax.tree.map(lambda a: bool(jnp.all(jnp.isfinite(a))), params)
-  bad = [jax.tree_util.keystr(path) for path, ok in jax.tree_util.tree_leaves_with_path(finite) if not ok]
-  if bad:
+  if bad := nonfinite_leaves(params):
     raise ValueError(f"{where}: these weights hold NaN or infinity: {', '.join(bad[:5])}")

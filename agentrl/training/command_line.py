@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from agentrl import command_line
 from agentrl.envs.sandbox import SandboxUnavailable
+from agentrl.ops.finite import NonFinite
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.config import ConfigError
 from agentrl.training.evaluation import EnvironmentsFailed
@@ -18,8 +19,8 @@ from agentrl.training.run_folder import RunFolderError
 from agentrl.types import EnvironmentFailed
 
 EXPECTED = (
-  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, NothingToTrainOn,
-  SandboxUnavailable, TasksLeftOut,
+  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, NonFinite,
+  NothingToTrainOn, SandboxUnavailable, TasksLeftOut,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from agentrl.rollout import filters
 from agentrl.rollout.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
 from agentrl.rollout.search.record import describe
-from agentrl.training import sharding, summary
+from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
@@ -102,6 +102,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
     EnvironmentsFailed: too many environments failed; names the first cause. The last checkpoint is kept.
     TasksLeftOut: nearly all tasks cannot be made, or have prompts that do not fit.
     NothingToTrainOn: all steps were taken, and none of them changed the policy.
+    NonFinite: a number is NaN or infinite; names step and number. Nothing that came of it is saved.
     ValueError, FileNotFoundError: the run whose cold start is to be taken over made another one, or none.
   """
   parts = assemble(config)
@@ -145,7 +146,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   if step == 0:
     if before is None:
       policy = {"policy": state.params["policy"]}  # critics that have learned nothing have no say
-      before = evaluate(config, parts, policy, folder, step=stage.first)
+      before = _evaluate(config, parts, policy, folder, step=stage.first)
       folder.write_metrics(stage.first, before)
     host["before"] = host["evaluation"] = before
   label = stage.name.replace("_", " ")
@@ -156,20 +157,24 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       f"--config.train.steps is larger than {stage.steps}; a new --workdir starts another one."
     )
   while step < stage.steps:
-    state, host, metrics, notes = _step(
-      config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1)
-    )
-    step += 1
-    for note in notes:
-      progress.note(f"Step {stage.first + step}: {note}")
-    if _due(step, config.train.eval_every, stage.steps):
-      host["evaluation"] = evaluate(config, parts, state.params, folder, step=stage.first + step)
-      metrics |= host["evaluation"]
+    with guards.ending_the_run(stage.first + step + 1, lambda: [stage.first + saved for saved in checkpoints.steps]):
+      state, host, metrics, notes = _step(
+        config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1)
+      )
+      step += 1
+      for note in notes:
+        progress.note(f"Step {stage.first + step}: {note}")
+      save = _due(step, config.train.checkpoint_every, stage.steps)
+      if save:
+        guards.require_finite_state(state)
+      if _due(step, config.train.eval_every, stage.steps):
+        host["evaluation"] = _evaluate(config, parts, state.params, folder, step=stage.first + step)
+        metrics |= host["evaluation"]
     folder.write_metrics(stage.first + step, metrics)
     progress.advance(stage.first + step, {**host["evaluation"], **metrics})
     if metrics.get("hosting/lost"):
       progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.pool.last_loss}")
-    if _due(step, config.train.checkpoint_every, stage.steps):
+    if save:
       checkpoints.save(step, state, host)
   if stage.steps and not int(state.updates):
     raise NothingToTrainOn(
@@ -177,6 +182,13 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       f"metrics.jsonl in {folder.path} says how many trajectories failed, and how many the filters kept"
     )
   return state.params["policy"], host["before"], host["evaluation"]
+
+
+def _evaluate(config, parts: Assembly, params, folder: RunFolder, *, step: int) -> dict[str, float]:
+  """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
+  metrics = evaluate(config, parts, params, folder, step=step)
+  guards.require_finite_metrics(metrics)
+  return metrics
 
 
 def _due(step: int, every: int, last: int) -> bool:
@@ -192,21 +204,13 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
     shown = source.trees[: config.search.saved_trees]
     folder.save_trees(stage.first + step, [describe(planner, parts.tokenizer) for planner in shown])
   metrics = dict(source.metrics)
-  batch, credit = _prepare(stage.algorithm, state, source.kept)
-  if batch is not None:
-    if isinstance(batch, Batch):
-      batch = sharding.place_batch(batch, parts.mesh)
-    updating = time.monotonic()
-    state, update = stage.algorithm.update(state, key, batch)
-    update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
-    seconds = time.monotonic() - updating
-    metrics |= {**update, "time/update_s": seconds}
-    if isinstance(batch, Batch):
-      tokens = layout_tokens(batch)
-      metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
-  trained = 0 if batch is None else len(source.kept)
-  metrics |= {"update/trajectories": trained, "update/empty": batch is None, "time/step_s": time.monotonic() - started}
-  return state, {**host, **source.host}, metrics, _notes(source, nothing=batch is None)
+  written = (stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
+  with guards.keeping_samples(lambda: folder.save_trajectories(*written)):
+    state, update = _learn(parts, stage.algorithm, state, key, source.kept)
+  trained = len(source.kept) if update else 0
+  metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
+  metrics |= {"time/step_s": time.monotonic() - started}
+  return state, {**host, **source.host}, metrics, _notes(source, nothing=not update)
 
 
 def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]) -> tuple[Any, Mapping[str, Any]]:
@@ -233,6 +237,26 @@ def _notes(source: Source, *, nothing: bool) -> list[str]:
       "passed the filters"
     )
   return notes
+
+
+def _learn(parts: Assembly, algorithm: Algorithm, state, key, kept: Sequence[Trajectory]):
+  """Credit and update; returns the new state and metrics, all finite, or none where nothing is to be trained on."""
+  guards.require_finite_samples(kept)
+  batch, credit = _prepare(algorithm, state, kept)
+  if batch is None:
+    return state, {}
+  if isinstance(batch, Batch):
+    batch = sharding.place_batch(batch, parts.mesh)
+  updating = time.monotonic()
+  state, update = algorithm.update(state, key, batch)
+  update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
+  guards.require_finite_metrics(update)
+  seconds = time.monotonic() - updating
+  metrics = {**update, "time/update_s": seconds}
+  if isinstance(batch, Batch):
+    tokens = layout_tokens(batch)
+    metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
+  return state, metrics
 
 
 # ---- where trajectories come from -----------------------------------------------------------------------------------

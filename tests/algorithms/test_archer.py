@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import archer
 from agentrl.algorithms.contract import Policy
 from agentrl.models import heads, transformer
+from agentrl.ops.finite import NonFinite
 from agentrl.rollout.pack import PackConfig
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
@@ -104,6 +105,47 @@ def train(algorithm, params, updates, seed=0, samples=SAMPLES):
     batch, _ = algorithm.prepare(state, played)
     state, metrics = algorithm.update(state, jax.random.key(1000 * seed + n), batch)
   return state, returns, {name: float(value) for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize(
+  ("where", "named"),
+  [
+    ("replay", "the critic's steps: reward is not finite"),
+    ("policy", "the critic's steps: loss/critic/q is not finite"),
+  ],
+)
+def test_critic_steps_that_are_not_finite_are_named(params, where, named):
+  """A reward that is infinite, and weights from which every hidden state is NaN."""
+  algorithm, rng = make(critic={"encoder": "policy"}), np.random.default_rng(0)
+  state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
+  batch, _ = algorithm.prepare(state, play(params, rng))
+  if where == "replay":
+    batch = batch._replace(reward=np.where(batch.taken, np.inf, 0.0).astype(np.float32))
+  else:
+    spoiled = {**params, "final_norm": params["final_norm"] * jnp.nan}
+    state = state._replace(params={**state.params, "policy": spoiled})
+  with pytest.raises(NonFinite, match=named):
+    algorithm.update(state, jax.random.key(1), batch)
+
+
+def test_targets_of_bfloat16_critics_are_averages_in_float32():
+  """Target networks that moved a tenth of the way in each of 20 steps lie between the critic's start and its end."""
+  narrow = dataclasses.replace(MODEL, param_dtype="bfloat16")
+  cfg = config_lib.resolve(archer.default_config(), SMALL, where="test")
+  cfg = config_lib.resolve(cfg, {"critic": {"learning_rate": 1e-5}}, where="test")
+  algorithm = archer.make(Policy(narrow, PACK, 2, sampler), optax.adam(1e-2, eps=1e-3), cfg)
+  params = transformer.init_params(jax.random.key(0), narrow)
+  state = algorithm.init(jax.random.key(0), params)
+  start = jax.tree.map(np.float32, state.params["critic"]["encoder"]["layers"]["gate"])
+  batch, _ = algorithm.prepare(state, play(params, np.random.default_rng(0)))
+  state, metrics = algorithm.update(state, jax.random.key(1), batch)
+  target = state.memory.target["encoder"]["layers"]["gate"]
+  assert target.dtype == jnp.float32 and np.isfinite(metrics["critic/q_loss"])
+  moved = np.abs(np.float32(state.params["critic"]["encoder"]["layers"]["gate"]) - start).mean()
+  followed = np.abs(np.float32(target) - start).mean()
+  # At a constant pace targets come 1 - sum_t 0.9^t / 20 = 0.6 of the way; in bfloat16 they would hardly leave.
+  assert moved > 1e-4
+  np.testing.assert_allclose(followed / moved, 0.6, atol=0.06)
 
 
 def exact_values(params):

@@ -13,6 +13,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import LearnerState
 from agentrl.algorithms.gradients import ActionOutputs, LossOutput
 from agentrl.ops import losses
+from agentrl.ops.finite import NonFinite
 from agentrl.rollout.pack import pack
 from agentrl.types import Batch
 
@@ -243,6 +244,70 @@ def test_the_optimizer_keeps_its_state():
     assert metrics["optimizer/grad_norm"] == 2.0
   assert state.updates == 6
   np.testing.assert_array_equal(state.reference, [3.0])
+
+
+def two_leaf_state(optimizer, steep=1.0):
+  params = {"policy": {"w": jnp.ones(2)}, "value": jnp.full((1,), steep)}
+  return LearnerState(params, optimizer.init(params), None, jnp.int32(0))
+
+
+def two_leaf_loss(params, reference, micro):
+  """Its gradient in "value" is infinite at 0, where the loss is not, and as steep as one likes elsewhere."""
+  del reference
+  root = jnp.sum(jnp.sqrt(params["value"]))
+  scaled = jnp.sum(params["policy"]["w"]) * jnp.sum(micro.advantages)
+  return LossOutput(
+    1e3 * root + scaled, {"policy/entropy": jnp.sum(micro.ref_logp)}, {"ratio_max": jnp.max(micro.old_logp)}
+  )
+
+
+@pytest.mark.parametrize(
+  ("spoiled", "named"),
+  [
+    ({"advantages": np.nan}, "batch/advantages"),
+    ({"sampler_logp": -np.inf}, "batch/sampler_logp"),  # which nothing here reads
+    ({"ref_logp": 3e38}, "loss/policy/entropy"),  # finite numbers, whose sum is not
+    ({"steep": 0.0}, "gradient/value"),
+    ({"steep": 1e-37}, "norm/optimizer/grad_norm"),  # a gradient of 2e21, whose square is infinite
+    ({"rate": 3e38}, "params/policy/w"),
+  ],
+)
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_the_first_number_that_is_not_finite_is_named(spoiled, named, micro_batches):
+  batch = toy_batch(micro_batches)._replace(ref_logp=jnp.zeros((micro_batches, 4 // micro_batches, 3)))
+  for name in spoiled.keys() & {"advantages", "sampler_logp", "ref_logp"}:
+    column = jnp.where(batch.action_mask, jnp.float32(spoiled[name]), 0.0)
+    batch = batch._replace(**{name: column})
+  optimizer = optax.sgd(spoiled.get("rate", 0.1))
+  step = gradients.make_step(two_leaf_loss, optimizer)
+  state = two_leaf_state(optimizer, spoiled.get("steep", 1.0))
+  where = f"^optimiser step 1, micro-batches 0 to {micro_batches - 1}: "
+  with pytest.raises(NonFinite, match=f"{where}{named} is not finite"):
+    step(state, batch, 0, micro_batches)
+
+
+def test_what_stands_on_padding_ends_no_step():
+  batch = toy_batch(1)
+  batch = batch._replace(ref_logp=jnp.where(batch.action_mask, 0.0, jnp.nan))
+  optimizer = optax.sgd(0.1)
+  step = gradients.make_step(toy_loss("token_mean"), optimizer)
+  _, metrics = step(toy_state(optimizer), batch, 0, 1)
+  assert np.isfinite(metrics["policy/loss"])
+
+
+def test_bfloat16_gradients_add_up_and_are_measured_in_float32():
+  """In bfloat16 1 + 1 + ... stops at 256; in float32 1,024 micro-batches of gradient 1 give 1,024."""
+  batch = jax.tree.map(lambda a: jnp.tile(a, (256,) + (1,) * (a.ndim - 1)) if a.ndim == 3 else a, toy_batch(4))
+  optimizer = optax.sgd(1e-3)
+
+  def slope_of_one(params, reference, micro):
+    del reference, micro
+    return LossOutput(jnp.sum(params).astype(jnp.float32), {}, {})
+
+  params = jnp.ones((4,), jnp.bfloat16)
+  state = LearnerState(params, optimizer.init(params), None, jnp.int32(0))
+  _, metrics = gradients.make_step(slope_of_one, optimizer)(state, batch, 0, 1024)
+  assert metrics["optimizer/grad_norm"] == 2048  # of four such sums
 
 
 # ---- minibatches ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from agentrl.ops.finite import NonFinite
 from agentrl.training import loop, metrics
 from agentrl.training.run_folder import RunFolder
 from experiments import train
@@ -205,6 +206,14 @@ def finished(tiny_config, tiny_assembly, tmp_path_factory):
     patch.setattr(loop, "assemble", lambda _: tiny_assembly())
     loop.run(tiny_config, folder)
   return path
+
+
+def test_numbers_that_are_none_end_it_with_a_message_and_a_status(fails, config_file, tmp_path, monkeypatch):
+  def stops(config, folder):
+    raise NonFinite("step 3: gradient/policy/embed is not finite")
+
+  monkeypatch.setattr(loop, "run", stops)
+  assert "step 3: gradient/policy/embed is not finite" in fails(command(config_file, tmp_path / "run"))
 
 
 def test_smoke_asks_for_the_smoke_variant(tmp_path, monkeypatch):

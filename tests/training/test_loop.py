@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 
 from agentrl.envs import border
+from agentrl.ops.finite import NonFinite
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.pack import NothingToPack
 from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics
+from agentrl.training import guards, loop, metrics
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import cold_started_by
 from agentrl.training.left_out import TasksLeftOut
@@ -243,6 +244,67 @@ def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken,
       run(tmp_path / "run", parts)
   assert Checkpointer(tmp_path / "run" / "checkpoints" / "train").steps == [1]
   assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+# ---- numbers that are none -------------------------------------------------------------------------------------------
+
+
+def spoil_batch(update, state, key, batch):
+  return update(state, key, batch._replace(advantages=jnp.where(batch.action_mask, jnp.nan, 0.0)))
+
+
+def spoil_params(update, state, key, batch):
+  """As an algorithm does that checks nothing itself."""
+  state, metrics = update(state, key, batch)
+  norm = state.params["policy"]["final_norm"]
+  return state._replace(params={"policy": {**state.params["policy"], "final_norm": norm * jnp.nan}}), metrics
+
+
+def spoil_metrics(update, state, key, batch):
+  state, metrics = update(state, key, batch)
+  return state, {**metrics, "value/error": jnp.inf}
+
+
+@pytest.mark.parametrize(
+  ("spoil", "named"),
+  [
+    (spoil_batch, "step 4: optimiser step 2, micro-batches 0 to .: batch/advantages is not finite"),
+    (spoil_params, "step 4: params/policy/final_norm of the learner's state is not finite"),
+    (spoil_metrics, "step 4: of the metrics value/error is inf"),
+  ],
+)
+def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_assembly, tmp_path, spoil, named):
+  parts, calls = tiny_assembly(), []
+
+  def update(*arguments):
+    calls.append(None)
+    return spoil(parts.algorithm.update, *arguments) if len(calls) == 2 else parts.algorithm.update(*arguments)
+
+  spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(update=update))
+  with pytest.raises(NonFinite, match=named) as ended:
+    run(tmp_path / "run", spoiled, trajectories_every=9)
+  assert "The last checkpoint, of step 3, is as it was" in str(ended.value)
+  checkpoints = Checkpointer(tmp_path / "run" / "checkpoints" / "train")
+  assert checkpoints.steps == [1]
+  guards.require_finite_state(checkpoints.restore_latest(parts.algorithm.init(jax.random.key(0), parts.params)).state)
+  assert [line["step"] for line in numbers(tmp_path / "run")] == [0, 1, 2, 3]
+
+
+def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tmp_path, monkeypatch):
+  filtered, calls = loop._filtered, []
+
+  def spoiled(names, trajectories):
+    calls.append(None)
+    kept = filtered(names, trajectories)
+    return [dataclasses.replace(kept[0], reward=float("nan")), *kept[1:]] if len(calls) == 2 else kept
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "_filtered", spoiled)
+    with pytest.raises(NonFinite, match=r"step 4: reward of trajectory \d+ .*\nIts samples are in .*train_000003"):
+      run(tmp_path / "run", trajectories_every=9)
+  written = {file.name for file in (tmp_path / "run" / "trajectories").glob("train*")}
+  assert written == {"train_000000.jsonl.gz", "train_000003.jsonl.gz"}
+  assert run(tmp_path / "run", trajectories_every=9) == numbers(unbroken[0])
 
 
 # ---- dynamic sampling ------------------------------------------------------------------------------------------------

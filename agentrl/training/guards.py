@@ -1,0 +1,68 @@
+"""What ends a run before NaN or infinity is trained on or saved: samples, metrics and learner states must be finite.
+
+Optimiser steps check themselves, see `algorithms.gradients.make_step`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from agentrl.ops.finite import NonFinite, nonfinite_leaves
+from agentrl.types import Trajectory
+
+
+def require_finite_samples(trajectories: Sequence[Trajectory]) -> None:
+  """Raises NonFinite where a reward, or what was recorded of a sampled token, is NaN or infinite; names the first."""
+  for t in trajectories:
+    rewards = {"reward": t.reward, **{f"reward part {name}": part for name, part in (t.reward_parts or {}).items()}}
+    rewards |= {f"reward of turn {n}": turn.reward for n, turn in enumerate(t.turns)}
+    sampled = {name: getattr(t, name)[t.action_mask] for name in ("sampler_logp", "entropy")}
+    for name, values in {**rewards, **sampled}.items():
+      if values is not None and not np.all(np.isfinite(values)):
+        raise NonFinite(f"{name} of trajectory {t.uid} (task {t.task_id}) is not finite")
+
+
+def require_finite_metrics(metrics: Mapping[str, float]) -> None:
+  """Raises NonFinite where a metric of an update is NaN or infinite; names them all."""
+  if bad := [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]:
+    raise NonFinite(f"of the metrics {', '.join(bad)}")
+
+
+def require_finite_state(state: Any) -> None:
+  """Raises NonFinite where a leaf of a learner state holds NaN or infinity; names the first by path."""
+  if bad := nonfinite_leaves(state):
+    others = f" (and {len(bad) - 1} more after it)" if len(bad) > 1 else ""
+    raise NonFinite(f"{bad[0]} of the learner's state is not finite{others}")
+
+
+@contextlib.contextmanager
+def keeping_samples(write: Callable[[], pathlib.Path]) -> Iterator[None]:
+  """Writes the samples of a step whose numbers are not finite, by `write`, and adds their path to the error."""
+  try:
+    yield
+  except NonFinite as error:
+    raise NonFinite(f"{error}\nIts samples are in {write()}") from error
+
+
+@contextlib.contextmanager
+def ending_the_run(step: int, saved: Callable[[], Sequence[int]]) -> Iterator[None]:
+  """Adds to a `NonFinite` at which step it ended the run, and what is left.
+
+  Args:
+    step: global one that is under way. saved: global steps of the checkpoints that there are.
+  """
+  try:
+    yield
+  except NonFinite as error:
+    steps = saved()
+    left = f"The last checkpoint, of step {steps[-1]}, is as it was" if steps else "There is no checkpoint yet"
+    raise NonFinite(
+      f"step {step}: {error}\n{left}. The same settings come to these numbers again: look at the samples, at the "
+      "metrics of the steps before, at optimizer.learning_rate and at model.dtype"
+    ) from error
