@@ -1,8 +1,8 @@
 """Algorithms, one file each, found by module name.
 
 A file exposes `default_config() -> ConfigDict`, `RANGES` of the numbers in it (by dotted key, see `ops/ranges.py`),
-`make(policy, optimizer, cfg) -> Algorithm` and `optimizer_steps(cfg)`, the optimiser steps it takes per update, by
-which learning-rate schedules count. To add one, add a file.
+`make(policy, optimizer, cfg) -> Algorithm` and `optimizer_steps(cfg, updates)`, the optimiser steps it takes in so many
+updates, by which learning-rate schedules count. To add one, add a file.
 """
 
 from __future__ import annotations

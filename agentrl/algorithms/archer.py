@@ -101,9 +101,9 @@ RANGES = {
 }
 
 
-def optimizer_steps(cfg: ConfigDict) -> int:
-  """Steps of the policy's optimiser per update."""
-  return cfg.actor.updates
+def optimizer_steps(cfg: ConfigDict, updates: int) -> int:
+  """Steps of the policy's optimiser in so many updates; it takes none while the critic is alone."""
+  return max(0, updates - cfg.actor.warmup) * cfg.actor.updates
 
 
 class Memory(NamedTuple):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -24,6 +24,7 @@ from agentrl.ops.named import by_name
 from agentrl.ops.precision import in_float32
 from agentrl.ops.ranges import above, at_least
 from agentrl.ops.reduce import REDUCTIONS, token_mean
+from agentrl.rollout.minibatches import deal
 from agentrl.types import Batch
 
 # Of the settings that several algorithms share.
@@ -235,24 +236,40 @@ def _add(a, b):
   )
 
 
-def minibatch_steps(cfg: ConfigDict) -> int:
-  """Optimiser steps per batch of an algorithm that goes over its batch in epochs and minibatches."""
-  return cfg.epochs * cfg.minibatches
+def minibatch_steps(cfg: ConfigDict, updates: int) -> int:
+  """Optimiser steps in so many updates of an algorithm that goes over its batch in epochs and minibatches."""
+  return updates * cfg.epochs * cfg.minibatches
 
 
-def run_minibatches(step: Callable, state: LearnerState, batch: Batch, *, epochs: int, minibatches: int):
-  """Optimiser steps over contiguous ranges of micro-batches.
+def run_minibatches(
+  step: Callable,
+  state: LearnerState,
+  key: jax.Array,
+  batch: Batch,
+  *,
+  epochs: int,
+  minibatches: int,
+  place_batch: Callable[[Batch], Batch],
+):
+  """One optimiser step per epoch and minibatch, always as many; each epoch deals the batch anew, see `deal`.
+
+  A single minibatch is the batch as it was packed.
+
+  Args:
+    step: from `make_step`. key: says how the epochs deal.
+    place_batch: as in `Policy`.
 
   Returns:
     The state, and the steps' `mean_metrics`.
   """
-  used = int(batch.micro_batches)
-  parts = min(minibatches, used)
-  edges = [used * p // parts for p in range(parts + 1)]
-  history = []
-  for _ in range(epochs):
-    for first, last in itertools.pairwise(edges):
-      state, metrics = step(state, batch, first, last)
+  history, dealt, ranges = [], batch, [(0, int(batch.micro_batches))]
+  for epoch in range(epochs):
+    if minibatches > 1:
+      seed = np.asarray(jax.random.key_data(jax.random.fold_in(key, epoch)))
+      dealt, ranges = deal(batch, minibatches, np.random.default_rng(seed))
+      dealt = place_batch(dealt)
+    for first, last in ranges:
+      state, metrics = step(state, dealt, first, last)
       history.append(metrics)
   return state, mean_metrics(history)
 

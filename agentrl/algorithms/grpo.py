@@ -62,7 +62,7 @@ def default_config() -> ConfigDict:
     "shared_tokens": "once",  # what a token that several branches share counts: "once" or "per_branch"; see above
     "importance_cap": 0.0,  # C of the truncated weight min(pi_old / pi_sampler, C); 0: none
     "epochs": 1,
-    "minibatches": 1,  # optimiser steps per epoch
+    "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 
 
@@ -85,6 +85,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   per_branch = by_name({"once": False, "per_branch": True}, cfg.shared_tokens, kind="way of counting shared_tokens")
   several_steps = cfg.epochs > 1 or cfg.minibatches > 1
 
+  run = functools.partial(
+    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  )
+
   def init(key, params):
     del key
     trained = {"policy": params}
@@ -98,19 +102,18 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     lengths = np.asarray([np.sum(t.action_mask) for t in kept], np.float32)
     weighed = credit * weigh(lengths) if per_branch else credit
     columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, weighed, strict=True)]}
-    batch = pack(kept, columns, policy.pack, mean_of_branches=not per_branch)
+    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches, mean_of_branches=not per_branch)
     if per_branch:
       own = np.append(weigh(batch.sequence_length), np.float32(1))  # what the reduction is going to put before them
       batch = batch._replace(advantages=batch.advantages / own[batch.action_sequence])
     return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
 
   def update(state: LearnerState, key, batch):
-    del key
     if several_steps or cfg.importance_cap:
       batch = batch._replace(old_logp=score(state.params["policy"], batch))
     if cfg.kl_coef:
       batch = batch._replace(ref_logp=score(state.reference, batch))
-    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+    return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update, compares=True)
 

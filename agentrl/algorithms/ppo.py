@@ -46,7 +46,7 @@ def default_config() -> ConfigDict:
     "kl_in": "reward",  # "reward": -kl_coef * k1 on every token's reward; "loss": added to the loss
     "entropy_coef": 0.0,
     "epochs": 1,
-    "minibatches": 4,
+    "minibatches": 4,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 
 
@@ -74,6 +74,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   chosen = _resolve(cfg)
   step = gradients.make_step(functools.partial(_loss, policy, chosen), optimizer)
 
+  run = functools.partial(
+    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  )
+
   def init(key, params):
     trained = {"policy": params, "value": heads.init_value_head(key, policy.model, cfg.value_hidden)}
     reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
@@ -83,7 +87,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     kept = with_reward(trajectories)
     if any(t.parent is not None for t in kept):
       raise ValueError("token-level PPO needs trajectories in one piece; branches have no single token chain")
-    batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack)
+    batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack, least_trees=cfg.minibatches)
     old_logp, old_values = evaluate(state.params, batch)
     rewards = jnp.asarray(batch.advantages)
     ref_logp, metrics = None, {}
@@ -100,8 +104,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return batch, {"value/explained_variance": explained, **metrics}
 
   def update(state: LearnerState, key, batch):
-    del key
-    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+    return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update)
 

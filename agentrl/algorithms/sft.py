@@ -28,7 +28,7 @@ def default_config() -> ConfigDict:
     "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
     "epochs": 1,
-    "minibatches": 1,  # optimiser steps per epoch
+    "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
     "min_reward": config_dict.placeholder(float),  # least reward of what is cloned; authored traces have none
     "top_share": 1.0,  # and of those only this share with the highest rewards: filtered behaviour cloning
   })  # fmt: skip
@@ -42,6 +42,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   """See `contract.Algorithm`."""
   step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)
 
+  run = functools.partial(
+    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  )
+
   def init(key, params):
     del key
     trained = {"policy": params}
@@ -51,11 +55,11 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     del state
     kept = _best(without_failures(trajectories), cfg.min_reward, cfg.top_share)
     ones = [np.ones(len(t.tokens), np.float32) for t in kept]
-    return pack(kept, {"advantages": ones}, policy.pack), {"sft/kept": np.float32(len(kept) / len(trajectories))}
+    batch = pack(kept, {"advantages": ones}, policy.pack, least_trees=cfg.minibatches)
+    return batch, {"sft/kept": np.float32(len(kept) / len(trajectories))}
 
   def update(state, key, batch):
-    del key
-    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+    return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update)
 

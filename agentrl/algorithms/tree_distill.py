@@ -63,7 +63,7 @@ def default_config() -> ConfigDict:
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,
     "epochs": 1,
-    "minibatches": 1,  # optimiser steps per epoch
+    "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 
 
@@ -85,6 +85,10 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   evaluate = jax.jit(functools.partial(_values, policy))
   step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
 
+  run = functools.partial(
+    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  )
+
   def init(key, params):
     trained = {"policy": params, "value": heads.init_value_head(key, policy.model, cfg.value_hidden)}
     reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
@@ -96,7 +100,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
       "returns": [np.full(len(t.tokens), t.reward, np.float32) for t in kept],
       "advantages": _visit_shares(kept) if cfg.target == "visits" else [np.zeros(len(t.tokens)) for t in kept],
     }
-    batch = pack(kept, columns, policy.pack)
+    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
     values = evaluate(state.params, batch)
     gained = jnp.where(batch.action_mask, batch.returns - values, 0.0)
     if cfg.target == "path":
@@ -109,14 +113,13 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     return batch, metrics
 
   def update(state: LearnerState, key, batch):
-    del key
     if cfg.old_logp == "sampler":
       batch = batch._replace(old_logp=batch.sampler_logp)
     elif cfg.epochs * cfg.minibatches > 1 and batch.old_logp is None:
       batch = batch._replace(old_logp=score(state.params["policy"], batch))
     if cfg.kl_coef:
       batch = batch._replace(ref_logp=score(state.reference, batch))
-    return gradients.run_minibatches(step, state, batch, epochs=cfg.epochs, minibatches=cfg.minibatches)
+    return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update, siblings=cfg.target == "visits")
 

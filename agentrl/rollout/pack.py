@@ -182,6 +182,7 @@ def pack(
   config: PackConfig,
   *,
   mean_of_branches: bool = True,
+  least_trees: int = 1,
 ) -> Batch:
   """Lays trajectories out in rows.
 
@@ -194,6 +195,7 @@ def pack(
       that several branches share is listed once, with the mean of their advantages.
     config: sizes.
     mean_of_branches: False gives such a token the sum of the advantages instead.
+    least_trees: where prompts that are shared leave fewer trees, no samples share one; see `minibatches.deal`.
 
   Returns:
     A `Batch` of NumPy arrays.
@@ -215,7 +217,10 @@ def pack(
   forest = _Forest(trajectories)
   columns = {**columns, "advantages": forest.over_leaves(columns["advantages"], mean=mean_of_branches)}
   rows: list[_Row] = []
-  for tree in _trees(forest, config):
+  trees = _trees(forest, config)
+  if len(trees) < least_trees:
+    trees = _trees(forest, dataclasses.replace(config, share_prefixes=False))
+  for tree in trees:
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
   return _to_arrays(rows, forest, columns, config)
 

@@ -200,7 +200,7 @@ def _paced(value_rate: float, value_warmup: int) -> optax.GradientTransformation
 def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
   module = _named("algorithm", algorithms.load, name)
   settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
-  steps = config.train.steps * module.optimizer_steps(settings)
+  steps = module.optimizer_steps(settings, config.train.steps)
   return module.make(policy, make_optimizer(optimizer, steps), settings)
 
 

@@ -313,34 +313,70 @@ def test_bfloat16_gradients_add_up_and_are_measured_in_float32():
 # ---- minibatches ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-  ("used", "minibatches", "ranges"),
-  [
-    (5, 1, [(0, 5)]),
-    (5, 2, [(0, 2), (2, 5)]),
-    (6, 3, [(0, 2), (2, 4), (4, 6)]),
-    (2, 4, [(0, 1), (1, 2)]),  # fewer micro-batches than minibatches: one each
-  ],
-)
+class _Recorder:
+  """Stands for an optimiser step: writes down which trajectories each step saw."""
+
+  def __init__(self):
+    self.seen = []
+
+  def __call__(self, state, batch, first, last):
+    mask = np.asarray(batch.action_mask[first:last])
+    owners, tokens = np.unique(np.asarray(batch.action_sequence[first:last])[mask], return_counts=True)
+    self.seen.append(dict(zip(owners.tolist(), tokens.tolist(), strict=True)))
+    return state + 1, {"number": float(state), "number_max": float(state)}
+
+
+def run_minibatches(batch, seed=0, **settings):
+  step, placed = _Recorder(), []
+  settings = {"epochs": 1, "place_batch": lambda b: placed.append(b) or b, **settings}
+  state, metrics = gradients.run_minibatches(step, 0, jax.random.key(seed), batch, **settings)
+  assert state == len(step.seen)  # each step got the state that the one before it gave
+  assert metrics == {"number": (state - 1) / 2, "number_max": state - 1}
+  return step.seen, placed
+
+
+@pytest.mark.parametrize("minibatches", [2, 3, 5, 9])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_there_are_as_many_steps_as_asked_for_and_none_is_empty(forest, policy, minibatches, epochs):
+  """Eight trajectories in two trees; behind prompts of their own, for more minibatches than trees, in six."""
+  ones = [np.ones(len(t.tokens), np.float32) for t in forest]
+  batch = pack(forest, {"advantages": ones}, policy.pack, least_trees=minibatches)
+  seen, placed = run_minibatches(batch, epochs=epochs, minibatches=minibatches)
+  assert len(seen) == epochs * minibatches and all(seen)
+  assert len(placed) == epochs  # each epoch's batch lies where its devices are
+  whole = dict(enumerate(np.asarray(batch.sequence_length)[: len(forest)].astype(int).tolist()))
+  for epoch in range(epochs):
+    steps = seen[epoch * minibatches : (epoch + 1) * minibatches]
+    assert set().union(*steps) == set(whole)
+    assert all(tokens == whole[n] for step in steps for n, tokens in step.items())  # no trajectory is divided
+
+
+def test_epochs_deal_anew_as_the_key_says(forest, policy):
+  ones = [np.ones(len(t.tokens), np.float32) for t in forest]
+  batch = pack(forest, {"advantages": ones}, policy.pack, least_trees=3)
+  first = run_minibatches(batch, epochs=4, minibatches=3)[0]
+  assert first == run_minibatches(batch, epochs=4, minibatches=3)[0]
+  assert first != run_minibatches(batch, seed=1, epochs=4, minibatches=3)[0]
+  assert len({str(first[3 * epoch : 3 * epoch + 3]) for epoch in range(4)}) > 1
+
+
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_minibatches_are_contiguous_ranges_that_cover_the_batch(used, minibatches, ranges, epochs):
-  seen = []
+def test_one_minibatch_is_the_batch_as_it_was_packed(epochs):
+  batch, steps = toy_batch(), []
 
-  def step(state, batch, first, last):
-    assert batch == toy
-    seen.append((int(first), int(last)))
-    return state + 1, {"number": float(state), "constant": 3.0, "number_max": float(state)}
+  def step(state, given, first, last):
+    assert given is batch
+    steps.append((first, last))
+    return state, {}
 
-  toy = _Used(used)
-  state, metrics = gradients.run_minibatches(step, 0, toy, epochs=epochs, minibatches=minibatches)
-  assert seen == ranges * epochs
-  assert state == len(seen)  # each step got the state that the one before it gave
-  assert metrics == {"number": (len(seen) - 1) / 2, "constant": 3.0, "number_max": len(seen) - 1}
+  gradients.run_minibatches(
+    step, 0, jax.random.key(0), batch, epochs=epochs, minibatches=1, place_batch=lambda b: pytest.fail("moved")
+  )
+  assert steps == [(0, 4)] * epochs
 
 
-@dataclasses.dataclass(frozen=True)
-class _Used:
-  micro_batches: int
+def test_optimiser_steps_are_counted_as_they_are_taken():
+  assert gradients.minibatch_steps(ConfigDict({"epochs": 2, "minibatches": 3}), 5) == 30
 
 
 # ---- settings ---------------------------------------------------------------------------------------------------
