@@ -34,6 +34,8 @@ def base_config() -> ConfigDict:
     "model": {
       "source": "random",  # "random": the sizes below; "hf": a folder with safetensors; "smollm2": the packaged model
       "path": "",  # folder, for "hf"
+      # Of weights and activations. "bfloat16": what samples, is evaluated and exported are float32 masters rounded to
+      # it; with masters, moments and the sum of gradients a weight takes 18 bytes, and one of "float32" takes 16.
       "dtype": "float32",
       "remat": "none",  # what the backward pass keeps of a layer: "none" all, "dots" matmuls, "full" its input
       "attention": "",  # `implementation` of ops/attention/forest in the update: "triton" on a GPU; empty: automatic
@@ -133,7 +135,7 @@ def base_config() -> ConfigDict:
       "run": "",  # folder of a run whose cold start, with the same settings, is taken over in place of these steps
     },
     "algorithm": "grpo",  # module under algorithms/
-    "algo": {},  # that module's default_config(), put here by `run_config`
+    "algo": {},  # that module's default_config(), put here by `run_config`; ranges of all numbers: see ranges.py
     "optimizer": {
       "learning_rate": 1e-4,
       "warmup_steps": 0,

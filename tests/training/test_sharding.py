@@ -19,6 +19,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
 from agentrl.models import transformer
 from agentrl.ops.linear_logprob import linear_logprob
+from agentrl.ops.precision import with_float32_masters
 from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
@@ -170,6 +171,35 @@ def test_optimiser_state_and_critic_lie_like_the_weights():
   assert got[0]["policy"] == weights and got[1][0].mu["policy"] == weights and got[1][0].nu["policy"] == weights
   assert got[0]["value"].spec == got[1][0].count.spec == P()
   assert any("fsdp" in s.spec for s in jax.tree.leaves(weights))
+
+
+@eight
+def test_masters_lie_like_the_weights_and_are_rounded_alike_wherever_they_lie():
+  """Three steps of bfloat16 weights on eight devices and on one: thresholds belong to places in the tree."""
+  specs = transformer.weight_specs(MODEL)
+  params = {"policy": transformer.init_params(jax.random.key(0), dataclasses.replace(MODEL, param_dtype="bfloat16"))}
+  optimizer = with_float32_masters(optax.adam(1e-4))
+
+  @jax.jit
+  def step(params, state):
+    with jax.numpy_dtype_promotion("standard"):
+      updates, state = optimizer.update(jax.tree.map(jnp.sin, params), state, params)
+      return optax.apply_updates(params, updates), state
+
+  def three_steps(mesh):
+    carry = params, optimizer.init(params)
+    where = sharding.state_shardings(carry, specs, mesh)
+    assert where[1].params["policy"] == where[0]["policy"]
+    carry = jax.tree.map(jax.device_put, carry, where)
+    for _ in range(3):
+      carry = step(*carry)
+    return carry
+
+  divided, alone = three_steps(sharding.make_mesh(2, 2, 2)), three_steps(sharding.make_mesh(data=1))
+  assert not divided[1].params["policy"]["layers"]["gate"].sharding.is_fully_replicated
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(divided[0]), jax.device_get(alone[0]))
+  gate, start = (np.float32(tree["policy"]["layers"]["gate"]) for tree in (divided[0], params))
+  assert np.mean(gate != start) > 0.1  # there was something to round
 
 
 @eight
