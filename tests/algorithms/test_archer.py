@@ -148,6 +148,11 @@ def test_targets_of_bfloat16_critics_are_averages_in_float32():
   np.testing.assert_allclose(followed / moved, 0.6, atol=0.06)
 
 
+@pytest.mark.parametrize(("updates", "steps"), [(3, 0), (10, 0), (12, 6)])
+def test_the_schedule_counts_no_steps_while_the_critic_is_alone(updates, steps):
+  assert archer.optimizer_steps(ConfigDict({"actor": {"updates": 3, "warmup": 10}}), updates) == steps
+
+
 def exact_values(params):
   """V of the first state and Q of every (prompt, first token), for a policy that does not move."""
   prompts = np.arange(PROMPTS, dtype=np.int32)
@@ -221,7 +226,7 @@ def test_without_actor_steps_the_policy_stays_as_it_is(params):
   state, _, metrics = train(algorithm, params, 2)
   jax.tree.map(np.testing.assert_array_equal, state.params["policy"], params)
   assert "actor/advantage" not in metrics and metrics["critic/grad_norm"] > 0.0
-  assert archer.optimizer_steps(ConfigDict({"actor": {"updates": 0}})) == 0
+  assert archer.optimizer_steps(ConfigDict({"actor": {"updates": 0, "warmup": 0}}), 9) == 0
 
 
 def test_utterances_are_judged_one_by_one_as_in_their_dialogues(params, monkeypatch):
