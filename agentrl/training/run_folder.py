@@ -1,6 +1,6 @@
 """A run's folder: what it was told, what it measured, what it sampled, and where it can go on.
 
-config.json     the resolved config, without credentials; a run goes on with the same one, save settings of `resume.FREE`
+config.json     the resolved config, without credentials; a run goes on with it, but for the settings of `resume.FREE`
 run.json        id, and for each start: what `start_record.py` says, and the settings that changed, [old, new] by key
 metrics.jsonl   one line per step; see `metrics.py`
 trajectories/   train_000012.jsonl.gz, eval_000012.jsonl.gz: sampled with the weights of that step
