@@ -53,8 +53,8 @@ def _without_encoding(path: pathlib.Path) -> list[int]:
   return found
 
 
-@pytest.mark.parametrize("folder", ["envs", "rewards", "rollout", "algorithms", "ops"])
-def test_no_text_file_is_read_or_written_in_the_encoding_of_the_locale(folder):
-  for path in (pathlib.Path(agentrl.__file__).parent / folder).rglob("*.py"):
+def test_no_text_file_is_read_or_written_in_the_encoding_of_the_locale():
+  package = pathlib.Path(agentrl.__file__).parent
+  for path in [*package.rglob("*.py"), *(package.parent / "experiments").rglob("*.py")]:
     if path.parent.name != "sandbox":  # the kernel's files are plain ASCII
       assert not _without_encoding(path), path

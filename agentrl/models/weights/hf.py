@@ -263,7 +263,7 @@ def _write_shard(path: Path, tensors: Iterator[tuple[str, np.ndarray]], names: S
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
   with _replacing(path) as temporary:
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
