@@ -56,3 +56,5 @@ def test_a_failed_environment_and_a_failed_tool_are_told(run_path):
   shown = viewer.trajectory(row)
   assert "stopped: environment failed; no reward" in shown
   assert "failed: timeout" in shown
+  why = viewer.trajectory(row | {"failure": {"kind": "answer", "reason": "step() gave <None>"}})
+  assert "stopped: environment failed (answer: step() gave &lt;None&gt;); no reward" in why
