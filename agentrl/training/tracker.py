@@ -47,7 +47,7 @@ class Tracker:
         config=dict(config),
         dir=str(folder),
         # What W&B gathers by itself holds the command line, and so a credential that it holds.
-        settings=wandb.Settings(x_disable_meta=redacted_command(sys.argv) != sys.argv),
+        settings={"x_disable_meta": redacted_command(sys.argv) != sys.argv},
       )
     )
 
