@@ -52,6 +52,11 @@ def test_a_run_is_named_by_its_folder_and_told_its_metrics_and_its_end(wandb, tr
   assert wandb.run.told == [(3, {"a/b": 0.5}), 0]
 
 
+def test_the_settings_are_those_of_the_real_one(tmp_path):
+  real = pytest.importorskip("wandb")
+  assert real.Settings(x_disable_meta=True).x_disable_meta
+
+
 def test_a_run_that_failed_ends_as_failed(wandb, track):
   track().finish(failed=True)
   assert wandb.run.told == [1]
