@@ -5,7 +5,8 @@
 #
 #   scripts/test_cgroup2.sh               emulated, so that it runs wherever QEMU does
 #   ACCEL=kvm scripts/test_cgroup2.sh     where /dev/kvm really works
-#   scripts/test_cgroup2.sh -k memory     arguments go to pytest, inside
+#   scripts/test_cgroup2.sh TEST...       arguments go to pytest, inside, instead of its own choice
+#   VM_SECONDS=5400 ...                   when to give up; half an hour without
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -53,18 +54,25 @@ cp -r "$kernel/initramfs/." "$shared/initramfs"
 install -m 755 scripts/cgroup2/init.sh "$shared/initramfs/init"
 (cd "$shared/initramfs" && find . | bin/busybox cpio -o -H newc 2>/dev/null) >"$shared/initramfs.cpio"
 cp scripts/cgroup2/guest.sh "$shared"
+# Compiled here what is imported there: emulated, that would be most of the work.
+(
+  export PYTHONDONTWRITEBYTECODE="" PYTHONPYCACHEPREFIX="$shared/compiled" PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+  python -m pytest -q --collect-only -p no:cacheprovider --confcutdir=tests/envs/red_team \
+    tests/envs/sandbox tests/envs/red_team >/dev/null
+  python -m agentrl.envs.sandbox --help >/dev/null
+)
 declare -p VIRTUAL_ENV PWD >"$shared/settings"
 printf '%s\0' "$@" >"$shared/arguments"
 
 # Emulated, its clock counts instructions, a thousand million in two seconds: limits in seconds mean the same on a busy host.
 accel=(-accel tcg -icount shift=1)
 [ -z "${ACCEL:-}" ] || accel=(-accel "$ACCEL" -smp 2)
-timeout --kill-after=5 "${VM_SECONDS:-1500}" qemu-system-x86_64 "${accel[@]}" -cpu max -m 2048 \
+timeout --kill-after=5 "${VM_SECONDS:-1800}" qemu-system-x86_64 "${accel[@]}" -cpu max -m 2048 \
   -nodefaults -no-reboot -display none -monitor none -serial stdio \
   -kernel "$kernel/vmlinuz" -initrd "$shared/initramfs.cpio" -append "console=ttyS0 loglevel=1 panic=-1" \
   -virtfs local,path=/,mount_tag=host,security_model=none,multidevs=remap,readonly=on \
   -virtfs local,path="$shared",mount_tag=shared,security_model=none </dev/null ||
-  { echo "the virtual machine did not end by itself within ${VM_SECONDS:-1500} s" >&2; exit 1; }
+  { echo "the virtual machine did not end by itself within ${VM_SECONDS:-1800} s" >&2; exit 1; }
 
 if [ "$(cat "$shared/status" 2>/dev/null)" != 0 ]; then
   echo "The sandbox's tests on version 2 of control groups failed." >&2

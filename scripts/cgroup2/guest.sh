@@ -17,7 +17,7 @@ cd "$PWD"
 . "$VIRTUAL_ENV/bin/activate"
 mkdir -m 1777 /run/tmp
 export PATH="$PATH:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/run/tmp TMPDIR=/run/tmp COLUMNS=140
-export PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+export PYTHONPYCACHEPREFIX=/run/shared/compiled PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
 
 # An ordinary user must get to the interpreter, which may lie in root's home, and to the checkout.
 user=1000
