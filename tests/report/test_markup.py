@@ -130,8 +130,8 @@ def test_a_dollar_sign_begins_no_formula_in_a_picture(tmp_path):
     ("metrics.jsonl", b'{"step": 1, "wall_s": 1, "train/reward": 1e999}\n'),
     ("metrics.jsonl", b"\xff\n"),
     ("trajectories/eval_000005.jsonl.gz", b"no gzip"),
-    ("trajectories/eval_000005.jsonl.gz", gzip.compress(b'{"task_id": "task-0"}\n')),
-    ("trajectories/eval_000005.jsonl.gz", gzip.compress(b"x" * 99)[:-9]),
+    ("trajectories/eval_000005.jsonl.gz", gzip.compress(b'{"task_id": "task-0"}\n', mtime=0)),
+    ("trajectories/eval_000005.jsonl.gz", gzip.compress(b"x" * 99, mtime=0)[:-9]),
     ("trees/train_000005_7.json", b'{"nodes": []}'),
     (
       "trees/train_000005_7.json",
