@@ -190,6 +190,9 @@ def _finite(literal: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
+MOST_NESTED = 64  # levels of lists and objects in a tool call, itself included
+
+
 def _json_calls(text: str) -> tuple[ToolCall, ...]:
   """The calls in a turn; ValueError says what is wrong with one, in words for the policy."""
   calls = []
@@ -207,6 +210,7 @@ def _json_call(text: str) -> tuple[ToolCall, str]:
   """One call, and the text after its closing tag. The tag may well stand inside a JSON string."""
   try:
     call, end = _DECODER.raw_decode(text)
+    _check_depth(call)
     _to_json(call).encode()  # an escaped lone surrogate is JSON, but no text
   except (ValueError, RecursionError) as error:
     raise ValueError(f"the tool call is not valid JSON: {error}") from None
@@ -219,6 +223,20 @@ def _json_call(text: str) -> tuple[ToolCall, str]:
   if not rest.startswith(_CALL_CLOSE):
     raise ValueError(f"{_CALL_CLOSE} is missing after the JSON object of the call")
   return ToolCall(call["name"], arguments), rest.removeprefix(_CALL_CLOSE)
+
+
+def _check_depth(call: Any) -> None:
+  """Raises ValueError where lists and objects lie too deep in each other.
+
+  Whatever a call meets on its way, such as validators, pickles, servers and trajectory files, has a bound of its own,
+  and most count the stack of their caller with it: one bound here makes all of them the policy's mistake.
+  """
+  level, depth = [call], 0
+  while level := [value for value in level if isinstance(value, list | dict)]:
+    depth += 1
+    if depth > MOST_NESTED:
+      raise ValueError(f"lists and objects lie more than {MOST_NESTED} deep in each other")
+    level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from agentrl.models.syntax import DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
+from agentrl.models.syntax import MOST_NESTED, DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
 from agentrl.types import Action, ToolCall, TurnKind
 
 TAGS = TagSyntax("count", "text", "<c>", "</c>", "[", "]")
@@ -36,3 +36,21 @@ def test_tags_of_a_config_call_the_tool_that_there_is():
   tool = types.SimpleNamespace(name="count", text_parameter="text")
   settings = {"open": "<c>", "close": "</c>", "observation_open": "[", "observation_close": "]"}
   assert tag_syntax(tool, settings) == TAGS
+
+
+def nested_call(levels):
+  """A call with so many levels of lists and objects, itself and its arguments included."""
+  lists = levels - 2
+  return '<tool_call>{"name": "f", "arguments": {"x": ' + "[" * lists + "]" * lists + "}}</tool_call>"
+
+
+@pytest.mark.parametrize("levels", [MOST_NESTED + 1, 257, 600, 978, 100_000])
+def test_a_call_that_is_nested_too_deep_for_whoever_comes_next_is_the_policys_mistake(levels):
+  action = JsonSyntax().parse(nested_call(levels))
+  assert action.kind is TurnKind.MALFORMED
+  assert "not valid JSON" in action.problem
+
+
+def test_calls_may_be_nested_as_deep_as_is_said():
+  action = JsonSyntax().parse(nested_call(MOST_NESTED))
+  assert (action.kind, len(action.calls)) == (TurnKind.TOOL_CALL, 1)
