@@ -61,8 +61,8 @@ cp scripts/cgroup2/guest.sh "$shared"
     tests/envs/sandbox tests/envs/red_team >/dev/null
   python -m agentrl.envs.sandbox --help >/dev/null
 )
-declare -p VIRTUAL_ENV PWD >"$shared/settings"
-printf '%s\0' "$@" >"$shared/arguments"
+arguments=("$@")
+declare -p VIRTUAL_ENV PWD arguments >"$shared/settings"
 
 # Emulated, its clock counts instructions, a thousand million in two seconds: limits in seconds mean the same on a busy host.
 accel=(-accel tcg -icount shift=1)

@@ -12,7 +12,6 @@ end() {
 trap 'end $?' EXIT
 
 . /run/shared/settings
-mapfile -d '' arguments </run/shared/arguments
 cd "$PWD"
 . "$VIRTUAL_ENV/bin/activate"
 mkdir -m 1777 /run/tmp
