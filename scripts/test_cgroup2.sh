@@ -48,6 +48,7 @@ kernel="$PWD/.cache/cgroup2"
 [ -d "$kernel" ] || fetch_kernel "$kernel"
 
 shared="$(mktemp -d)"  # the one folder that both machines write
+chmod 755 "$shared"  # an ordinary user reads there too
 trap 'rm -rf "$shared"' EXIT
 mkdir "$shared/initramfs"
 cp -r "$kernel/initramfs/." "$shared/initramfs"

@@ -58,9 +58,9 @@ check() {
   fi
 }
 
-# Where much is emulated little can be run: what only a kernel of version 2 can answer, and hogs of the red team.
+# Where much is emulated little can be run: what only a kernel of version 2 can answer, and a hog of the red team.
 long=(tests/envs/sandbox/test_cgroup2.py tests/envs/sandbox/test_guest.py tests/envs/red_team/test_floods.py
-  -k "test_cgroup2 or alone_is_in_the_group or is_light or shares_out or looks_small")
+  -k "test_cgroup2 or alone_is_in_the_group or is_light or (looks_small and shared)")
 short=(tests/envs/sandbox/test_cgroup2.py -k "policy_is_told or outlives or leaves_it_empty")
 [ ${#arguments[@]} = 0 ] || short=("${arguments[@]}") long=("${arguments[@]}")
 
