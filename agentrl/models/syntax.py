@@ -191,6 +191,7 @@ _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 MOST_NESTED = 64  # levels of lists and objects in a tool call, itself included
+MOST_CALLS = 256  # in a turn
 
 
 def _json_calls(text: str) -> tuple[ToolCall, ...]:
@@ -202,6 +203,8 @@ def _json_calls(text: str) -> tuple[ToolCall, ...]:
       raise ValueError(f"there is a {_CALL_CLOSE} without its {_CALL_OPEN}")
     if not opened:
       return tuple(calls)
+    if len(calls) == MOST_CALLS:
+      raise ValueError(f"there are more than {MOST_CALLS} tool calls in a turn")
     call, text = _json_call(text.lstrip())
     calls.append(call)
 

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from agentrl.models.syntax import MOST_NESTED, DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
+from agentrl.models.syntax import MOST_CALLS, MOST_NESTED, DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
 from agentrl.types import Action, ToolCall, TurnKind
 
 TAGS = TagSyntax("count", "text", "<c>", "</c>", "[", "]")
@@ -54,3 +54,10 @@ def test_a_call_that_is_nested_too_deep_for_whoever_comes_next_is_the_policys_mi
 def test_calls_may_be_nested_as_deep_as_is_said():
   action = JsonSyntax().parse(nested_call(MOST_NESTED))
   assert (action.kind, len(action.calls)) == (TurnKind.TOOL_CALL, 1)
+
+
+def test_a_turn_of_more_calls_than_anybody_makes_is_the_policys_mistake():
+  call = '<tool_call>{"name": "f"}</tool_call>'
+  assert len(JsonSyntax().parse(call * MOST_CALLS).calls) == MOST_CALLS
+  action = JsonSyntax().parse(call * (MOST_CALLS + 1))
+  assert (action.kind, action.problem) == (TurnKind.MALFORMED, f"there are more than {MOST_CALLS} tool calls in a turn")
