@@ -30,9 +30,6 @@ from agentrl.types import Batch
 # Of the settings that several algorithms share.
 RANGES = {"reduction_constant": above(0), "epochs": at_least(1), "minibatches": at_least(1)}
 
-# Fields of `Batch` that have no micro-batch axis.
-_WHOLE = ("sequence_length", "temperature", "micro_batches")
-
 
 class ActionOutputs(NamedTuple):
   """What the policy says of the action tokens of a micro-batch."""
@@ -62,12 +59,8 @@ class LossOutput(NamedTuple):
 
 def micro_batch(batch: Batch, index: jax.Array) -> Batch:
   """Micro-batch `index`, without the leading axis."""
-  fields = {
-    name: jax.lax.dynamic_index_in_dim(value, index, keepdims=False)
-    for name, value in batch._asdict().items()
-    if value is not None and name not in _WHOLE
-  }
-  return batch._replace(**fields)
+  rows = batch.per_token | batch.per_action
+  return batch._replace(**{n: jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for n, a in rows.items()})
 
 
 def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
@@ -223,8 +216,8 @@ def make_step(
 
 def _columns(batch: Batch) -> dict[str, jax.Array]:
   """What the batch says of its action tokens, f32 `[M, B, A]` each; 0 on padding, which nobody reads."""
-  found = {name: a for name, a in batch._asdict().items() if a is not None and a.shape == batch.action_mask.shape}
-  return {n: jnp.where(batch.action_mask, a, 0.0) for n, a in found.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
+  floats = {name: a for name, a in batch.per_action.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
+  return {name: jnp.where(batch.action_mask, a, 0.0) for name, a in floats.items()}
 
 
 def _add(a, b):

@@ -214,12 +214,12 @@ def pack(
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
   _check_prompts(trajectories)
   _check_columns(trajectories, columns)
-  forest = _Forest(trajectories)
-  columns = {**columns, "advantages": forest.over_leaves(columns["advantages"], mean=mean_of_branches)}
+  advantages = _Forest(trajectories).over_leaves(columns["advantages"], mean=mean_of_branches)
+  columns = {**columns, "advantages": advantages}
   rows: list[_Row] = []
-  trees = _trees(forest, config)
+  forest, trees = _planted(trajectories, config)
   if len(trees) < least_trees:
-    trees = _trees(forest, dataclasses.replace(config, share_prefixes=False))
+    forest, trees = _planted(trajectories, dataclasses.replace(config, share_prefixes=False))
   for tree in trees:
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
   return _to_arrays(rows, forest, columns, config)
@@ -228,15 +228,19 @@ def pack(
 # ---- which trees ----------------------------------------------------------------------------------------------------
 
 
-def _trees(forest: _Forest, config: PackConfig) -> list[_Tree]:
-  """Roots that share a group and a prompt, split where a row could not hold them all; largest trees first."""
+def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[_Forest, list[_Tree]]:
+  """A forest of its own, from which the branches that no row could hold are cut off, and all its trees.
+
+  These are the roots that share a group and a prompt, and what was cut off; the largest come first.
+  """
+  forest = _Forest(trajectories)
   groups: dict[tuple, list[int]] = {}
   for n in forest.roots:
     t = forest.trajectories[n]
     shared = t.tokens[: t.prompt_length].tobytes() if config.share_prefixes else t.uid
     groups.setdefault((t.group_id, shared), []).append(n)
   trees = [tree for roots in groups.values() for tree in _split(forest, roots, config)]
-  return sorted(trees, key=lambda tree: -_room(forest, tree)[0])
+  return forest, sorted(trees, key=lambda tree: -_room(forest, tree)[0])
 
 
 def _split(forest: _Forest, roots: list[int], config: PackConfig) -> Iterator[_Tree]:
