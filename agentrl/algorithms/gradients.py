@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState, Policy
 from agentrl.models import transformer
-from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of
+from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.named import by_name
 from agentrl.ops.precision import in_float32
 from agentrl.ops.ranges import above, at_least
@@ -207,7 +207,8 @@ def make_step(
     state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
     if not fine:
       raise NonFinite(
-        f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}: {first_of(flags)}"
+        f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}: "
+        + first_of(paths_of_false(flags))
       )
     return state, metrics
 

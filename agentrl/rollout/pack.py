@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from agentrl.ops.finite import NonFinite
 from agentrl.types import Batch, Trajectory
 
 
@@ -167,11 +168,11 @@ def _check_prompts(trajectories: Sequence[Trajectory]) -> None:
 
 
 def _check_columns(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.ndarray]]) -> None:
-  """Raises ValueError where a number of an action token is not finite: one would make every weight NaN."""
+  """Raises NonFinite where a number of an action token is NaN or infinite: one would make every weight NaN."""
   for name, values in columns.items():
     for t, column in zip(trajectories, values, strict=True):
       if not np.all(np.isfinite(np.asarray(column)[t.action_mask])):
-        raise ValueError(
+        raise NonFinite(
           f"trajectory {t.uid} (task {t.task_id}): its {name} are not all finite; its reward is {t.reward}"
         )
 
@@ -203,7 +204,8 @@ def pack(
   Raises:
     NothingToPack: there is no trajectory.
     ValueError: a trajectory does not fit a row, or there are too many; the message names the setting to raise. Or a
-      branch does not share what it is said to share, or a column is not finite; the message names the trajectory.
+      branch does not share what it is said to share; the message names the trajectory.
+    NonFinite: a column of an action token is; names column and trajectory.
   """
   if not trajectories:
     raise NothingToPack("no trajectories to pack: every one was filtered out")

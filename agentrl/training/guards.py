@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.ops.finite import NonFinite, nonfinite_leaves
+from agentrl.ops.finite import NonFinite, first_of, nonfinite_leaves
 from agentrl.types import Trajectory
 
 
@@ -37,8 +37,7 @@ def require_finite_metrics(metrics: Mapping[str, float]) -> None:
 def require_finite_state(state: Any) -> None:
   """Raises NonFinite where a leaf of a learner state holds NaN or infinity; names the first by path."""
   if bad := nonfinite_leaves(state):
-    others = f" (and {len(bad) - 1} more after it)" if len(bad) > 1 else ""
-    raise NonFinite(f"{bad[0]} of the learner's state is not finite{others}")
+    raise NonFinite(f"of the learner's state {first_of(bad)}")
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def test_states_are_named_by_path():
   state = LearnerState(params, {"mu": params}, None, jnp.int32(3))
   guards.require_finite_state(state)
   spoiled = {**params, "value": jnp.float32(np.nan)}
-  with pytest.raises(NonFinite, match=r"^params/value of the learner's state is not finite \(and 1 more after it\)$"):
+  with pytest.raises(NonFinite, match=r"^of the learner's state params/value is not finite \(and 1 more after it\)$"):
     guards.require_finite_state(state._replace(params=spoiled, opt_state={"mu": spoiled}))
 
 

@@ -269,7 +269,7 @@ def spoil_metrics(update, state, key, batch):
   ("spoil", "named"),
   [
     (spoil_batch, "step 4: optimiser step 2, micro-batches 0 to .: batch/advantages is not finite"),
-    (spoil_params, "step 4: params/policy/final_norm of the learner's state is not finite"),
+    (spoil_params, "step 4: of the learner's state params/policy/final_norm is not finite"),
     (spoil_metrics, "step 4: of the metrics value/error is inf"),
   ],
 )
