@@ -202,17 +202,17 @@ def make_step(
     flags = finite_flags(Checked(_columns(batch), losses, gradient, norm, params))
     return state, {**losses, **norm}, all_true(flags), flags
 
-  def checked_step(state, batch, first, last):
-    single = int(last) - int(first) == 1
-    state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
-    if not fine:
-      raise NonFinite(
-        f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}: "
-        + first_of(paths_of_false(flags))
-      )
-    return state, metrics
+  return functools.partial(_checked_step, step)
 
-  return checked_step
+
+def _checked_step(step: Callable, state: LearnerState, batch: Batch, first: int, last: int):
+  """Takes a compiled step; raises NonFinite where its numbers are not all finite."""
+  single = int(last) - int(first) == 1
+  state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
+  if not fine:
+    where = f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}"
+    raise NonFinite(f"{where}: {first_of(paths_of_false(flags))}")
+  return state, metrics
 
 
 def _columns(batch: Batch) -> dict[str, jax.Array]:
