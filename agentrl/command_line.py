@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
+import traceback as traceback_lib
 from collections.abc import Callable, Iterator
 
 INTERRUPTED = 130  # exit status, as of a shell
 
 # What wrong settings, files and paths raise; ImportError says which extra is missing.
 EXPECTED = (ValueError, OSError, ImportError)
+_HINT = "(--traceback shows where this came from)"
 _SPACE = "free some space and start the same command again"
 _ADVICE = {
   errno.ENOSPC: _SPACE,
@@ -37,7 +39,7 @@ def run_command(
   Args:
     traceback: let expected errors through, to see where they came from.
     interrupted: what to tell a user who pressed Ctrl-C.
-    expected: errors whose message is for the user.
+    expected: errors whose message is for the user, as are their notes.
   """
   try:
     with _second_interrupt_ends():
@@ -48,7 +50,8 @@ def run_command(
   except expected as error:
     if traceback:
       raise
-    print(f"{type(error).__name__}: {error}{_advice(error)}\n(--traceback shows where this came from)", file=sys.stderr)
+    notes = "".join(traceback_lib.format_exception_only(error)[1:])
+    print(f"{type(error).__name__}: {error}{_advice(error)}\n{notes}{_HINT}", file=sys.stderr)
     return 1
   return 0
 

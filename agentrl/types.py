@@ -304,9 +304,8 @@ class Batch(NamedTuple):
 
   tokens: jax.Array  # int32 [M, B, T]
   positions: jax.Array  # int32 [M, B, T], depth in the tree
-  subtree_end: (
-    jax.Array
-  )  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  subtree_end: jax.Array
   action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
   action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
   action_mask: jax.Array  # bool [M, B, A], False on padding
@@ -320,3 +319,19 @@ class Batch(NamedTuple):
   ref_logp: jax.Array | None = None  # f32 [M, B, A]
   old_values: jax.Array | None = None  # f32 [M, B, A]
   returns: jax.Array | None = None  # f32 [M, B, A]
+
+  @property
+  def per_token(self) -> dict[str, jax.Array]:
+    """The arrays `[M, B, T]` by name: the layout of the rows."""
+    return {name: getattr(self, name) for name in _PER_TOKEN}
+
+  @property
+  def per_action(self) -> dict[str, jax.Array]:
+    """The arrays `[M, B, A]` by name, those that are None left out: every field that is not named as another kind."""
+    others = (*_PER_TOKEN, *_OF_THE_WHOLE)
+    return {name: a for name, a in self._asdict().items() if a is not None and name not in others}
+
+
+# Fields of `Batch` that do not say one thing of each action token.
+_PER_TOKEN = ("tokens", "positions", "subtree_end")
+_OF_THE_WHOLE = ("sequence_length", "temperature", "micro_batches")

@@ -13,7 +13,7 @@ import sys
 
 from agentrl.report import write_report
 from agentrl.training import loop
-from agentrl.training.command_line import run_command, settings_of
+from agentrl.training.command_line import ENDED, run_command, settings_of
 from agentrl.training.config import load, split_argv
 from agentrl.training.run_folder import RunFolder
 
@@ -37,15 +37,26 @@ def main(argv: list[str]) -> int:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
-  """Trains, then writes figures and report."""
+  """Trains, then writes figures and report, also of a run that can go no further."""
   config = load(arguments.config, overrides, smoke=arguments.smoke)
-  with RunFolder.open(
-    arguments.workdir, config, wandb_mode=config.wandb.mode, wandb_project=config.wandb.project
-  ) as folder:
-    with settings_of(arguments.config):
-      result = loop.run(config, folder)
+  workdir = pathlib.Path(arguments.workdir)
+  try:
+    with RunFolder.open(workdir, config, wandb_mode=config.wandb.mode, wandb_project=config.wandb.project) as folder:
+      with settings_of(arguments.config):
+        result = loop.run(config, folder)
+  except ENDED as error:
+    error.add_note(_report_of(workdir))
+    raise
   print(result.sentence())
-  print(f"Report: {write_report(pathlib.Path(arguments.workdir))}")
+  print(f"Report: {write_report(workdir)}")
+
+
+def _report_of(workdir: pathlib.Path) -> str:
+  """Says where the report of a run that ended with an error is, or why there is none; raises nothing itself."""
+  try:
+    return f"Report: {write_report(workdir)}"
+  except Exception as error:  # what ended the run is what the user must hear of
+    return f"No report was written: {type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def test_what_a_user_can_act_on_is_one_message(kind, capsys):
     run_command(raising(kind("what to do")), traceback=True, interrupted="")
 
 
+def test_notes_of_an_error_stand_below_it(capsys):
+  error = ValueError("the disk\nis full")
+  error.add_note("What there is so far: page.html")
+  assert run_command(raising(error), traceback=False, interrupted="") == 1
+  said = ["ValueError: the disk", "is full", "What there is so far: page.html"]
+  assert capsys.readouterr().err.splitlines() == [*said, "(--traceback shows where this came from)"]
+
+
 @pytest.mark.parametrize("kind", [TypeError, KeyError, AssertionError, RuntimeError])
 def test_a_defect_keeps_its_traceback(kind):
   with pytest.raises(kind):

@@ -9,6 +9,8 @@ from agentrl import types
 from agentrl.types import (
   Action,
   Batch,
+  Failure,
+  FailureKind,
   Message,
   Observation,
   StopReason,
@@ -37,6 +39,7 @@ FROZEN = [
   (Message("user", "hello"), "content"),
   (ToolResult(CALL, "y", ok=True), "ok"),
   (Observation("y"), "reward"),
+  (Failure(FailureKind.RAISED, "it broke"), "reason"),
   (Turn(TurnKind.VOID, 2, 3, "hm"), "end"),
   (VisitShares(0.25, 0.5, 3), "path"),
   (trajectory([-1, 0]), "reward"),
@@ -91,3 +94,10 @@ def test_a_batch_without_what_only_some_algorithms_add():
   """An absent column is None, which a pytree leaves out."""
   optional = {name for name, value in Batch._field_defaults.items() if value is None}
   assert optional == {"old_logp", "ref_logp", "old_values", "returns"}
+
+
+def test_the_arrays_of_a_batch_are_told_apart_also_where_rows_have_as_many_actions_as_tokens():
+  batch = Batch(*[np.zeros((1, 2, 3))] * 9, np.zeros(4), np.float32(1), np.int32(1), returns=np.zeros((1, 2, 3)))
+  assert list(batch.per_token) == ["tokens", "positions", "subtree_end"]
+  listed = ["action_index", "action_parent", "action_mask", "action_sequence", "sampler_logp", "advantages", "returns"]
+  assert list(batch.per_action) == listed

@@ -34,7 +34,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
-from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of
+from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32, with_float32_masters
 from agentrl.ops.ranges import above, at_least, between
 from agentrl.rollout import replay as replay_lib
@@ -405,7 +405,7 @@ def _require_finite(flags: tuple[jax.Array, _CriticFlags]) -> None:
   """Raises NonFinite where a critic step was not all finite; `flags` are one bool for all, and the bools."""
   fine, each = flags
   if not fine:
-    raise NonFinite(f"the critic's steps: {first_of(each)}")
+    raise NonFinite(f"the critic's steps: {first_of(paths_of_false(each))}")
 
 
 def _judge(policy: Policy, critic, policy_params, rows: Rows):

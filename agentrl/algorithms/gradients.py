@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState, Policy
 from agentrl.models import transformer
-from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of
+from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.named import by_name
 from agentrl.ops.precision import in_float32
 from agentrl.ops.ranges import above, at_least
@@ -29,9 +29,6 @@ from agentrl.types import Batch
 
 # Of the settings that several algorithms share.
 RANGES = {"reduction_constant": above(0), "epochs": at_least(1), "minibatches": at_least(1)}
-
-# Fields of `Batch` that have no micro-batch axis.
-_WHOLE = ("sequence_length", "temperature", "micro_batches")
 
 
 class ActionOutputs(NamedTuple):
@@ -62,12 +59,8 @@ class LossOutput(NamedTuple):
 
 def micro_batch(batch: Batch, index: jax.Array) -> Batch:
   """Micro-batch `index`, without the leading axis."""
-  fields = {
-    name: jax.lax.dynamic_index_in_dim(value, index, keepdims=False)
-    for name, value in batch._asdict().items()
-    if value is not None and name not in _WHOLE
-  }
-  return batch._replace(**fields)
+  rows = batch.per_token | batch.per_action
+  return batch._replace(**{n: jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for n, a in rows.items()})
 
 
 def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
@@ -209,22 +202,23 @@ def make_step(
     flags = finite_flags(Checked(_columns(batch), losses, gradient, norm, params))
     return state, {**losses, **norm}, all_true(flags), flags
 
-  def checked_step(state, batch, first, last):
-    single = int(last) - int(first) == 1
-    state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
-    if not fine:
-      raise NonFinite(
-        f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}: {first_of(flags)}"
-      )
-    return state, metrics
+  return functools.partial(_checked_step, step)
 
-  return checked_step
+
+def _checked_step(step: Callable, state: LearnerState, batch: Batch, first: int, last: int):
+  """Takes a compiled step; raises NonFinite where its numbers are not all finite."""
+  single = int(last) - int(first) == 1
+  state, metrics, fine, flags = step(state, batch, jnp.int32(first), jnp.int32(last), single=single)
+  if not fine:
+    where = f"optimiser step {int(state.updates)}, micro-batches {int(first)} to {int(last) - 1}"
+    raise NonFinite(f"{where}: {first_of(paths_of_false(flags))}")
+  return state, metrics
 
 
 def _columns(batch: Batch) -> dict[str, jax.Array]:
   """What the batch says of its action tokens, f32 `[M, B, A]` each; 0 on padding, which nobody reads."""
-  found = {name: a for name, a in batch._asdict().items() if a is not None and a.shape == batch.action_mask.shape}
-  return {n: jnp.where(batch.action_mask, a, 0.0) for n, a in found.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
+  floats = {name: a for name, a in batch.per_action.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
+  return {name: jnp.where(batch.action_mask, a, 0.0) for name, a in floats.items()}
 
 
 def _add(a, b):

@@ -62,7 +62,7 @@ def read_tokenizer(folder: str | Path) -> Tokenizer:
     ValueError: tokenizer.json is missing, a file cannot be read, or two contradict each other.
   """
   folder = Path(folder)
-  rows = _required(read_json(folder / CONFIG_FILE), "vocab_size", folder / CONFIG_FILE)
+  rows = required(folder / CONFIG_FILE, read_json(folder / CONFIG_FILE), "vocab_size")
   tokenizer = Tokenizer.from_file(folder)
   if tokenizer.vocab_size > rows:
     raise TokenizerError(
@@ -115,7 +115,8 @@ def _read_if_there(path: Path) -> dict[str, Any]:
   return read_json(path) if path.is_file() else {}
 
 
-def _required(settings: Mapping[str, Any], key: str, path: Path) -> Any:
+def required(path: Path, settings: Mapping[str, Any], key: str) -> Any:
+  """A setting that the config.json at `path` must have; raises ValueError where it has not."""
   if key not in settings:
     raise ValueError(f"{path} has no {key!r}: it is not the complete config.json of a model")
   return settings[key]

@@ -1,7 +1,8 @@
-"""Numbers that are none: one scalar says whether there are any, and only then are they looked for and named."""
+"""NaN and infinity: one scalar says whether there are any, and only then are they looked for and named."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,9 +31,9 @@ def paths_of_false(flags: Any) -> list[str]:
   return [jax.tree_util.keystr(path, simple=True, separator="/") for path, flag in found if not flag.all()]
 
 
-def first_of(flags: Any) -> str:
-  """Says which leaf is the first with a False, and how many others have one."""
-  first, *others = paths_of_false(flags)
+def first_of(paths: Sequence[str]) -> str:
+  """Says which of the leaves that are not finite is the first, and how many come after it."""
+  first, *others = paths
   return f"{first} is not finite" + (f" (and {len(others)} more after it)" if others else "")
 
 

@@ -1,7 +1,7 @@
 """Choosing a function by the name that a config gives it."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,8 +18,14 @@ def by_name(table: Mapping[str, T], name: str, *, kind: str) -> T:
   Raises:
     ValueError: no such name; says the nearest one and lists all.
   """
-  if name in table:
-    return table[name]
-  near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
+  check_name(table, name, kind=kind)
+  return table[name]
+
+
+def check_name(known: Collection[str], name: str, *, kind: str) -> None:
+  """Raises ValueError where `name` is not one of the known ones, as `by_name` does."""
+  if name in known:
+    return
+  near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
   hint = f"did you mean {near[0]!r}? " if near else ""
-  raise ValueError(f"no {kind} is called {name!r}: {hint}known: {', '.join(sorted(table))}")
+  raise ValueError(f"no {kind} is called {name!r}: {hint}known: {', '.join(sorted(known))}")

@@ -126,13 +126,16 @@ PANELS = (
 COLD_START_PANEL = Panel("Cold start: loss", "supervised, per token", "count", [Series("policy/loss", "")])
 
 
-def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 0) -> None:
+def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 0) -> bool:
   """Draws every panel that has data into a PNG.
 
   Args:
     lines: of metrics.jsonl.
     path: the PNG.
     cold_start: step at which the supervised cold start ended. It gets a panel of its own; the others begin there.
+
+  Returns:
+    False where no panel has data, as when a run ended in its first step: there is no PNG then.
   """
   stages = [(COLD_START_PANEL, [line for line in lines if line["step"] <= cold_start], 0)] if cold_start else []
   later = [_after_cold_start(line, cold_start) for line in lines]
@@ -140,7 +143,7 @@ def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 
   panels = [(_with_data(panel, of_stage), of_stage, first) for panel, of_stage, first in stages]
   panels = [entry for entry in panels if entry[0].curves]
   if not panels:
-    raise ValueError("none of the metrics that the figure shows has a finite value")
+    return False
   rows = math.ceil(len(panels) / COLUMNS)
   figure = Figure(figsize=(3.3 * COLUMNS, 2.2 * rows + 0.35))
   FigureCanvasAgg(figure)
@@ -153,6 +156,7 @@ def draw(lines: Sequence[source.Line], path: pathlib.Path, *, cold_start: int = 
     ax.set_visible(False)
   figure.tight_layout(h_pad=1.6, w_pad=1.4)
   figure.savefig(path, dpi=170, facecolor="white")
+  return True
 
 
 def _with_data(panel: Panel, lines: Sequence[source.Line]) -> Panel:

@@ -44,22 +44,23 @@ def write_report(folder: str | pathlib.Path) -> pathlib.Path:
   run = source.load(pathlib.Path(folder))
   figure = run.path / "figures" / "curves.png"
   figure.parent.mkdir(exist_ok=True)
-  curves.draw(run.lines, figure, cold_start=run.cold_start)
+  drawn = curves.draw(run.lines, figure, cold_start=run.cold_start)
   trees = [tree_page.write_beside(file) for file in run.trees]
   report = run.path / "report.html"
-  report.write_text(page(run, figure.read_bytes(), trees), encoding="utf-8", errors="xmlcharrefreplace")
+  report.write_text(
+    page(run, figure.read_bytes() if drawn else None, trees), encoding="utf-8", errors="xmlcharrefreplace"
+  )
   return report
 
 
-def page(run: source.Run, figure_png: bytes, trees: Sequence[tree_page.Written]) -> str:
-  """The whole document."""
+def page(run: source.Run, figure_png: bytes | None, trees: Sequence[tree_page.Written]) -> str:
+  """The whole document; None: there are no curves to show yet."""
   name = text(run.path.absolute().name)
-  image = f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(figure_png).decode()}">'
   body = [
     f"<h1>{name}</h1>",
     _facts(run),
     _cards(run),
-    _section("Learning curves", _curves_note(run), image),
+    _section("Learning curves", _curves_note(run), _image(figure_png)),
     _trajectories(run),
     _section("Search trees", "", _trees(trees)),
     _section("Failures", "", _failures(run.lines)),
@@ -70,6 +71,12 @@ def page(run: source.Run, figure_png: bytes, trees: Sequence[tree_page.Written])
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     f"<style>{CSS}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
   )
+
+
+def _image(figure_png: bytes | None) -> str:
+  if figure_png is None:
+    return "<p>No step has measured anything that they show.</p>"
+  return f'<img alt="learning curves" src="data:image/png;base64,{base64.b64encode(figure_png).decode()}">'
 
 
 def _section(title: str, note: str, body: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 
 from agentrl.types import StopReason, Trajectory, TurnKind
@@ -16,7 +15,7 @@ from agentrl.types import StopReason, Trajectory, TurnKind
 def keep(trajectories: Sequence[Trajectory], wanted: Callable[[Trajectory], bool]) -> list[Trajectory]:
   """The wanted ones, in order; a branch whose parent goes takes its place, and its siblings then branch from it.
 
-  Of several branches the one that left last is the heir: it holds all that the others share with the parent.
+  Of several branches the one that left last does: it holds all that the others share with the parent.
   """
   tree = {t.uid: t for t in trajectories}
   for gone in [t.uid for t in trajectories if not wanted(t)]:
@@ -24,8 +23,8 @@ def keep(trajectories: Sequence[Trajectory], wanted: Callable[[Trajectory], bool
     orphans = sorted((t for t in tree.values() if t.parent == gone), key=lambda t: (-t.fork_at, t.uid))
     for t in orphans[1:]:
       tree[t.uid] = dataclasses.replace(t, parent=orphans[0].uid)
-    for heir in orphans[:1]:
-      tree[heir.uid] = dataclasses.replace(heir, parent=parent.parent, fork_at=min(heir.fork_at, parent.fork_at))
+    for t in orphans[:1]:
+      tree[t.uid] = dataclasses.replace(t, parent=parent.parent, fork_at=min(t.fork_at, parent.fork_at))
   return [tree[t.uid] for t in trajectories if t.uid in tree]
 
 
@@ -38,14 +37,14 @@ def with_reward(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """What an algorithm that learns from rewards may learn from: `without_failures`.
 
   Raises:
-    ValueError: one of them has no finite reward, which would make every weight NaN; names it.
+    ValueError: one of them has no reward; names it.
   """
   kept = without_failures(trajectories)
   for t in kept:
-    if t.reward is None or not math.isfinite(t.reward):
+    if t.reward is None:
       raise ValueError(
-        f"trajectory {t.uid} (task {t.task_id}) ended with {t.stop.value!r} and has the reward {t.reward}: a reward is "
-        "a finite number, and only a trajectory whose environment failed has none"
+        f"trajectory {t.uid} (task {t.task_id}) ended with {t.stop.value!r} and has no reward: only a trajectory whose "
+        "environment failed has none"
       )
   return kept
 

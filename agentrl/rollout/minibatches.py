@@ -17,12 +17,6 @@ import numpy as np
 
 from agentrl.types import Batch
 
-_PER_TOKEN = ("tokens", "positions", "subtree_end")
-_PER_ACTION = (
-  "action_index", "action_parent", "action_mask", "action_sequence", "sampler_logp", "advantages", "old_logp",
-  "ref_logp", "old_values", "returns",
-)  # fmt: skip
-
 
 class Tree(NamedTuple):
   """Where a tree stands: its row, its tokens `[start, end)` and its entries `[first, last)` among the row's actions."""
@@ -127,9 +121,9 @@ def _size(trees: Sequence[Tree]) -> tuple[int, int]:
 
 def _empty(batch: Batch, micro_batches: int) -> dict[str, np.ndarray]:
   """Padding for so many micro-batches, `[M' * B, ...]`, by field."""
-  fields = {name: getattr(batch, name) for name in (*_PER_TOKEN, *_PER_ACTION) if getattr(batch, name) is not None}
-  shape = (micro_batches * batch.tokens.shape[1],)
-  empty = {name: np.zeros((*shape, a.shape[-1]), a.dtype) for name, a in fields.items()}
+  rows = micro_batches * batch.tokens.shape[1]
+  fields = batch.per_token | batch.per_action
+  empty = {name: np.zeros((rows, a.shape[-1]), a.dtype) for name, a in fields.items()}
   empty["action_sequence"][:] = len(batch.sequence_length)
   return empty
 
@@ -140,12 +134,12 @@ def _copy_row(batch: Batch, trees: Sequence[Tree], out: dict[str, np.ndarray], r
   for tree in trees:
     shift = token - tree.start
     here, there = slice(token, token + tree.tokens), slice(tree.start, tree.end)
-    for name in _PER_TOKEN:
-      out[name][row, here] = _rows(getattr(batch, name))[tree.row, there]
+    for name, array in batch.per_token.items():
+      out[name][row, here] = _rows(array)[tree.row, there]
     out["subtree_end"][row, here] += shift
     here_actions, there_actions = slice(action, action + tree.actions), slice(tree.first, tree.last)
-    for name in out.keys() - set(_PER_TOKEN):
-      out[name][row, here_actions] = _rows(getattr(batch, name))[tree.row, there_actions]
+    for name, array in batch.per_action.items():
+      out[name][row, here_actions] = _rows(array)[tree.row, there_actions]
     for name in ("action_index", "action_parent"):
       out[name][row, here_actions] += shift
     token, action = here.stop, here_actions.stop

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from agentrl.ops.finite import NonFinite
 from agentrl.types import Batch, Trajectory
 
 
@@ -167,11 +168,11 @@ def _check_prompts(trajectories: Sequence[Trajectory]) -> None:
 
 
 def _check_columns(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.ndarray]]) -> None:
-  """Raises ValueError where a number of an action token is not finite: one would make every weight NaN."""
+  """Raises NonFinite where a number of an action token is NaN or infinite: one would make every weight NaN."""
   for name, values in columns.items():
     for t, column in zip(trajectories, values, strict=True):
       if not np.all(np.isfinite(np.asarray(column)[t.action_mask])):
-        raise ValueError(
+        raise NonFinite(
           f"trajectory {t.uid} (task {t.task_id}): its {name} are not all finite; its reward is {t.reward}"
         )
 
@@ -203,7 +204,8 @@ def pack(
   Raises:
     NothingToPack: there is no trajectory.
     ValueError: a trajectory does not fit a row, or there are too many; the message names the setting to raise. Or a
-      branch does not share what it is said to share, or a column is not finite; the message names the trajectory.
+      branch does not share what it is said to share; the message names the trajectory.
+    NonFinite: a column of an action token is; names column and trajectory.
   """
   if not trajectories:
     raise NothingToPack("no trajectories to pack: every one was filtered out")
@@ -214,12 +216,12 @@ def pack(
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
   _check_prompts(trajectories)
   _check_columns(trajectories, columns)
-  forest = _Forest(trajectories)
-  columns = {**columns, "advantages": forest.over_leaves(columns["advantages"], mean=mean_of_branches)}
+  advantages = _Forest(trajectories).over_leaves(columns["advantages"], mean=mean_of_branches)
+  columns = {**columns, "advantages": advantages}
   rows: list[_Row] = []
-  trees = _trees(forest, config)
+  forest, trees = _planted(trajectories, config)
   if len(trees) < least_trees:
-    trees = _trees(forest, dataclasses.replace(config, share_prefixes=False))
+    forest, trees = _planted(trajectories, dataclasses.replace(config, share_prefixes=False))
   for tree in trees:
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
   return _to_arrays(rows, forest, columns, config)
@@ -228,15 +230,19 @@ def pack(
 # ---- which trees ----------------------------------------------------------------------------------------------------
 
 
-def _trees(forest: _Forest, config: PackConfig) -> list[_Tree]:
-  """Roots that share a group and a prompt, split where a row could not hold them all; largest trees first."""
+def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[_Forest, list[_Tree]]:
+  """A forest of its own, from which the branches that no row could hold are cut off, and all its trees.
+
+  These are the roots that share a group and a prompt, and what was cut off; the largest come first.
+  """
+  forest = _Forest(trajectories)
   groups: dict[tuple, list[int]] = {}
   for n in forest.roots:
     t = forest.trajectories[n]
     shared = t.tokens[: t.prompt_length].tobytes() if config.share_prefixes else t.uid
     groups.setdefault((t.group_id, shared), []).append(n)
   trees = [tree for roots in groups.values() for tree in _split(forest, roots, config)]
-  return sorted(trees, key=lambda tree: -_room(forest, tree)[0])
+  return forest, sorted(trees, key=lambda tree: -_room(forest, tree)[0])
 
 
 def _split(forest: _Forest, roots: list[int], config: PackConfig) -> Iterator[_Tree]:

@@ -56,7 +56,7 @@ def dialogues_of(trajectories: Sequence[Trajectory], *, positions: int, turns: i
   A limit ends a trajectory as the environment does: what would have followed was never seen.
 
   Args:
-    trajectories: rewarded; none whose environment failed.
+    trajectories: rewarded, with finite numbers; none whose environment failed.
     positions: S, tokens of a row. turns: U. discount: per turn, of `observed_return`.
 
   Raises:
@@ -66,8 +66,6 @@ def dialogues_of(trajectories: Sequence[Trajectory], *, positions: int, turns: i
   rows = np.zeros((len(found), positions), np.int32)
   columns = np.zeros((7, len(found), turns), np.float64)
   for n, (t, spans) in enumerate(found):
-    if not np.all(np.isfinite(spans)):
-      raise ValueError(f"trajectory {t.uid} (task {t.task_id}) has a turn whose reward is no finite number")
     if len(t.tokens) > positions or len(spans) > turns:
       raise ValueError(
         f"trajectory {t.uid} has {len(t.tokens)} tokens in {len(spans)} turns; a row of the replay holds {positions} "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.ops.finite import nonfinite_leaves
+from agentrl.ops.named import by_name, check_name
 from agentrl.ops.precision import with_float32_masters
 from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
@@ -36,7 +36,7 @@ from agentrl.training import jax_flags, sharding
 from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import resolve
 from agentrl.training.policy import load_policy
-from agentrl.training.ranges import check_numbers, check_sizes
+from agentrl.training.ranges import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,6 @@ def assemble(config: ConfigDict) -> Assembly:
   """Builds everything; errors name the config key that is wrong. Whoever is done with it closes its `tasks`."""
   jax_flags.check_flags()
   check_numbers(config)
-  check_sizes(config)
   root = jax.random.key(config.seed)
   names = ("init", "rollout", "update", "evaluation")
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
@@ -166,9 +165,8 @@ def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer")
     "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, steps - warmup)),
     "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, steps - warmup)),
   }
-  if settings.schedule not in after:
-    raise ValueError(_unknown(f"{section}.schedule", settings.schedule, after))
-  rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), after[settings.schedule]()], [warmup])
+  decay = by_name(after, settings.schedule, kind=f"{section}.schedule")()
+  rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), decay], [warmup])
   return with_float32_masters(
     optax.chain(
       optax.clip_by_global_norm(settings.max_grad_norm),
@@ -219,8 +217,7 @@ def _cold_start(config, policy: Policy) -> Algorithm:
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:
   engine = EngineConfig(positions=config.rollout.max_tokens, **config.engine)
   for name in config.filters:
-    if name not in filters.FILTERS:
-      raise ValueError(_unknown("filters", name, filters.FILTERS))
+    check_name(filters.FILTERS, name, kind="entry of filters")
   return Collector(
     driver=Driver(
       model, engine, chat_format.pause_table(model.vocab_size), mesh=mesh, compiled=config.rollout.compiled
@@ -245,8 +242,7 @@ _STRATEGIES = ("independent", "branching", "tree_search", "reranked")
 
 def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
   """How the samples of a prompt branch; None where they are independent."""
-  if config.rollout.strategy not in _STRATEGIES:
-    raise ValueError(_unknown("rollout.strategy", config.rollout.strategy, _STRATEGIES))
+  check_name(_STRATEGIES, config.rollout.strategy, kind="rollout.strategy")
   settings = BranchingConfig(**config.rollout.branching)
   if config.rollout.strategy != "branching":
     return None
@@ -347,12 +343,6 @@ def _sampler(config, collector: Collector, mesh: Mesh) -> UtteranceSampler:
 def _whole(params: Any, mesh: Mesh) -> Any:
   """Params as a driver takes them, whole on every device."""
   return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-
-
-def _unknown(key: str, value: str, known) -> str:
-  nearest = difflib.get_close_matches(str(value), list(known), n=1)
-  hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-  return f"{key}: {value!r} is not one of {', '.join(known)}{hint}"
 
 
 def require_finite(params: Any, where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from agentrl.envs.border import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.episode import Episode, Request, play
-from agentrl.training.left_out import LeftOut, check_left_out
+from agentrl.training.left_out import LeftOut
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
 
 _NO_LIMIT = 2**31
@@ -43,7 +43,6 @@ def authored_traces(
       cannot be made or played.
 
   Raises:
-    TasksLeftOut: nearly all tasks had to be left out.
     ValueError: a share where there are no tools to leave out.
   """
   if direct_share and not tasks.tools:
@@ -62,7 +61,6 @@ def authored_traces(
     else:
       chosen[index] = task
       traces.append(trace)
-  check_left_out(left_out, len(left_out) + len(traces))
   return Authored(traces, chosen, left_out)
 
 

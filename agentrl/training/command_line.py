@@ -18,9 +18,10 @@ from agentrl.training.loop import NothingToTrainOn
 from agentrl.training.run_folder import RunFolderError
 from agentrl.types import EnvironmentFailed
 
+# How a run ends that can go no further; what it has measured so far says why.
+ENDED = (EnvironmentsFailed, NonFinite, NothingToTrainOn, TasksLeftOut)
 EXPECTED = (
-  *command_line.EXPECTED, RunFolderError, CheckpointError, EnvironmentFailed, EnvironmentsFailed, NonFinite,
-  NothingToTrainOn, SandboxUnavailable, TasksLeftOut,
+  *command_line.EXPECTED, *ENDED, RunFolderError, CheckpointError, EnvironmentFailed, SandboxUnavailable,
 )  # fmt: skip
 
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from absl import logging
 from ml_collections import ConfigDict
 
+from agentrl.rollout.search.planner import Planner
 from agentrl.rollout.search.record import describe
 from agentrl.training import config as config_lib
-from agentrl.training import summary
+from agentrl.training import guards, summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
@@ -46,11 +47,22 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
   if config.eval.search:
     found = search_held_out(config, parts, params, step=step)
     if folder is not None:
-      shown = found.trees[: config.search.saved_trees]
-      folder.save_trees(step, [describe(planner, parts.tokenizer) for planner in shown], evaluation=True)
+      folder.save_trees(step, tree_records(config, parts, found.trees), evaluation=True)
     metrics |= summary.searched_metrics(found.trajectories, config.eval.search, found.stats)
     metrics |= {"time/evaluation_search_s": found.stats.seconds}
   return metrics
+
+
+def tree_records(config, parts: Assembly, trees: Sequence[Planner]) -> list[dict[str, Any]]:
+  """The searches that are kept for people, the first `search.saved_trees`, as JSON.
+
+  Raises:
+    NonFinite: a number of one is NaN or infinite; names the search and the number.
+  """
+  records = [describe(planner, parts.tokenizer) for planner in trees[: config.search.saved_trees]]
+  for record in records:
+    guards.require_finite_record(record, f"the search {record['uid']} (task {record['task']})")
+  return records
 
 
 def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Collected:
@@ -86,7 +98,7 @@ def collect_held_out(
   )
   for left_out in got.left_out:
     logging.warning("left out of the evaluation: %s", left_out.reason)
-  check_left_out(got.left_out, config.eval.tasks)
+  check_left_out(got.left_out, config.eval.tasks, enough=1)
   check_failures(config.rollout.max_failed_share, got.trajectories)
   reasons = _reasons(got.trajectories)
   if len(reasons) == len(got.trajectories):
@@ -187,15 +199,20 @@ def _zeros_of(parts: Assembly, name: str) -> Any:
   return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Checkpointer, int, int]:
-  """The checkpoints of the stage that made the one of a global step, its step in the stage, and the global step."""
+def saved_steps(config: ConfigDict, run: pathlib.Path) -> dict[int, tuple[str, int]]:
+  """The checkpoints of a run by global step: the stage that made each, and its step in the stage."""
   first = {"cold_start": 0, "train": config.cold_start.steps}
-  saved = {
+  return {
     first[stage] + local: (stage, local)
     for stage in first
     if (run / "checkpoints" / stage).is_dir()
     for local in Checkpointer(run / "checkpoints" / stage, read_only=True).steps
   }
+
+
+def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Checkpointer, int, int]:
+  """The checkpoints of the stage that made the one of a global step, its step in the stage, and the global step."""
+  saved = saved_steps(config, run)
   if not saved or (step is not None and step not in saved):
     wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
     raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
-from agentrl.ops.finite import NonFinite, nonfinite_leaves
+from agentrl.ops.finite import NonFinite, first_of, nonfinite_leaves
 from agentrl.types import Trajectory
 
 
@@ -37,8 +38,15 @@ def require_finite_metrics(metrics: Mapping[str, float]) -> None:
 def require_finite_state(state: Any) -> None:
   """Raises NonFinite where a leaf of a learner state holds NaN or infinity; names the first by path."""
   if bad := nonfinite_leaves(state):
-    others = f" (and {len(bad) - 1} more after it)" if len(bad) > 1 else ""
-    raise NonFinite(f"{bad[0]} of the learner's state is not finite{others}")
+    raise NonFinite(f"of the learner's state {first_of(bad)}")
+
+
+def require_finite_record(record: Any, what: str) -> None:
+  """Raises NonFinite where a number in JSON values is NaN or infinite; names the first by path, behind `what`."""
+  found = jax.tree_util.tree_leaves_with_path(record)
+  if bad := [path for path, leaf in found if isinstance(leaf, float) and not math.isfinite(leaf)]:
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path in bad]
+    raise NonFinite(f"of {what} {first_of(paths)}")
 
 
 @contextlib.contextmanager
@@ -51,17 +59,18 @@ def keeping_samples(write: Callable[[], pathlib.Path]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending_the_run(step: int, saved: Callable[[], Sequence[int]]) -> Iterator[None]:
+def ending_the_run(step: int, saved: Callable[[], Iterable[int]]) -> Iterator[None]:
   """Adds to a `NonFinite` at which step it ended the run, and what is left.
 
   Args:
-    step: global one that is under way. saved: global steps of the checkpoints that there are.
+    step: global one that is under way; before a first one, the step before it.
+    saved: gives the global steps of the checkpoints that there are.
   """
   try:
     yield
   except NonFinite as error:
-    steps = saved()
-    left = f"The last checkpoint, of step {steps[-1]}, is as it was" if steps else "There is no checkpoint yet"
+    last = max(saved(), default=None)
+    left = "There is no checkpoint yet" if last is None else f"The last checkpoint, of step {last}, is as it was"
     raise NonFinite(
       f"step {step}: {error}\n{left}. The same settings come to these numbers again: look at the samples, at the "
       "metrics of the steps before, at optimizer.learning_rate and at model.dtype"

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 MOST_LEFT_OUT = 0.9  # of the tasks asked for
+ENOUGH_TASKS = 10  # asked for, so that their share says something of all the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,13 @@ class TasksLeftOut(RuntimeError):
   """Nearly all tasks had to be left out; says why the first one was, and what to do."""
 
 
-def check_left_out(left_out: Sequence[LeftOut], asked: int, *, enough: int = 1) -> None:
-  """Raises TasksLeftOut where nearly all of the tasks asked for, which are at least `enough`, were left out."""
+def check_left_out(left_out: Sequence[LeftOut], asked: int, *, enough: int = ENOUGH_TASKS) -> None:
+  """Raises TasksLeftOut where nearly all of the tasks asked for were left out.
+
+  Args:
+    left_out: those that were.
+    asked: how many were asked for.
+    enough: of fewer than these nothing is said; 1 where there are no others to go on with.
+  """
   if asked >= enough and len(left_out) > MOST_LEFT_OUT * asked:
     raise TasksLeftOut(f"{len(left_out)} of {asked} tasks had to be left out; the first: {left_out[0].reason}")

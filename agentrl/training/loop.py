@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,14 +21,14 @@ from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.rollout import filters
 from agentrl.rollout.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
-from agentrl.rollout.search.record import describe
 from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
-from agentrl.training.evaluation import check_failures, cold_started_by, evaluate
-from agentrl.training.left_out import LeftOut, check_left_out
+from agentrl.training.evaluation import check_failures, cold_started_by, evaluate, saved_steps, tree_records
+from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out
 from agentrl.training.progress import Progress
+from agentrl.training.ranges import check_sizes
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
 
@@ -103,8 +104,12 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
     TasksLeftOut: nearly all tasks cannot be made, or have prompts that do not fit.
     NothingToTrainOn: all steps were taken, and none of them changed the policy.
     NonFinite: a number is NaN or infinite; names step and number. Nothing that came of it is saved.
-    ValueError, FileNotFoundError: the run whose cold start is to be taken over made another one, or none.
+    ValueError: the config contradicts itself; a run that begins has trajectories that no row of the update could hold;
+      or the cold start that is to be taken over was another one.
+    FileNotFoundError: the cold start that is to be taken over is not there.
   """
+  if not saved_steps(config, folder.path):
+    check_sizes(config)  # a run that goes on keeps its rows: so far its trajectories fitted
   parts = assemble(config)
   params, after = parts.params, None
   stages = _stages(config, parts)
@@ -132,23 +137,10 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
     before: the evaluation of `params`, where an earlier stage made it.
   """
   key = jax.random.fold_in(parts.keys["update"], stage.first)
-  state = parts.place(stage.algorithm.init(key, params))
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
-  restored = checkpoints.restore_latest(state)
-  step, host = (
-    (0, {"next_group": stage.first_group, "tool_calls": 0})
-    if restored is None
-    else (restored.step, dict(restored.host))
-  )
-  state = state if restored is None else restored.state
-  if step < stage.steps or stage.name == "train":
-    folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
-  if step == 0:
-    if before is None:
-      policy = {"policy": state.params["policy"]}  # critics that have learned nothing have no say
-      before = _evaluate(config, parts, policy, folder, step=stage.first)
-      folder.write_metrics(stage.first, before)
-    host["before"] = host["evaluation"] = before
+  saved = functools.partial(saved_steps, config, folder.path)
+  with guards.ending_the_run(stage.first, saved):
+    state, step, host = _begin(config, folder, parts, stage, checkpoints, key, params, before)
   label = stage.name.replace("_", " ")
   progress.start(label, stage.first + step, stage.last, host["evaluation"])
   if step == stage.steps and stage.name == "train":
@@ -157,7 +149,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       f"--config.train.steps is larger than {stage.steps}; a new --workdir starts another one."
     )
   while step < stage.steps:
-    with guards.ending_the_run(stage.first + step + 1, lambda: [stage.first + saved for saved in checkpoints.steps]):
+    with guards.ending_the_run(stage.first + step + 1, saved):
       state, host, metrics, notes = _step(
         config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1)
       )
@@ -184,6 +176,24 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   return state.params["policy"], host["before"], host["evaluation"]
 
 
+def _begin(config, folder: RunFolder, parts: Assembly, stage: Stage, checkpoints: Checkpointer, key, params, before):
+  """Where a stage goes on, or begins with an evaluation: the state, the steps done, and the host's counters."""
+  state = parts.place(stage.algorithm.init(key, params))
+  restored = checkpoints.restore_latest(state)
+  step, host = 0, {"next_group": stage.first_group, "tool_calls": 0}
+  if restored is not None:
+    step, host, state = restored.step, dict(restored.host), restored.state
+  if step < stage.steps or stage.name == "train":
+    folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
+  if step == 0:
+    if before is None:
+      policy = {"policy": state.params["policy"]}  # evaluates without untrained critics
+      before = _evaluate(config, parts, policy, folder, step=stage.first)
+      folder.write_metrics(stage.first, before)
+    host["before"] = host["evaluation"] = before
+  return state, step, host
+
+
 def _evaluate(config, parts: Assembly, params, folder: RunFolder, *, step: int) -> dict[str, float]:
   """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
   metrics = evaluate(config, parts, params, folder, step=step)
@@ -199,14 +209,13 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   """One update; returns the new state, the host's counters, the metrics of the step, and what is to be said of it."""
   started = time.monotonic()
   source = stage.source(state, step, host)
-  if (stage.first + step) % config.train.trajectories_every == 0:
-    folder.save_trajectories(stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
-    shown = source.trees[: config.search.saved_trees]
-    folder.save_trees(stage.first + step, [describe(planner, parts.tokenizer) for planner in shown])
-  metrics = dict(source.metrics)
-  written = (stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
-  with guards.keeping_samples(lambda: folder.save_trajectories(*written)):
+  samples = (stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
+  with guards.keeping_samples(lambda: folder.save_trajectories(*samples, limit=len(source.trajectories))):
+    if (stage.first + step) % config.train.trajectories_every == 0:
+      folder.save_trajectories(*samples)
+      folder.save_trees(stage.first + step, tree_records(config, parts, source.trees))
     state, update = _learn(parts, stage.algorithm, state, key, source.kept)
+  metrics = dict(source.metrics)
   trained = len(source.kept) if update else 0
   metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
   metrics |= {"time/step_s": time.monotonic() - started}
@@ -263,10 +272,15 @@ def _learn(parts: Assembly, algorithm: Algorithm, state, key, kept: Sequence[Tra
 
 
 def _cold_start_source(config, parts: Assembly):
-  """Authored traces of the train split; a `direct_share` of them answers without the tool."""
+  """Authored traces of the train split; a `direct_share` of them answers without the tool.
+
+  Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
+  """
+  asked, missing = 0, []
 
   def source(state, step, host):
-    del state
+    nonlocal asked, missing
+    del state, step
     first = host["next_group"]
     indices = range(first, first + config.cold_start.batch)
     traces, tasks, left_out = authored_traces(
@@ -278,13 +292,14 @@ def _cold_start_source(config, parts: Assembly):
       max_tokens=config.pack.row_tokens,
       max_actions=config.pack.row_actions,
     )
+    asked, missing = asked + len(indices), [*missing, *left_out]
+    check_left_out(missing, asked)
+    if asked >= ENOUGH_TASKS:
+      asked, missing = 0, []
     metrics = {"cold_start/left_out": len(left_out)}
     return Source(traces, traces, tasks, metrics, {"next_group": first + config.cold_start.batch}, left_out=left_out)
 
   return source
-
-
-_ENOUGH_TASKS = 10  # of which nearly all are left out, so that a run stops
 
 
 def _rollout_source(config, parts: Assembly):
@@ -312,7 +327,8 @@ def _rollout_source(config, parts: Assembly):
         version=int(state.updates),
       )
       first += missing
-      left -= len(got.left_out) < missing
+      if len(got.left_out) < missing:
+        left -= 1
       kept += _filtered(config.filters, got.trajectories)
       everything += got.trajectories
       failures += got.failures
@@ -320,7 +336,7 @@ def _rollout_source(config, parts: Assembly):
       trees += got.trees
       tasks |= got.tasks
       left_out += got.left_out
-      check_left_out(left_out, first - host["next_group"], enough=_ENOUGH_TASKS)
+      check_left_out(left_out, first - host["next_group"])
     check_failures(config.rollout.max_failed_share, everything)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl import envs
@@ -14,6 +15,7 @@ from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
 from agentrl.ops.named import by_name
 from agentrl.training import cold_start
+from agentrl.training.left_out import check_left_out
 
 
 def load_policy(
@@ -89,11 +91,17 @@ def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
   """Byte-pair encoding of what the authored traces of the first tasks say."""
   spelled = Tokenizer.byte_level()
   indices = range(_TOKENIZER_TRACES)
-  traces = cold_start.authored_traces(
+  authored = cold_start.authored_traces(
     tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
-  ).traces
+  )
+  check_left_out(authored.left_out, len(indices))
+  if authored.left_out:
+    logging.warning(
+      "the tokenizer is trained without %d of %d demonstrations; the first: %s",
+      len(authored.left_out), len(indices), authored.left_out[0].reason,
+    )  # fmt: skip
   try:
-    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
+    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in authored.traces), config.model.vocabulary)
   except TokenizerError as error:
     raise ValueError(f"model.vocabulary: {error}") from error
 

@@ -266,5 +266,5 @@ def test_a_reward_that_is_missing_never_reaches_the_weights(name, algorithm, par
     state, _ = one_update(algorithm, params, trajectories)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
   else:
-    with pytest.raises(ValueError, match=r"trajectory 5 \(task task\d\) .* has the reward None"):
+    with pytest.raises(ValueError, match=r"trajectory 5 \(task task\d\) .* has no reward"):
       one_update(algorithm, params, trajectories)

@@ -9,6 +9,7 @@ import pytest
 
 from agentrl.ops.finite import NonFinite
 from agentrl.training import loop, metrics
+from agentrl.training.command_line import ENDED
 from agentrl.training.run_folder import RunFolder
 from experiments import train
 
@@ -91,6 +92,8 @@ def test_a_run_all_of_whose_environments_fail_is_no_success(fails, config_file, 
   for _ in range(2):
     error = fails(command(config_file, tmp_path / "run", "--config.rollout.max_failed_share=1.0"))
     assert "NothingToTrainOn: none of the 3 steps of the stage 'train' had anything to train on" in error
+    assert error.index("NothingToTrainOn: ") < error.index(f"Report: {tmp_path / 'run' / 'report.html'}\n")
+  assert "step without anything to train on" in (tmp_path / "run" / "report.html").read_text()
   rows = (tmp_path / "run" / "trajectories" / "train_000003.jsonl.gz").read_bytes()
   failure = json.loads(gzip.decompress(rows).splitlines()[0])["failure"]
   assert failure == {"kind": "raised", "reason": "OSError: the database is away"}
@@ -208,12 +211,54 @@ def finished(tiny_config, tiny_assembly, tmp_path_factory):
   return path
 
 
-def test_numbers_that_are_none_end_it_with_a_message_and_a_status(fails, config_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ended", ENDED)
+def test_a_run_that_can_go_no_further_ends_with_a_message_a_status_and_a_report(
+  fails, config_file, tmp_path, monkeypatch, ended
+):
   def stops(config, folder):
-    raise NonFinite("step 3: gradient/policy/embed is not finite")
+    folder.write_metrics(0, {"eval/success": 0.25})
+    raise ended("step 1: there is no going on")
 
   monkeypatch.setattr(loop, "run", stops)
-  assert "step 3: gradient/policy/embed is not finite" in fails(command(config_file, tmp_path / "run"))
+  error = fails(command(config_file, tmp_path / "run"))
+  report = tmp_path / "run" / "report.html"
+  said = f"{ended.__name__}: step 1: there is no going on\nReport: {report}\n(--traceback shows where this came from)\n"
+  assert error.endswith(said)
+  assert "cold_start.batch" in report.read_text()
+  with pytest.raises(ended) as raised:
+    train.main(command(config_file, tmp_path / "run", "--traceback"))
+  assert raised.value.__notes__ == [f"Report: {report}"]
+
+
+def stops_at_once(folder):
+  pass
+
+
+def stops_on_metrics_that_break_off(folder):
+  (folder.path / "metrics.jsonl").write_text("no JSON\n")
+
+
+@pytest.mark.parametrize(
+  ("happens", "told"),
+  [(stops_at_once, "the run has not finished a step yet"), (stops_on_metrics_that_break_off, "is damaged")],
+)
+def test_what_ended_a_run_is_told_also_where_no_report_can_be_drawn(
+  fails, config_file, tmp_path, monkeypatch, happens, told
+):
+  def stops(config, folder):
+    happens(folder)
+    raise NonFinite("step 1: gradient/policy/embed is not finite")
+
+  monkeypatch.setattr(loop, "run", stops)
+  error = fails(command(config_file, tmp_path / "run"))
+  assert "NonFinite: step 1: gradient/policy/embed is not finite\nNo report was written: " in error and told in error
+  assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_wrong_settings_leave_the_report_as_it_is(fails, config_file, tmp_path, finished):
+  shutil.copytree(finished, tmp_path / "run")
+  error = fails(command(config_file, tmp_path / "run", "--config.seed=7"))
+  assert "eport" not in error and not (tmp_path / "run" / "report.html").exists()
 
 
 def test_smoke_asks_for_the_smoke_variant(tmp_path, monkeypatch):

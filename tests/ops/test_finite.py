@@ -36,5 +36,5 @@ def test_the_first_is_named_and_the_others_are_counted():
   flags = {"a": jnp.bool(True), "b": {"c": jnp.bool([True, False])}, "d": jnp.bool(False)}
   assert not finite.all_true(flags) and finite.all_true({"a": jnp.bool(True)}) and finite.all_true({})
   assert finite.paths_of_false(flags) == ["b/c", "d"]
-  assert finite.first_of(flags) == "b/c is not finite (and 1 more after it)"
-  assert finite.first_of({"d": jnp.bool(False)}) == "d is not finite"
+  assert finite.first_of(finite.paths_of_false(flags)) == "b/c is not finite (and 1 more after it)"
+  assert finite.first_of(["d"]) == "d is not finite"

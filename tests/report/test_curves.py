@@ -64,9 +64,11 @@ def test_one_point_and_many(drawn, tmp_path, steps):
   assert len(titles(drawn[0])) == len(metrics)
 
 
-def test_nothing_to_draw_is_an_error(tmp_path):
-  with pytest.raises(ValueError, match="none of the metrics"):
-    curves.draw([{"step": 1, "time/step_s": 1.0, "policy/loss": None}], tmp_path / "a.png")
+def test_where_there_is_nothing_to_draw_there_is_no_figure(tmp_path):
+  assert not curves.draw([{"step": 1, "time/step_s": 1.0, "policy/loss": None}], tmp_path / "a.png")
+  assert not (tmp_path / "a.png").exists()
+  assert curves.draw([{"step": 1, "policy/entropy": 1.0}], tmp_path / "a.png")
+  assert (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize("radius", [0, 1, 3, 20])

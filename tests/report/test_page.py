@@ -40,6 +40,14 @@ def test_a_run_without_evaluation_still_has_a_report(run_path):
   assert "Learning curves" in page
 
 
+def test_a_run_that_ended_before_its_first_step_still_has_a_report(run_path):
+  first, *_ = (run_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+  (run_path / "metrics.jsonl").write_text(first)
+  page = write_report(run_path).read_text()
+  assert "No step has measured anything that they show." in page and "data:image" not in page
+  assert "cold_start.steps" in page
+
+
 def test_tags_are_balanced(run_path):
   page = re.sub(r"<style>.*?</style>", "", write_report(run_path).read_text(), flags=re.DOTALL)
   for tag in ("div", "span", "details", "summary", "table", "tr", "td", "p", "b", "h2"):

@@ -25,12 +25,11 @@ def test_failures():
   assert uids(filters.without_failures([trajectory(0), failed, trajectory(2)])) == [0, 2]
 
 
-@pytest.mark.parametrize("reward", [None, float("nan"), float("inf")])
-def test_only_a_failed_environment_has_no_reward(reward):
+def test_only_a_failed_environment_has_no_reward():
   failed = trajectory(1, stop=StopReason.ENVIRONMENT_FAILED, reward=None)
   assert uids(filters.with_reward([trajectory(0), failed])) == [0]
-  with pytest.raises(ValueError, match=rf"trajectory 7 \(task t\) ended with 'answered' and has the reward {reward}"):
-    filters.with_reward([trajectory(0), failed, trajectory(7, reward=reward)])
+  with pytest.raises(ValueError, match=r"trajectory 7 \(task t\) ended with 'answered' and has no reward"):
+    filters.with_reward([trajectory(0), failed, trajectory(7, reward=None)])
 
 
 def test_void_turns():
@@ -75,7 +74,7 @@ LOST = {"stop": StopReason.LENGTH_LIMIT}
     # The branch that left last holds what both share with the parent.
     ([trajectory(0, **LOST), branch(1, 0, 3), branch(2, 0, 5)], {1: (2, 3), 2: (None, 0)}),
     ([trajectory(0, **LOST), branch(1, 0, 5), branch(2, 0, 5)], {1: (None, 0), 2: (1, 5)}),
-    # In the middle of a chain the heir leaves where the lost one left.
+    # In the middle of a chain the one that takes its place leaves where the lost one left.
     ([trajectory(0), branch(1, 0, 3, **LOST), branch(2, 1, 6), branch(3, 1, 8)], {0: (None, 0), 2: (3, 6), 3: (0, 3)}),
     # Two generations lost, whichever comes first; a lost leaf changes nothing.
     ([trajectory(0, **LOST), branch(1, 0, 3, **LOST), branch(2, 1, 6)], {2: (None, 0)}),

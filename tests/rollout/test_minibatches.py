@@ -1,13 +1,14 @@
 """Dealing a packed batch: balance, chance, and that every token keeps what belongs to it."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from agentrl.rollout import minibatches
 from agentrl.rollout.pack import PackConfig, pack
-from agentrl.types import StopReason, Trajectory
+from agentrl.types import Batch, StopReason, Trajectory
 
 CONFIG = PackConfig(row_tokens=60, row_actions=40, rows=2, sequences=16)
 
@@ -79,6 +80,15 @@ def test_every_action_keeps_its_token_its_columns_and_the_path_that_it_sees():
   assert after.old_logp is None
 
 
+def test_a_column_that_nobody_told_it_of_is_dealt_with_the_others():
+  wider = NamedTuple("wider", [(name, Any) for name in (*Batch._fields, "mine")])
+  wider.per_token, wider.per_action = Batch.per_token, Batch.per_action
+  before = wider(*packed()[1], mine=packed()[1].returns)
+  after, _ = minibatches.deal(before, 3, np.random.default_rng(0))
+  assert not np.array_equal(after.returns, before.returns)
+  np.testing.assert_array_equal(after.mine, after.returns)
+
+
 def test_padding_is_as_pack_leaves_it():
   _, before = packed()
   after, _ = minibatches.deal(before, 4, np.random.default_rng(0))
@@ -148,3 +158,22 @@ def test_a_group_that_is_too_few_trees_is_packed_without_sharing():
   _, apart = packed([5, 6, 7, 8], groups=2, least_trees=3)
   assert [len(minibatches.trees_of(batch)) for batch in (shared, apart)] == [2, 4]
   assert apart.action_mask.sum() == shared.action_mask.sum()
+
+
+def listed(batch):
+  """(trajectory, depth) of every action token that a batch lists, in order."""
+  at = np.take_along_axis(batch.positions, batch.action_index, axis=-1)
+  return sorted(zip(batch.action_sequence[batch.action_mask].tolist(), at[batch.action_mask].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("row_tokens", [20, 24, 36, 90])
+def test_branches_that_were_cut_off_are_still_there_without_sharing(row_tokens):
+  """A tree of 46 tokens is cut for small rows, each time that the trajectories are divided into trees."""
+  trunk = trajectory(0, 0, 13)
+  found = [trunk, *(branch(trunk, n, 6, 10) for n in (1, 2, 3)), trajectory(4, 0, 12)]
+  ones = {"advantages": [np.ones(len(t.tokens), np.float32) for t in found]}
+  config = dataclasses.replace(CONFIG, row_tokens=row_tokens)
+  shared, apart = (pack(found, ones, config, least_trees=least) for least in (1, 9))
+  assert len(listed(shared)) == 13 + 3 * 10 + 12
+  assert listed(apart) == listed(shared)
+  np.testing.assert_array_equal(apart.sequence_length, shared.sequence_length)

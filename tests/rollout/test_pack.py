@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agentrl.models import transformer
+from agentrl.ops.finite import NonFinite
 from agentrl.rollout.pack import PackConfig, layout_tokens, pack
 from agentrl.types import StopReason, Trajectory
 
@@ -249,7 +250,7 @@ def test_branches_in_a_circle_are_refused():
 def test_a_column_that_is_not_finite_names_the_trajectory(name):
   trajectories = [TRUNK, dataclasses.replace(BRANCH, reward=None)]
   values = {**columns(trajectories), name: [np.zeros(9, np.float32), np.full(8, np.nan, np.float32)]}
-  with pytest.raises(ValueError, match=rf"trajectory 1 \(task t\): its {name} are not all finite; its reward is None"):
+  with pytest.raises(NonFinite, match=rf"trajectory 1 \(task t\): its {name} are not all finite; its reward is None"):
     pack(trajectories, values, CONFIG)
 
 

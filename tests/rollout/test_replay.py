@@ -62,7 +62,6 @@ def test_a_trajectory_that_fits_no_row_is_refused():
   ("change", "message"),
   [
     ({"reward": None}, r"trajectory 7 \(task t\) has the reward None and 2 turns"),
-    ({"reward": float("nan")}, r"trajectory 7 \(task t\) has a turn whose reward is no finite number"),
     ({"turns": (Turn(TurnKind.ANSWER, 2, 4, ""),)}, r"trajectory 7 .* 1 turns, and sampled tokens of turn 1"),
   ],
 )

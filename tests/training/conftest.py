@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agentrl.training import assembly
+from agentrl.training import assembly, loop, metrics
 from agentrl.training import config as config_lib
+from agentrl.training.run_folder import RunFolder
 
 QUICKSTART = pathlib.Path(__file__).parents[2] / "configs" / "quickstart.py"
 SETTINGS = {
@@ -41,6 +42,35 @@ def tiny_assembly(tiny_config):
   """`tiny_assembly()` gives the parts, compiled once per session, with params that training may donate."""
   parts = assembly.assemble(tiny_config)
   return lambda: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
+
+
+def numbers(path):
+  """Lines of metrics.jsonl without what measures the machine."""
+  lines = metrics.read(path / "metrics.jsonl")
+  return [{name: value for name, value in line.items() if not metrics.is_timing(name)} for line in lines]
+
+
+@pytest.fixture
+def run(monkeypatch, tiny_config, tiny_assembly):
+  """`run(path, parts=..., settings=..., **train settings)` runs in a folder; returns its metrics without timings."""
+
+  def start(path, parts=None, settings=None, **train):
+    config = config_lib.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
+    monkeypatch.setattr(loop, "assemble", lambda _: tiny_assembly() if parts is None else parts)
+    with RunFolder.open(path, config) as folder:
+      loop.run(config, folder)
+    return numbers(path)
+
+  return start
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory, tiny_config, tiny_assembly):
+  """(folder, result) of a run that nothing stopped."""
+  path = tmp_path_factory.mktemp("unbroken") / "run"
+  with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
+    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    return path, loop.run(tiny_config, folder)
 
 
 # What a Mac's Python lacks of the standard library of Linux.

@@ -51,7 +51,7 @@ def test_a_run_without_steps_of_the_optimizer_has_a_schedule(schedule):
 @pytest.mark.parametrize("section", ["optimizer", "cold_start"])
 def test_an_unknown_schedule_names_its_section(section):
   config = base_config()
-  with pytest.raises(ValueError, match=f"{section}.schedule: 'lineal' is not one of .* did you mean 'linear'"):
+  with pytest.raises(ValueError, match=f"no {section}.schedule is called 'lineal': did you mean 'linear'"):
     assembly.make_optimizer(ConfigDict({**config.optimizer.to_dict(), "schedule": "lineal"}), 4, section)
 
 
@@ -86,11 +86,11 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     ({"chat": {"template": "chatm"}}, "chat.template is called 'chatm': did you mean 'chatml'"),
     ({"chat": {"close": ""}}, "chat.open and chat.close"),
     ({"task": {"tool": "none"}}, "tool"),
-    ({"optimizer": {"schedule": "linaer"}}, "optimizer.schedule: 'linaer' .*did you mean 'linear'"),
-    ({"filters": ("flat_group",)}, "filters: 'flat_group' .*did you mean 'flat_groups'"),
+    ({"optimizer": {"schedule": "linaer"}}, "optimizer.schedule is called 'linaer': did you mean 'linear'"),
+    ({"filters": ("flat_group",)}, "no entry of filters is called 'flat_group': did you mean 'flat_groups'"),
     ({"engine": {"prefill_rows": 5}}, "engine.prefill_rows=5 exceeds engine.slots=4"),
     ({"rollout": {"workers": 0}}, "rollout.workers=0"),
-    ({"rollout": {"strategy": "branchin"}}, "rollout.strategy: 'branchin' .*did you mean 'branching'"),
+    ({"rollout": {"strategy": "branchin"}}, "rollout.strategy is called 'branchin': did you mean 'branching'"),
     ({"rollout": {"branching": {"rule": "randm"}}}, "rollout.branching.rule: 'randm' .*did you mean 'random'"),
     ({"rollout": {"branching": {"window": 0}}}, "rollout.branching.window=0"),
     ({"rollout": {"strategy": "branching"}}, "rollout.branching.initial=4 exceeds rollout.group_size=2"),
@@ -100,7 +100,6 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     ),
     ({"rollout": {"group_size": 1}}, "algorithm='grpo' compares the samples of a prompt"),
     ({"rollout": {"strategy": "branching", "group_size": 5}}, "rollout.group_size=5 exceeds engine.slots=4"),
-    ({"rollout": {"max_tokens": 200}}, "rollout.max_tokens=200 exceeds pack.row_tokens=128"),
     ({"algo": {"loss": {"clip_hi": 0.3}}}, "algo.loss.clip_hi: .*clip_high"),
     ({"algo": {"reduction": "token_man"}}, "token_mean"),
     ({"algo": {"kl": "k4"}}, "KL estimator"),

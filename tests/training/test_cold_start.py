@@ -1,6 +1,7 @@
 """Authored traces: the oracle's, solved, and as a policy would have written them."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -10,7 +11,6 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.rewards.combine import assign
 from agentrl.rollout.episode import Episode, Request
 from agentrl.training.cold_start import authored_traces
-from agentrl.training.left_out import TasksLeftOut
 from agentrl.types import Action, StopReason, TurnKind
 
 
@@ -65,10 +65,11 @@ def test_a_demonstration_that_cannot_be_played_names_its_task(parts):
 
   closed = []
   tasks = dataclasses.replace(parts.tasks, environment=Broken)
-  with pytest.raises(
-    TasksLeftOut, match=r"1 of 1 tasks .*demonstration of task .*-train-.* could not .*: RuntimeError: the lic"
-  ):
-    authored_traces(tasks, parts.chat, [3], direct_share=0.0, seed=0)
+  got = authored_traces(tasks, parts.chat, [3], direct_share=0.0, seed=0)
+  assert not got.traces and not got.tasks
+  (left_out,) = got.left_out
+  assert left_out.group == 3
+  assert re.match(r"the demonstration of task .*-train-.* could not .*: RuntimeError: the lic", left_out.reason)
   assert len(closed) == 1
 
 

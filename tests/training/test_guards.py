@@ -1,16 +1,23 @@
 """What is not finite is named: in samples, metrics and learner states, with the step and what is left of the run."""
 
 import dataclasses
+import gzip
+import json
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from agentrl.algorithms.contract import LearnerState
 from agentrl.ops.finite import NonFinite
-from agentrl.training import guards
+from agentrl.rollout.pack import PackConfig, pack
+from agentrl.training import evaluation, guards, loop
+from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.run_folder import RunFolder
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
+from tests.training.conftest import numbers
 
 MASK = np.asarray([False, True, True])
 SAMPLE = Trajectory(
@@ -51,8 +58,17 @@ def test_states_are_named_by_path():
   state = LearnerState(params, {"mu": params}, None, jnp.int32(3))
   guards.require_finite_state(state)
   spoiled = {**params, "value": jnp.float32(np.nan)}
-  with pytest.raises(NonFinite, match=r"^params/value of the learner's state is not finite \(and 1 more after it\)$"):
+  with pytest.raises(NonFinite, match=r"^of the learner's state params/value is not finite \(and 1 more after it\)$"):
     guards.require_finite_state(state._replace(params=spoiled, opt_state={"mu": spoiled}))
+
+
+def test_records_are_named_by_path():
+  record = {"nodes": [{"text": "", "q": 0.5, "value": None}, {"text": "nan", "q": 1, "value": 2.0}]}
+  guards.require_finite_record(record, "the search 3")
+  record["nodes"][1] |= {"q": float("nan"), "value": float("inf")}
+  message = r"^of the search 3 nodes/1/q is not finite \(and 1 more after it\)$"
+  with pytest.raises(NonFinite, match=message):
+    guards.require_finite_record(record, "the search 3")
 
 
 @pytest.mark.parametrize(("saved", "left"), [([2, 4], "of step 4, is as it was"), ([], "There is no checkpoint yet")])
@@ -69,3 +85,121 @@ def test_other_errors_pass_as_they_are():
   with pytest.raises(ValueError, match=r"^mine$"):
     with guards.ending_the_run(5, list), guards.keeping_samples(pathlib.Path):
       raise ValueError("mine")
+
+
+# ---- in a run --------------------------------------------------------------------------------------------------------
+
+
+def spoil_batch(update, state, key, batch):
+  return update(state, key, batch._replace(advantages=jnp.where(batch.action_mask, jnp.nan, 0.0)))
+
+
+def spoil_params(update, state, key, batch):
+  """As an algorithm does that checks nothing itself."""
+  state, metrics = update(state, key, batch)
+  norm = state.params["policy"]["final_norm"]
+  return state._replace(params={"policy": {**state.params["policy"], "final_norm": norm * jnp.nan}}), metrics
+
+
+def spoil_metrics(update, state, key, batch):
+  state, metrics = update(state, key, batch)
+  return state, {**metrics, "value/error": jnp.inf}
+
+
+@pytest.mark.parametrize(
+  ("spoil", "named"),
+  [
+    (spoil_batch, "step 4: optimiser step 2, micro-batches 0 to .: batch/advantages is not finite"),
+    (spoil_params, "step 4: of the learner's state params/policy/final_norm is not finite"),
+    (spoil_metrics, "step 4: of the metrics value/error is inf"),
+  ],
+)
+def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_assembly, tmp_path, spoil, named):
+  parts, calls = tiny_assembly(), []
+
+  def update(*arguments):
+    calls.append(None)
+    return spoil(parts.algorithm.update, *arguments) if len(calls) == 2 else parts.algorithm.update(*arguments)
+
+  spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(update=update))
+  with pytest.raises(NonFinite, match=named) as ended:
+    run(tmp_path / "run", spoiled, trajectories_every=9)
+  assert "The last checkpoint, of step 3, is as it was" in str(ended.value)
+  checkpoints = Checkpointer(tmp_path / "run" / "checkpoints" / "train")
+  assert checkpoints.steps == [1]
+  guards.require_finite_state(checkpoints.restore_latest(parts.algorithm.init(jax.random.key(0), parts.params)).state)
+  assert [line["step"] for line in numbers(tmp_path / "run")] == [0, 1, 2, 3]
+
+
+def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tmp_path, monkeypatch):
+  filtered, calls = loop._filtered, []
+
+  def spoiled(names, trajectories):
+    calls.append(None)
+    kept = filtered(names, trajectories)
+    return [dataclasses.replace(kept[0], reward=float("nan")), *kept[1:]] if len(calls) == 2 else kept
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "_filtered", spoiled)
+    with pytest.raises(NonFinite, match=r"step 4: reward of trajectory \d+ .*\nIts samples are in .*train_000003"):
+      run(tmp_path / "run", trajectories_every=9)
+  written = {file.name for file in (tmp_path / "run" / "trajectories").glob("train*")}
+  assert written == {"train_000000.jsonl.gz", "train_000003.jsonl.gz"}
+  assert run(tmp_path / "run", trajectories_every=9) == numbers(unbroken[0])
+
+
+def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tmp_path, monkeypatch):
+  """However many there are: the file of a step without an error holds only the first of them."""
+  filtered = loop._filtered
+  monkeypatch.setitem(RunFolder.save_trajectories.__kwdefaults__, "limit", 1)
+
+  def spoil_the_last(names, trajectories):
+    *kept, last = sorted(filtered(names, trajectories), key=lambda t: t.uid)
+    return [*kept, dataclasses.replace(last, reward=float("inf"))]
+
+  monkeypatch.setattr(loop, "_filtered", spoil_the_last)
+  with pytest.raises(NonFinite) as ended:
+    run(tmp_path / "run")
+  lines = gzip.decompress((tmp_path / "run" / "trajectories" / "train_000002.jsonl.gz").read_bytes()).splitlines()
+  uids = [json.loads(line)["uid"] for line in lines]
+  assert len(uids) == 4 and f"reward of trajectory {uids[-1]} " in str(ended.value)
+
+
+def test_the_checkpoint_that_is_left_may_be_the_one_of_the_stage_before(run, tiny_assembly, tmp_path):
+  parts = tiny_assembly()
+  update = lambda *arguments: spoil_metrics(parts.algorithm.update, *arguments)
+  spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(update=update))
+  with pytest.raises(NonFinite, match=r"^step 3: .*\n.*\nThe last checkpoint, of step 2, is as it was"):
+    run(tmp_path / "run", spoiled)
+
+
+def test_an_evaluation_before_the_first_step_tells_the_step_too(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(loop, "evaluate", lambda *_, **__: {"eval/success": float("nan")})
+  with pytest.raises(NonFinite, match=r"^step 0: of the metrics eval/success is nan\nThere is no checkpoint yet"):
+    run(tmp_path / "run")
+
+
+def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tiny_assembly, tmp_path):
+  def prepare(state, kept):
+    return pack(kept, {"advantages": [np.full(len(t.tokens), np.nan) for t in kept]}, PackConfig(128, 96, 1, 4)), {}
+
+  parts = tiny_assembly()
+  spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(prepare=prepare))
+  with pytest.raises(NonFinite, match=r"^step 3: .* its advantages are not all finite.*\nIts samples .*train_000002"):
+    run(tmp_path / "run", spoiled)
+
+
+def test_a_search_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tmp_path, monkeypatch):
+  make = loop._rollout_source
+
+  def with_a_tree(config, parts):
+    source = make(config, parts)
+    return lambda *arguments: source(*arguments)._replace(trees=["a search"])
+
+  monkeypatch.setattr(loop, "_rollout_source", with_a_tree)
+  record = {"task": "sum", "uid": 7, "nodes": [{"q": float("nan")}]}
+  monkeypatch.setattr(evaluation, "describe", lambda planner, tokenizer: record)
+  message = r"^step 3: of the search 7 \(task sum\) nodes/0/q is not finite\nIts samples are in .*train_000002"
+  with pytest.raises(NonFinite, match=message):
+    run(tmp_path / "run")
+  assert not list((tmp_path / "run").glob("trees/*"))

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -19,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.envs import border
-from agentrl.ops.finite import NonFinite
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.pack import NothingToPack
 from agentrl.training import config as config_lib
-from agentrl.training import guards, loop, metrics
+from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.training.evaluation import cold_started_by
-from agentrl.training.left_out import TasksLeftOut
+from agentrl.training.evaluation import cold_started_by, evaluate_policy
 from agentrl.training.run_folder import RunFolder, RunFolderError
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
+from tests.training.conftest import numbers
 
 TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
 EVERY_STEP = {
@@ -39,35 +36,6 @@ EVERY_STEP = {
   "sampler/logp_diff_mean", "sampler/logp_diff_max", "sampler/outside_0.9_1.1", "advantage/nonzero",
   "update/trajectories", "update/tokens", "update/tokens_per_second", "time/step_s",
 }  # fmt: skip
-
-
-@pytest.fixture
-def run(monkeypatch, tiny_config, tiny_assembly):
-  """`run(path, parts=..., settings=..., **train settings)` runs in a folder; returns its metrics without timings."""
-
-  def start(path, parts=None, settings=None, **train):
-    config = config_lib.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
-    monkeypatch.setattr(loop, "assemble", lambda _: tiny_assembly() if parts is None else parts)
-    with RunFolder.open(path, config) as folder:
-      loop.run(config, folder)
-    return numbers(path)
-
-  return start
-
-
-def numbers(path):
-  """Lines of metrics.jsonl without what measures the machine."""
-  lines = metrics.read(path / "metrics.jsonl")
-  return [{name: value for name, value in line.items() if not metrics.is_timing(name)} for line in lines]
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, tiny_config, tiny_assembly):
-  """(folder, result) of a run that nothing stopped."""
-  path = tmp_path_factory.mktemp("unbroken") / "run"
-  with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
-    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
-    return path, loop.run(tiny_config, folder)
 
 
 def test_a_run_writes_what_the_report_reads(unbroken):
@@ -208,6 +176,28 @@ def test_metrics_that_were_lost_stop_the_run_that_would_go_on_without_them(run, 
   assert run(tmp_path / "run") == numbers(unbroken[0])
 
 
+ROWS = {"pack": {"row_actions": 38}}  # a trajectory of 40 tokens may sample 39 of them
+
+
+def test_a_run_that_begins_has_rows_for_the_longest_trajectory(run, tmp_path):
+  with pytest.raises(ValueError, match=r"pack.row_actions=38 is too small .*: raise pack.row_actions to 39"):
+    run(tmp_path / "run", settings=ROWS)
+  with pytest.raises(ValueError, match=r"rollout.max_tokens=200 exceeds pack.row_tokens=128"):
+    run(tmp_path / "run", settings={"rollout": {"max_tokens": 200}})
+  assert not (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_a_run_of_before_that_rule_goes_on_and_can_be_read(run, unbroken, tiny_config, tmp_path):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, "check_sizes", lambda config: None)
+    stop_at(patch, loop, "_step", 3)
+    with pytest.raises(Stopped):
+      run(tmp_path / "run", settings=ROWS)
+  assert run(tmp_path / "run", settings=ROWS) == numbers(unbroken[0])
+  config = config_lib.resolve(tiny_config, ROWS, where="test")
+  assert evaluate_policy(config, run=tmp_path / "run", step=4)["step"] == 4
+
+
 def test_a_mac_trains_to_the_same_numbers(mac, run, unbroken, tmp_path):
   assert run(tmp_path / "run") == numbers(unbroken[0])
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
@@ -244,67 +234,6 @@ def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken,
       run(tmp_path / "run", parts)
   assert Checkpointer(tmp_path / "run" / "checkpoints" / "train").steps == [1]
   assert run(tmp_path / "run") == numbers(unbroken[0])
-
-
-# ---- numbers that are none -------------------------------------------------------------------------------------------
-
-
-def spoil_batch(update, state, key, batch):
-  return update(state, key, batch._replace(advantages=jnp.where(batch.action_mask, jnp.nan, 0.0)))
-
-
-def spoil_params(update, state, key, batch):
-  """As an algorithm does that checks nothing itself."""
-  state, metrics = update(state, key, batch)
-  norm = state.params["policy"]["final_norm"]
-  return state._replace(params={"policy": {**state.params["policy"], "final_norm": norm * jnp.nan}}), metrics
-
-
-def spoil_metrics(update, state, key, batch):
-  state, metrics = update(state, key, batch)
-  return state, {**metrics, "value/error": jnp.inf}
-
-
-@pytest.mark.parametrize(
-  ("spoil", "named"),
-  [
-    (spoil_batch, "step 4: optimiser step 2, micro-batches 0 to .: batch/advantages is not finite"),
-    (spoil_params, "step 4: params/policy/final_norm of the learner's state is not finite"),
-    (spoil_metrics, "step 4: of the metrics value/error is inf"),
-  ],
-)
-def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_assembly, tmp_path, spoil, named):
-  parts, calls = tiny_assembly(), []
-
-  def update(*arguments):
-    calls.append(None)
-    return spoil(parts.algorithm.update, *arguments) if len(calls) == 2 else parts.algorithm.update(*arguments)
-
-  spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(update=update))
-  with pytest.raises(NonFinite, match=named) as ended:
-    run(tmp_path / "run", spoiled, trajectories_every=9)
-  assert "The last checkpoint, of step 3, is as it was" in str(ended.value)
-  checkpoints = Checkpointer(tmp_path / "run" / "checkpoints" / "train")
-  assert checkpoints.steps == [1]
-  guards.require_finite_state(checkpoints.restore_latest(parts.algorithm.init(jax.random.key(0), parts.params)).state)
-  assert [line["step"] for line in numbers(tmp_path / "run")] == [0, 1, 2, 3]
-
-
-def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tmp_path, monkeypatch):
-  filtered, calls = loop._filtered, []
-
-  def spoiled(names, trajectories):
-    calls.append(None)
-    kept = filtered(names, trajectories)
-    return [dataclasses.replace(kept[0], reward=float("nan")), *kept[1:]] if len(calls) == 2 else kept
-
-  with monkeypatch.context() as patch:
-    patch.setattr(loop, "_filtered", spoiled)
-    with pytest.raises(NonFinite, match=r"step 4: reward of trajectory \d+ .*\nIts samples are in .*train_000003"):
-      run(tmp_path / "run", trajectories_every=9)
-  written = {file.name for file in (tmp_path / "run" / "trajectories").glob("train*")}
-  assert written == {"train_000000.jsonl.gz", "train_000003.jsonl.gz"}
-  assert run(tmp_path / "run", trajectories_every=9) == numbers(unbroken[0])
 
 
 # ---- dynamic sampling ------------------------------------------------------------------------------------------------
@@ -392,59 +321,6 @@ def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_a
   with pytest.raises(loop.NothingToTrainOn):
     run(tmp_path / "run", picky)
   assert [line["update/trajectories"] for line in numbers(tmp_path / "run")[3:]] == [0, 0, 0]
-
-
-# ---- tasks that are left out -----------------------------------------------------------------------------------------
-
-
-def with_tasks(parts, change):
-  """The parts with other training tasks: `change(index, task)` gives the one of a number."""
-  make = parts.tasks.task
-  tasks = dataclasses.replace(
-    parts.tasks, task=lambda index, split: change(index, make(index, split)) if split == "train" else make(index, split)
-  )
-  return dataclasses.replace(parts, tasks=tasks, collector=dataclasses.replace(parts.collector, tasks=tasks))
-
-
-def too_long(task):
-  return dataclasses.replace(task, question=task.question + " " * 100)
-
-
-def broken(task):
-  raise KeyError(task.id)
-
-
-@pytest.mark.parametrize(
-  ("change", "words"),
-  [
-    (too_long, r"left out: task .*: its prompt has 1\d\d tokens.*raise rollout.max_tokens and pack.row_tokens"),
-    (broken, "left out: task number 11 of the split 'train' was not made: KeyError: 'arithmetic-train-"),
-    (lambda task: border.as_task(task.id, "mine"), "was not made: the generator of 'mine' gave a str"),
-  ],
-)
-def test_a_task_that_does_not_fit_or_breaks_is_left_out_and_the_run_goes_on(
-  run, tiny_assembly, tmp_path, capsys, change, words
-):
-  parts = with_tasks(tiny_assembly(), lambda index, task: change(task) if index == 11 else task)
-  lines = run(tmp_path / "run", parts)[3:]
-  assert [line["rollout/left_out"] for line in lines] == [0, 1, 0]
-  assert [line["rollout/trajectories"] for line in lines] == [4, 2, 4]
-  assert all(line["rollout/environment_failures"] == 0 for line in lines)
-  assert re.search(rf"Step 4: .*{words}", capsys.readouterr().err)
-
-
-def test_where_no_task_of_a_step_fits_the_next_ones_are_asked(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task) if 8 <= index < 14 else task)
-  lines = run(tmp_path / "run", parts)[3:]
-  assert [line["rollout/left_out"] for line in lines] == [6, 0, 0]
-  assert [line["rollout/trajectories"] for line in lines] == [4, 4, 4]
-
-
-def test_where_nearly_none_fits_the_run_stops_and_names_the_setting(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task))
-  cold = dataclasses.replace(parts, cold_start=parts.cold_start)
-  with pytest.raises(TasksLeftOut, match=r"tasks had to be left out; the first: .*raise "):
-    run(tmp_path / "run", cold)
 
 
 # ---- real kills ------------------------------------------------------------------------------------------------------

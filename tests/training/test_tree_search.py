@@ -116,7 +116,7 @@ def test_an_algorithm_without_a_value_head_is_refused():
     ({"search": {"prior": "max"}}, r"search.prior='max' is not one of sum, mean, uniform"),
     ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent'"),
     ({"search": {"step_end": "\\n"}}, r"search.step_end='.*' has a backslash and an n, not a line end"),
-    ({"rollout": {"strategy": "tree"}}, r"rollout.strategy: 'tree' is not one of .*tree_search"),
+    ({"rollout": {"strategy": "tree"}}, r"rollout.strategy is called 'tree': .*tree_search"),
   ],
 )
 def test_bad_settings(changes, message):

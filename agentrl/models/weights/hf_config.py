@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agentrl.models.folder import required
 from agentrl.models.transformer import ModelConfig, RopeScaling
 
 # Per model type: the switches of `ModelConfig`, and what an absent key means in the format.
@@ -56,24 +57,24 @@ def read_config(path: Path, settings: Mapping[str, Any], *, dtype: str, remat: s
   Raises:
     ValueError: a key is missing, or a setting is one that the decoder lacks; says which.
   """
-  kind = _required(path, settings, "model_type")
+  kind = required(path, settings, "model_type")
   if kind not in SWITCHES:
     raise ValueError(f"{path}: model_type {kind!r} is not supported; supported are {', '.join(SWITCHES)}")
   settings = {**_ABSENT, "max_position_embeddings": _ABSENT_POSITIONS[kind], **settings}
   _refuse_what_is_missing(path, kind, settings)
-  width, heads = _required(path, settings, "hidden_size"), _required(path, settings, "num_attention_heads")
+  width, heads = required(path, settings, "hidden_size"), required(path, settings, "num_attention_heads")
   rope_base, rope_scaling = _read_rope(path, settings)
   return ModelConfig(
-    vocab_size=_required(path, settings, "vocab_size"),
+    vocab_size=required(path, settings, "vocab_size"),
     width=width,
-    layers=_required(path, settings, "num_hidden_layers"),
+    layers=required(path, settings, "num_hidden_layers"),
     heads=heads,
     kv_heads=settings["num_key_value_heads"] or heads,
     head_dim=settings["head_dim"] or _ABSENT_HEAD_DIM.get(kind, width // heads),
-    ffn=_required(path, settings, "intermediate_size"),
+    ffn=required(path, settings, "intermediate_size"),
     rope_base=rope_base,
     rope_scaling=rope_scaling,
-    norm_eps=_required(path, settings, "rms_norm_eps"),
+    norm_eps=required(path, settings, "rms_norm_eps"),
     tied=settings["tie_word_embeddings"],
     max_positions=settings["max_position_embeddings"],
     param_dtype=dtype,
@@ -121,12 +122,6 @@ def write_config(
   }
 
 
-def _required(path: Path, settings: Mapping[str, Any], key: str) -> Any:
-  if key not in settings:
-    raise ValueError(f"{path} has no {key!r}: it is not the complete config.json of a model")
-  return settings[key]
-
-
 def _refuse_what_is_missing(path: Path, kind: str, settings: Mapping[str, Any]) -> None:
   only = dict(_ONLY)
   if kind == "llama":
@@ -141,7 +136,7 @@ def _refuse_what_is_missing(path: Path, kind: str, settings: Mapping[str, Any]) 
     raise ValueError(
       f"{path}: layer_types {sorted(set(kinds) - {'full_attention'})} are not implemented; only 'full_attention' is"
     )
-  if kinds and len(kinds) != _required(path, settings, "num_hidden_layers"):
+  if kinds and len(kinds) != required(path, settings, "num_hidden_layers"):
     raise ValueError(
       f"{path} lists {len(kinds)} layer_types, but says num_hidden_layers={settings['num_hidden_layers']}; take the "
       "file from where the model was published"
