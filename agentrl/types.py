@@ -304,9 +304,8 @@ class Batch(NamedTuple):
 
   tokens: jax.Array  # int32 [M, B, T]
   positions: jax.Array  # int32 [M, B, T], depth in the tree
-  subtree_end: (
-    jax.Array
-  )  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  # int32 [M, B, T], one past the last descendant; 0 on padding, which then sees and is seen by nothing
+  subtree_end: jax.Array
   action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
   action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
   action_mask: jax.Array  # bool [M, B, A], False on padding

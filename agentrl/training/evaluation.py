@@ -14,12 +14,12 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl.rollout.search.record import describe
-from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out
+from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import RunFolder, read_config
 from agentrl.types import Trajectory
 
@@ -173,7 +173,7 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
       f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run!r}: name that"
     )
   ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
-  differing = config_lib.differences(theirs, config)
+  differing = differences_shown(theirs, config)
   changed = [d for d in differing if d.key.split(".")[0] in _COLD_START_READS and d.key not in ignored]
   if changed or not config.cold_start.steps:
     lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed] or ["cold_start.steps: 0, so there is none"]
