@@ -80,13 +80,14 @@ def _facts(run: source.Run) -> str:
   with source.drawn_from(run.path / "run.json"):
     start = run.starts[-1]
     machine = start["machine"]
+    cores = [] if machine["cores"] is None else [f"{machine['cores']} cores"]  # None: the system did not tell
     commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
     facts = [
       f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
       commit,
       f"JAX {start['versions']['jax']}",
       str(machine["devices"]),
-      f"{machine['cores']} cores, {machine['processor']}",
+      ", ".join([*cores, machine["processor"]]),
     ]
   return f'<p class="facts">{text(" · ".join(facts))}</p>'
 

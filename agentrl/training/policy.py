@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl import envs
@@ -89,11 +90,16 @@ def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
   """Byte-pair encoding of what the authored traces of the first tasks say."""
   spelled = Tokenizer.byte_level()
   indices = range(_TOKENIZER_TRACES)
-  traces = cold_start.authored_traces(
+  authored = cold_start.authored_traces(
     tasks, make_chat(config.chat, spelled, tasks), indices, direct_share=0.0, seed=0
-  ).traces
+  )
+  if authored.left_out:
+    logging.warning(
+      "the tokenizer is trained without %d of %d demonstrations; the first: %s",
+      len(authored.left_out), len(indices), authored.left_out[0].reason,
+    )  # fmt: skip
   try:
-    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in traces), config.model.vocabulary)
+    return Tokenizer.trained((spelled.decode(trace.tokens) for trace in authored.traces), config.model.vocabulary)
   except TokenizerError as error:
     raise ValueError(f"model.vocabulary: {error}") from error
 

@@ -40,6 +40,16 @@ def test_a_run_without_evaluation_still_has_a_report(run_path):
   assert "Learning curves" in page
 
 
+def test_a_machine_that_did_not_tell_its_cores_has_a_report(run_path):
+  record = json.loads((run_path / "run.json").read_text())
+  machine = record["starts"][-1]["machine"]
+  assert f"{machine['cores']} cores, {machine['processor']}" in write_report(run_path).read_text()
+  machine |= {"cores": None, "processor": "arm"}
+  (run_path / "run.json").write_text(json.dumps(record))
+  facts = write_report(run_path).read_text().partition('class="facts">')[2].partition("</p>")[0]
+  assert facts.endswith(" · arm") and "None" not in facts
+
+
 def test_tags_are_balanced(run_path):
   page = re.sub(r"<style>.*?</style>", "", write_report(run_path).read_text(), flags=re.DOTALL)
   for tag in ("div", "span", "details", "summary", "table", "tr", "td", "p", "b", "h2"):
