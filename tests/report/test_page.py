@@ -3,8 +3,9 @@ import re
 
 import pytest
 
-from agentrl.report import write_report
+from agentrl.report import source, write_report
 from agentrl.report.__main__ import main
+from agentrl.report.page import page
 from tests.report.test_tree_page import RECORD
 
 
@@ -43,10 +44,10 @@ def test_a_run_without_evaluation_still_has_a_report(run_path):
 def test_a_machine_that_did_not_tell_its_cores_has_a_report(run_path):
   record = json.loads((run_path / "run.json").read_text())
   machine = record["starts"][-1]["machine"]
-  assert f"{machine['cores']} cores, {machine['processor']}" in write_report(run_path).read_text()
+  assert f"{machine['cores']} cores, {machine['processor']}" in page(source.load(run_path), b"", [])
   machine |= {"cores": None, "processor": "arm"}
   (run_path / "run.json").write_text(json.dumps(record))
-  facts = write_report(run_path).read_text().partition('class="facts">')[2].partition("</p>")[0]
+  facts = page(source.load(run_path), b"", []).partition('class="facts">')[2].partition("</p>")[0]
   assert facts.endswith(" · arm") and "None" not in facts
 
 

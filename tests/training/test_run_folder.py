@@ -140,9 +140,9 @@ def test_results_without_a_config_take_none(tmp_path):
     ("run.json", b"\xff\x00", "run.json is damaged, it holds no JSON .*remove it, and the run goes on"),
     ("run.json", b'{"starts": []}', "run.json is no record of a run: remove it, and the run goes on"),
     ("run.json", b"3", "run.json is no record of a run"),
-    ("metrics.jsonl", b'{"step": 1, "wall_s": 0}\n{"step\n', "metrics.jsonl, line 2 is not JSON"),
-    ("metrics.jsonl", b"[1]\n", "metrics.jsonl, line 1 holds no step and time"),
-    ("metrics.jsonl", b'{"step": "1", "wall_s": 0}\n', "metrics.jsonl, line 1 holds no step and time"),
+    ("metrics.jsonl", b'{"step": 1, "wall_s": 0}\n{"step\n', "metrics.jsonl is damaged, line 2 is not JSON"),
+    ("metrics.jsonl", b"[1]\n", "metrics.jsonl is damaged, line 1 holds no step and time"),
+    ("metrics.jsonl", b'{"step": "1", "wall_s": 0}\n', "metrics.jsonl is damaged, line 1 holds no step and time"),
   ],
 )
 def test_a_damaged_file_is_named_with_what_to_do_and_nothing_is_overwritten(tmp_path, name, content, words):
