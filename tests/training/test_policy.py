@@ -66,6 +66,18 @@ def test_json_calls_come_in_the_messages_of_either_family(tiny_config, tasks):
     assert isinstance(policy.make_chat(settings, tokenizer, tasks).syntax, JsonSyntax)
 
 
+@pytest.mark.parametrize(
+  "settings",
+  [{"style": "tags"}, {"style": "tags", "template": "chatml"}, {"style": "chatml_json"}, {"style": "dialogue"}],
+)
+def test_what_ends_a_turn_is_known_without_tools(tiny_config, tasks, settings):
+  config = config_lib.resolve(tiny_config, {"chat": settings}, where="test")
+  tokenizer = Tokenizer.byte_level()
+  tools = dataclasses.replace(tasks, tools=[]) if settings["style"] == "dialogue" else tasks
+  made = policy.make_chat(config.chat, tokenizer, tools)
+  assert policy.end_tokens(config.chat, tokenizer) == tuple(made.stop_tokens().tolist())
+
+
 def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_config, tasks, monkeypatch, caplog):
   def oracle(task):
     if int(task.id.rsplit("-", 1)[-1]) % 2:

@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 from ml_collections import ConfigDict
@@ -89,13 +90,14 @@ def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_p
 
 def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells_none(tmp_path, monkeypatch):
   monkeypatch.setattr(evaluation, "restore_policy", lambda *_: ("taken", 2))
+  parts = types.SimpleNamespace(params={})
   with RunFolder.open(tmp_path / "run", config_with(weather(env={"TOKEN": TOKEN}))):
     pass
   assert (
-    evaluation.cold_started_by(config_with(weather(env={"TOKEN": "tok-another"})), None, tmp_path / "run") == "taken"
+    evaluation.cold_started_by(config_with(weather(env={"TOKEN": "tok-another"})), parts, tmp_path / "run") == "taken"
   )
   with pytest.raises(ValueError, match=r"weather\.env\.OTHER: there '\(absent\)', here '<redacted>'") as error:
-    evaluation.cold_started_by(config_with(weather(env={"TOKEN": TOKEN, "OTHER": TOKEN})), None, tmp_path / "run")
+    evaluation.cold_started_by(config_with(weather(env={"TOKEN": TOKEN, "OTHER": TOKEN})), parts, tmp_path / "run")
   assert TOKEN not in str(error.value)
 
 
