@@ -113,19 +113,32 @@ def test_the_listed_tools_are_those_that_an_oracle_can_call(family):
         module.oracle(task, tool)
 
 
+def tools_shown():
+  """The sections `task` that docs/environments.md shows: "tool" and "tool_options"."""
+  (block,) = re.findall(r"Tools with options.*?```python\n(.*?)```", ENVIRONMENTS, re.DOTALL)
+  return [ast.literal_eval(statement.value) for statement in ast.parse(block).body]
+
+
 def test_every_tool_is_listed_and_the_options_shown_exist():
   assert set(rows_of("Tools")) == set(envs.TOOLS)
-  shown = [ast.literal_eval(line) for line in re.findall(r'^\{"tool".*\}$', ENVIRONMENTS, re.MULTILINE)]
-  assert {settings["tool"] for settings in shown} == {"sql", "duckdb", "search", "mcp"}
-  for settings in shown:
+  assert {settings["tool"] for settings in tools_shown()} == {"sql", "duckdb", "search", "mcp"}
+  for settings in tools_shown():
     check_options(settings["tool"], settings["tool_options"])
 
 
-def test_the_servers_shown_are_ones():
+def test_the_servers_shown_are_ones(monkeypatch):
   mcp = pytest.importorskip("agentrl.envs.tools.mcp", reason="needs agentrl[mcp]")
-  for line in re.findall(r'^\{"tool": "mcp".*\}$', ENVIRONMENTS, re.MULTILINE):
-    for name, settings in ast.literal_eval(line)["tool_options"]["servers"].items():
-      mcp.read_server(name, settings)
+  servers = {
+    name: settings
+    for shown in tools_shown()
+    if shown["tool"] == "mcp"
+    for name, settings in shown["tool_options"]["servers"].items()
+  }
+  assert servers.keys() == {"weather", "web"}
+  for name in ("WEATHER_TOKEN", "WEB_TOKEN"):
+    monkeypatch.setenv(name, "tok-123")
+  for name, settings in servers.items():
+    mcp.read_server(name, settings)
 
 
 def test_the_lines_for_a_python_shell_solve_a_task_and_call_a_tool():

@@ -39,6 +39,11 @@ class Template:
   reply: str
   start: str = ""
 
+  def end_tokens(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Ids of the tokens that end a turn outright; the first is the one that we write."""
+    named = [tokenizer.special(name) for name in self.ends if tokenizer.has(name)]
+    return tuple(dict.fromkeys([*named, *sorted(tokenizer.ends)]))
+
 
 CHATML = Template("<|im_start|>{role}\n", "<|im_end|>\n", ends=("<|im_end|>", "<|endoftext|>"), reply="\n")
 LLAMA3 = Template(
@@ -191,9 +196,7 @@ class ChatFormat:
 
   @functools.cached_property
   def _ends(self) -> tuple[int, ...]:
-    """The tokens that end a turn outright; the first is the one that we write."""
-    named = [self.tokenizer.special(name) for name in self.template.ends if self.tokenizer.has(name)]
-    return tuple(dict.fromkeys([*named, *sorted(self.tokenizer.ends)]))
+    return self.template.end_tokens(self.tokenizer)
 
   # -- from tokens ---------------------------------------------------------------------------------------------------
 

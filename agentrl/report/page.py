@@ -84,26 +84,24 @@ def _section(title: str, note: str, body: str) -> str:
 
 
 def _facts(run: source.Run) -> str:
-  with source.drawn_from(run.path / "run.json"):
-    start = run.starts[-1]
-    machine = start["machine"]
-    commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
-    facts = [
-      f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
-      commit,
-      f"JAX {start['versions']['jax']}",
-      str(machine["devices"]),
-      f"{machine['cores']} cores, {machine['processor']}",
-    ]
+  start = run.starts[-1]
+  machine = start["machine"]
+  cores = [] if machine["cores"] is None else [f"{machine['cores']} cores"]  # None: the system did not tell
+  commit = "no git commit" if start["commit"] is None else f"commit {start['commit'][:10]}{start['commit'][40:]}"
+  facts = [
+    f"started {run.starts[0]['time']}" + (f", {len(run.starts)} starts" if len(run.starts) > 1 else ""),
+    commit,
+    f"JAX {start['versions']['jax']}",
+    str(machine["devices"]),
+    ", ".join([*cores, machine["processor"]]),
+  ]
   return f'<p class="facts">{text(" · ".join(facts))}</p>'
 
 
 def _trajectories(run: source.Run) -> str:
   if run.before is None:
     return ""
-  with source.drawn_from(run.path / "trajectories"):
-    shown = viewer.comparison(run.before, run.after)
-  return _section("Trajectories, before and after", viewer.legend(), shown)
+  return _section("Trajectories, before and after", viewer.legend(), viewer.comparison(run.before, run.after))
 
 
 # ---- headline numbers -------------------------------------------------------------------------------------------
@@ -173,10 +171,9 @@ def _trees(trees: Sequence[tree_page.Written]) -> str:
 
 
 def _tree(tree: tree_page.Written) -> str:
-  with source.drawn_from(tree.path):
-    reward = "none" if tree.record["reward"] is None else f"{tree.record['reward']:.3g}"
-    link = f'<a href="trees/{text(tree.path.name)}">{text(tree.record["question"])}</a>'
-    numbers = "".join(f'<td class="n">{text(value)}</td>' for value in (len(tree.record["nodes"]), reward))
+  reward = "none" if tree.record["reward"] is None else f"{tree.record['reward']:.3g}"
+  link = f'<a href="trees/{text(tree.path.name)}">{text(tree.record["question"])}</a>'
+  numbers = "".join(f'<td class="n">{text(value)}</td>' for value in (len(tree.record["nodes"]), reward))
   return f'<tr><td class="n">{tree.step}</td><td>{text(tree.tasks)}</td><td>{link}</td>{numbers}</tr>'
 
 

@@ -3,23 +3,22 @@
 import contextlib
 import gzip
 import json
-import math
 import pathlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agentrl.metrics_file import read_metrics as read_metrics
+from agentrl.report import records
+
 Line = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 _EVALUATION = re.compile(r"eval_(\d+)\.jsonl\.gz")
 _TREE = re.compile(r"(train|eval)_(\d+)_(\d+)\.json")
-# What reading a value of another kind than a run writes raises; RecursionError: a tree that is none.
-_OF_DAMAGE = (
-  ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, gzip.BadGzipFile,
-  zlib.error,
-)  # fmt: skip
+# What reading a file raises that is no archive, text or JSON; RecursionError: brackets within brackets without end.
+_OF_DAMAGE = (EOFError, RecursionError, ValueError, gzip.BadGzipFile, zlib.error)
 
 
 class Evaluation(NamedTuple):
@@ -86,54 +85,44 @@ def load(path: pathlib.Path) -> Run:
 
 
 @contextlib.contextmanager
-def drawn_from(file: pathlib.Path) -> Iterator[None]:
-  """Reads or draws what a file holds in its body: where that is not what a run writes, the error names the file."""
+def _reading(file: pathlib.Path, kind: str) -> Iterator[None]:
+  """Reads and checks what a file holds in its body: where that is no `kind`, the error names the file."""
   try:
     yield
   except _OF_DAMAGE as error:
     raise ValueError(
-      f"{file} is damaged ({type(error).__name__}: {error}): put it back from a copy, or remove what is wrong in it"
+      f"{file} holds no {kind} of a run, or is damaged ({type(error).__name__}: {error}): put it back from a copy, or "
+      "remove what is wrong in it"
     ) from error
 
 
 def read_config(path: pathlib.Path) -> Mapping[str, Any]:
   """config.json of a run folder."""
-  with drawn_from(path / "config.json"):
+  with _reading(path / "config.json", "config"):
     config = json.loads((path / "config.json").read_bytes())
-    _require(isinstance(config, dict), "it is no object")
-    _require(type(cold_start_steps(config)) is int, "cold_start.steps is no whole number")
+    records.check(config, {"cold_start": records.MayLack({"steps": int})}, "the config")
   return config
 
 
-def read_metrics(path: pathlib.Path) -> list[Line]:
-  """Complete lines of a metrics.jsonl; a last one that a kill cut short is left out."""
-  *whole, _ = path.read_bytes().split(b"\n")
-  lines = []
-  for number, text in enumerate(whole, 1):
-    with drawn_from(path):
-      line = json.loads(text)
-      _require(isinstance(line, dict) and type(line.get("step")) is int, f"line {number} has no step")
-      _require(line.get("wall_s") is not None, f"line {number} has no wall_s")
-      wrong = next((name for name, value in line.items() if not _is_metric(name, value)), None)
-      _require(wrong is None, f"line {number}: {wrong!r} is no number")
-    lines.append(line)
-  return lines
+def read_search(file: pathlib.Path) -> Mapping[str, Any]:
+  """A search that a run saved, as `rollout/search/record.py` describes it.
 
-
-def _is_metric(name: str, value: Any) -> bool:
-  return name == "nonfinite" or value is None or (isinstance(value, int | float) and math.isfinite(value))
+  Raises:
+    ValueError: the file holds no search; names it.
+  """
+  with _reading(file, "search"):
+    record = json.loads(file.read_bytes())
+    records.check_search(record)
+  return record
 
 
 def _read_starts(file: pathlib.Path) -> list[Mapping[str, Any]]:
-  with drawn_from(file):
-    starts = json.loads(file.read_bytes())["starts"]
-    _require(isinstance(starts, list) and len(starts) > 0, "it has no starts")
-  return starts
-
-
-def _require(condition: bool, otherwise: str) -> None:
-  if not condition:
-    raise ValueError(otherwise)
+  with _reading(file, "start"):
+    record = json.loads(file.read_bytes())
+    records.check(record, {"starts": [records.START]}, "the record")
+    if not record["starts"]:
+      raise ValueError("it has no starts")
+  return record["starts"]
 
 
 def series(lines: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
@@ -166,5 +155,8 @@ def _tree_order(file: pathlib.Path) -> tuple[int, bool, int]:
 
 def _evaluation(path: pathlib.Path, step: int) -> Evaluation:
   file = path / "trajectories" / f"eval_{step:06d}.jsonl.gz"
-  with drawn_from(file), gzip.open(file, "rt", encoding="utf-8") as lines:
-    return Evaluation(step, [json.loads(text) for text in lines])
+  with _reading(file, "trajectories"), gzip.open(file, "rt", encoding="utf-8") as lines:
+    rows = [json.loads(text) for text in lines]
+    for row in rows:
+      records.check_row(row)
+  return Evaluation(step, rows)

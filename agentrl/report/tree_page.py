@@ -6,14 +6,13 @@ A search is JSON as `agentrl/rollout/search/record.py` writes it: "question", "r
 with id, parent, text, answer, prior, visits, q, value, terminal, barred and chosen.
 """
 
-import json
 import pathlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agentrl.report.markup import text
-from agentrl.report.source import drawn_from, tree_name
+from agentrl.report.source import read_search, tree_name
 from agentrl.report.style import CSS
 
 Node = Mapping[str, Any]
@@ -66,9 +65,8 @@ def write(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:
 def write_beside(source: pathlib.Path) -> Written:
   """Writes the page of a search that a run saved, such as trees/train_000012_7.json, beside it."""
   kind, step, _ = tree_name(source)
-  with drawn_from(source):
-    record = json.loads(source.read_bytes())
-    return Written(write(record, source.with_suffix(".html")), step, _TASKS[kind], record)
+  record = read_search(source)
+  return Written(write(record, source.with_suffix(".html")), step, _TASKS[kind], record)
 
 
 def draw(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -83,14 +81,7 @@ def draw(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
     raise ValueError(f"{target}: a drawing of a search ends in {', '.join(drawings)}")
   if not source.exists():
     raise FileNotFoundError(f"{source} does not exist; a run that searched keeps its searches under trees/")
-  try:
-    record = json.loads(source.read_bytes())
-  except ValueError as error:
-    raise ValueError(f"{source} is not JSON: {error}") from error
-  if not isinstance(record, dict) or "nodes" not in record:
-    raise ValueError(f"{source} holds no search: it has no nodes")
-  with drawn_from(source):
-    return drawings[target.suffix](record, target)
+  return drawings[target.suffix](read_search(source), target)
 
 
 def picture(record: Mapping[str, Any], path: str | pathlib.Path) -> pathlib.Path:

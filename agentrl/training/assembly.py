@@ -88,7 +88,7 @@ def assemble(config: ConfigDict) -> Assembly:
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check_rows(config.pack.rows, mesh)
-  tasks = _tasks(config)
+  tasks = open_tasks(config)
   try:
     return _assemble(config, tasks, keys, mesh)
   except BaseException:
@@ -96,7 +96,8 @@ def assemble(config: ConfigDict) -> Assembly:
     raise
 
 
-def _tasks(config: ConfigDict) -> envs.TaskSource:
+def open_tasks(config: ConfigDict) -> envs.TaskSource:
+  """Tasks and environments as the config has them; whoever is done with them closes them."""
   settings = config.hosting.to_dict()
   backend, hosting = settings.pop("backend"), None
   if settings["processes"]:

@@ -38,6 +38,10 @@ class CheckpointError(RuntimeError):
   """A checkpoint cannot be read, or does not fit; the message says which, where, and what to do."""
 
 
+class _WithoutSumsError(CheckpointError):
+  """The record is that of a version that kept no checksums; nothing says that the checkpoint is damaged."""
+
+
 class Restored(NamedTuple):
   """What a checkpoint held: `state` has the structure of the `like` it was asked for, `host` is the JSON dict."""
 
@@ -172,6 +176,11 @@ class Checkpointer:
     with _quiet():
       try:
         return read()
+      except _WithoutSumsError:
+        raise CheckpointError(
+          f"checkpoint {self._folder / str(step)} has no checksums, by which this version of agentrl tells that it is "
+          "whole: an older version saved it, and can read it. Go on with that one, or start a new run in another folder"
+        ) from None
       except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
       gc.collect()  # Orbax's unfinished reads complain when collected: here, where nobody hears them
@@ -223,9 +232,9 @@ def _seal(record: Mapping[str, Any]) -> str:
 def _opened(sealed: Mapping[str, Any]) -> dict[str, Any]:
   """The record, where it is as it was saved."""
   record = dict(sealed)
-  if "seal" not in record:
-    raise CheckpointError("it has no checksums: an older version of agentrl saved it, and can read it")
-  if record.pop("seal") != _seal(record):
+  if not record.keys() & {"seal", "sha256"}:
+    raise _WithoutSumsError
+  if record.pop("seal", None) != _seal(record):
     raise CheckpointError("its record is not as it was saved")
   return record
 

@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 
 from agentrl.rollout.search.planner import Planner
 from agentrl.rollout.search.record import describe
-from agentrl.training import config as config_lib
 from agentrl.training import guards, summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out
+from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import RunFolder, read_config
 from agentrl.types import Trajectory
 
@@ -137,10 +137,10 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
     return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
 
 
-def restore_policy(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """The policy's params of a checkpoint, and its global step; see `restore_params`."""
+def restore_policy(config: ConfigDict, like: Any, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """The policy's params of a checkpoint, in the structure of `like`, and its global step; see `restore_params`."""
   checkpoints, local, step = _find_checkpoint(config, run, step)
-  return checkpoints.restore(local, parts.params, prefix="params/policy").state, step
+  return checkpoints.restore(local, like, prefix="params/policy").state, step
 
 
 def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
@@ -155,7 +155,7 @@ def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
   Raises:
     FileNotFoundError: there is no such checkpoint; names those that there are.
   """
-  policy, step = restore_policy(config, parts, run, step)
+  policy, step = restore_policy(config, parts.params, run, step)
   if step <= config.cold_start.steps:
     return {"policy": policy}, step
   checkpoints, local, _ = _find_checkpoint(config, run, step)
@@ -185,12 +185,12 @@ def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> A
       f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run!r}: name that"
     )
   ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
-  differing = config_lib.differences(theirs, config)
+  differing = differences_shown(theirs, config)
   changed = [d for d in differing if d.key.split(".")[0] in _COLD_START_READS and d.key not in ignored]
   if changed or not config.cold_start.steps:
     lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed] or ["cold_start.steps: 0, so there is none"]
     raise ValueError(f"cold_start.run={str(run)!r} is no cold start of this config:\n  " + "\n  ".join(lines))
-  return restore_policy(theirs, parts, run, config.cold_start.steps)[0]
+  return restore_policy(theirs, parts.params, run, config.cold_start.steps)[0]
 
 
 def _zeros_of(parts: Assembly, name: str) -> Any:

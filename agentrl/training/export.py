@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import pathlib
 
+import jax
 from ml_collections import ConfigDict
 
 from agentrl.models import folder
 from agentrl.models.weights import hf
-from agentrl.training.assembly import assemble
+from agentrl.training.assembly import open_tasks
 from agentrl.training.evaluation import restore_policy
+from agentrl.training.policy import end_tokens, load_model, load_tokenizer
 
 
 def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, out: pathlib.Path) -> int:
@@ -18,6 +20,9 @@ def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, ou
 
   The tokenizer's files, chat template included, are those of the folder that the run started from; a run that
   started from none gets a tokenizer.json and a tokenizer_config.json. Both configs name all tokens that end a turn.
+
+  No environment is opened, so that neither their servers nor what their settings lack in the run's folder is needed;
+  where the tokenizer was trained on what demonstrations say (`model.vocabulary`), it is trained anew, and they are.
 
   Args:
     config: of the run. run: its folder. step: global step of the checkpoint; None: the latest.
@@ -28,12 +33,13 @@ def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, ou
     FileNotFoundError: the run has no such checkpoint.
   """
   folder.require_absent(out, (*hf.MODEL_FILES, *folder.TOKENIZER_FILES))
-  parts = assemble(config)
-  with contextlib.closing(parts.tasks):
-    params, found = restore_policy(config, parts, run, step)
-  ends = parts.chat.stop_tokens()
+  with contextlib.ExitStack() as opened:
+    tokenizer = load_tokenizer(config, lambda: opened.enter_context(contextlib.closing(open_tasks(config))))
+  model, like = load_model(config, tokenizer, jax.random.key(config.seed))
+  params, found = restore_policy(config, like, run, step)
+  ends = end_tokens(config.chat, tokenizer)
   out.mkdir(parents=True, exist_ok=True)
-  folder.save_tokenizer(parts.tokenizer, out, end=int(ends[0]))
-  generation = folder.read_generation(parts.tokenizer)
-  hf.save(out, parts.model, params, eos_token_ids=ends, generation=generation)
+  folder.save_tokenizer(tokenizer, out, end=ends[0])
+  generation = folder.read_generation(tokenizer)
+  hf.save(out, model, params, eos_token_ids=ends, generation=generation)
   return found

@@ -7,6 +7,7 @@ refused. Whatever else JAX can be told, such as where compiled functions are cac
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -50,8 +51,8 @@ _NEEDED = {
 
 def check_flags() -> None:
   """Raises ValueError where JAX is set up so that a run breaks, or breaks a promise; says how to undo it."""
-  for name, (allowed, why) in _NEEDED.items():
-    value = jax.config.values[name]
+  for name, value in _set(_NEEDED).items():
+    allowed, why = _NEEDED[name]
     if value not in allowed:
       raise ValueError(
         f"{name.upper()}={value} does not work here: {why}. Unset it, in the environment or in your code"
@@ -63,9 +64,13 @@ def flags_that_move_numbers() -> dict[str, Any]:
 
   Words with a path in them are left out of the environment's variables: they say where something is written.
   """
-  moved = {name: jax.config.values[name] for name in MOVING if name in jax.config.values}
-  flags = {name.upper(): value for name, value in moved.items() if value != MOVING[name]}
+  flags = {name.upper(): value for name, value in _set(MOVING).items() if value != MOVING[name]}
   for name in ENVIRONMENT:
     words = [word for word in os.environ.get(name, "").split() if os.sep not in word]
     flags |= {name: " ".join(words)} if words else {}
   return flags
+
+
+def _set(names: Iterable[str]) -> dict[str, Any]:
+  """What the settings are, of those that this version of JAX has."""
+  return {name: jax.config.values[name] for name in names if name in jax.config.values}

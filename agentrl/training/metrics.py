@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from absl import logging
 
+from agentrl.metrics_file import read_metrics
 from agentrl.training import disk
 from agentrl.training.tracker import Tracker
 
@@ -110,28 +111,8 @@ class MetricsWriter:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of a metrics.jsonl; a last line that a kill cut short is left out.
-
-  Raises:
-    ValueError: any other line is not one that a `MetricsWriter` wrote.
-  """
-  if not path.exists():
-    return []
-  *whole, _ = path.read_bytes().split(b"\n")
-  lines = []
-  for number, text in enumerate(whole, 1):
-    try:
-      line = json.loads(text)
-    except ValueError as error:
-      raise ValueError(f"{path}, line {number} is not JSON: {text[:60]!r}; put the file back from a copy") from error
-    if not _is_line(line):
-      raise ValueError(f"{path}, line {number} holds no step and time: {text[:60]!r}; put the file back from a copy")
-    lines.append(line)
-  return lines
-
-
-def _is_line(line: Any) -> bool:
-  return isinstance(line, dict) and type(line.get("step")) is int and isinstance(line.get("wall_s"), int | float)
+  """The lines so far, none where there is no file yet; raises as `read_metrics` does."""
+  return read_metrics(path) if path.exists() else []
 
 
 def truncate_after(path: pathlib.Path, step: float) -> None:

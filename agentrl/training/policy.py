@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from agentrl import envs
 from agentrl.models import chat, folder, syntax, transformer
+from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
 from agentrl.ops.named import by_name
@@ -20,15 +22,26 @@ from agentrl.training.left_out import check_left_out
 
 def load_policy(
   config: ConfigDict, tasks: envs.TaskSource, key: jax.Array
-) -> tuple[transformer.ModelConfig, Any, chat.ChatFormat]:
+) -> tuple[transformer.ModelConfig, Any, ChatFormat]:
   """The model, its params and how to talk to it, from random numbers, a folder or the packaged small model.
 
   What is wrong with the tokenizer, or with a chat format over it, is found before any weight is read.
   """
+  chat_format = make_chat(config.chat, load_tokenizer(config, lambda: tasks), tasks)
+  return *load_model(config, chat_format.tokenizer, key), chat_format
+
+
+def load_tokenizer(config: ConfigDict, open_tasks: Callable[[], envs.TaskSource]) -> Tokenizer:
+  """The policy's tokenizer; asks for tasks only where it is trained on what their demonstrations say."""
+  read_tokenizer, _ = by_name(_SOURCES, config.model.source, kind="model.source")
+  return read_tokenizer(config, open_tasks)
+
+
+def load_model(config: ConfigDict, tokenizer: Tokenizer, key: jax.Array) -> tuple[transformer.ModelConfig, Any]:
+  """The model and its params."""
   settings = config.model
-  read_tokenizer, read_model = by_name(_SOURCES, settings.source, kind="model.source")
-  chat_format = make_chat(config.chat, read_tokenizer(config, tasks), tasks)
-  model, params = read_model(config, chat_format.tokenizer, key)
+  _, read_model = by_name(_SOURCES, settings.source, kind="model.source")
+  model, params = read_model(config, tokenizer, key)
   if config.rollout.max_tokens > model.max_positions:
     raise ValueError(
       f"rollout.max_tokens={config.rollout.max_tokens} exceeds the {model.max_positions} positions that the model was "
@@ -37,11 +50,11 @@ def load_policy(
   model = dataclasses.replace(
     model, param_dtype=settings.dtype, remat=settings.remat, attention=settings.attention or None
   )
-  return model, params, chat_format
+  return model, params
 
 
-def _tokenizer_of_folder(config, tasks: envs.TaskSource) -> Tokenizer:
-  del tasks
+def _tokenizer_of_folder(config, open_tasks: Callable[[], envs.TaskSource]) -> Tokenizer:
+  del open_tasks
   if not config.model.path:
     raise ValueError("model.path is empty: model.source='hf' needs the folder with config.json and safetensors")
   return folder.read_tokenizer(config.model.path)
@@ -52,8 +65,8 @@ def _model_of_folder(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[tran
   return hf.load(config.model.path, dtype=config.model.dtype)
 
 
-def _tokenizer_of_smollm2(config, tasks: envs.TaskSource) -> Tokenizer:
-  del config, tasks
+def _tokenizer_of_smollm2(config, open_tasks: Callable[[], envs.TaskSource]) -> Tokenizer:
+  del config, open_tasks
   return Tokenizer.from_gguf(gguf.smollm2_path())
 
 
@@ -63,8 +76,8 @@ def _model_of_smollm2(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[tra
   return model, jax.tree.map(lambda a: a.astype(config.model.dtype), params)
 
 
-def _tokenizer_of_random(config, tasks: envs.TaskSource) -> Tokenizer:
-  return _trained_tokenizer(config, tasks) if config.model.vocabulary else Tokenizer.byte_level()
+def _tokenizer_of_random(config, open_tasks: Callable[[], envs.TaskSource]) -> Tokenizer:
+  return _trained_tokenizer(config, open_tasks()) if config.model.vocabulary else Tokenizer.byte_level()
 
 
 def _model_of_random(config, tokenizer: Tokenizer, key: jax.Array) -> tuple[transformer.ModelConfig, Any]:
@@ -106,7 +119,7 @@ def _trained_tokenizer(config, tasks: envs.TaskSource) -> Tokenizer:
     raise ValueError(f"model.vocabulary: {error}") from error
 
 
-def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
   """The chat format that the config names.
 
   Args:
@@ -117,20 +130,27 @@ def make_chat(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource
   Raises:
     ValueError: an unknown style or template, or one that fits neither the tokenizer nor the tools.
   """
-  return by_name(_STYLES, settings.style, kind="chat.style")(settings, tokenizer, tasks)
+  _, make = by_name(_STYLES, settings.style, kind="chat.style")
+  return make(settings, tokenizer, tasks)
+
+
+def end_tokens(settings: ConfigDict, tokenizer: Tokenizer) -> tuple[int, ...]:
+  """The tokens that end a turn in the chat format of section `chat`: `ChatFormat.stop_tokens`, whatever the tools."""
+  template, _ = by_name(_STYLES, settings.style, kind="chat.style")
+  return template(settings).end_tokens(tokenizer)
 
 
 def _template(settings: ConfigDict) -> chat.Template:
   return by_name(chat.TEMPLATES, settings.template, kind="chat.template")
 
 
-def _dialogue(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
-  dialogue = chat.ChatFormat.dialogue(tokenizer, settings.stop, _template(settings))
+def _dialogue(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
+  dialogue = ChatFormat.dialogue(tokenizer, settings.stop, _template(settings))
   dialogue.syntax.tools(tasks.tools)  # a tool is an error here, not in the first prompt
   return dialogue
 
 
-def _tags(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> chat.ChatFormat:
+def _tags(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
   template = _template(settings)
   if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
     raise ValueError(
@@ -138,13 +158,14 @@ def _tags(settings: ConfigDict, tokenizer: Tokenizer, tasks: envs.TaskSource) ->
       "'llama3_json'), or 'dialogue' where there is no tool"
     )
   tags = {name: settings[name] for name in _TAGS}
-  return chat.ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), template)
+  return ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), template)
 
 
 _TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
+# Per `chat.style`: its template, and the format that a tokenizer and tools give with it.
 _STYLES = {
-  "tags": _tags,
-  "chatml_json": lambda settings, tokenizer, tasks: chat.ChatFormat.chatml_json(tokenizer),
-  "llama3_json": lambda settings, tokenizer, tasks: chat.ChatFormat.llama3_json(tokenizer),
-  "dialogue": _dialogue,
+  "tags": (_template, _tags),
+  "chatml_json": (lambda settings: chat.CHATML, lambda settings, tokenizer, tasks: ChatFormat.chatml_json(tokenizer)),
+  "llama3_json": (lambda settings: chat.LLAMA3, lambda settings, tokenizer, tasks: ChatFormat.llama3_json(tokenizer)),
+  "dialogue": (_template, _dialogue),
 }

@@ -30,6 +30,11 @@ def redacted_config(config: ConfigDict) -> ConfigDict:
   return config_lib.from_json(config_lib.to_json(values))
 
 
+def differences_shown(old: ConfigDict, new: ConfigDict) -> list[config_lib.Difference]:
+  """What differs between two configs, as it may be shown: credentials count as equal, whatever their values are."""
+  return config_lib.differences(redacted_config(old), redacted_config(new))
+
+
 def redacted_command(argv: Sequence[str]) -> list[str]:
   """A command line without the credentials in its overrides and flags."""
   shown = []

@@ -2,6 +2,10 @@
 
 Every key of a config is covered by one entry of `FIXED` or of `FREE`, a key or a section; a key that neither names is
 fixed. `train.steps` is free as far as the steps that are done keep their learning rates.
+
+One thing may change unnoticed, whether or not it moves numbers: what `redacted.py` leaves out of config.json. That is
+every value of a section "env" or "headers", a level of difficulty as well as a token, and every text under a name such
+as "secret" or "token". What moves a run's numbers is better given under another name, or as an argument of a command.
 """
 
 from __future__ import annotations

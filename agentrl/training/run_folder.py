@@ -10,7 +10,6 @@ figures/, report.html   written by `agentrl.report`
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import gzip
 import json
@@ -20,7 +19,7 @@ import platform
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from ml_collections import ConfigDict
 
@@ -28,24 +27,16 @@ from agentrl.training import config as config_lib
 from agentrl.training import disk, metrics, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
-from agentrl.training.redacted import redacted_config
+from agentrl.training.redacted import differences_shown, redacted_config
 from agentrl.training.start_record import start_record
-from agentrl.types import Task, Trajectory, Turn
+from agentrl.training.trajectory_rows import Decoder, trajectory_row
+from agentrl.types import Task, Trajectory
 
 _OF_A_STEP = re.compile(r"\.?(?:train|eval)_(\d+)[._]")  # also what a kill left half written; others' files stay
-MAX_BYTES_OF_A_CHARACTER = 4  # in UTF-8, and so tokens of a byte-level vocabulary
 
 
 class RunFolderError(RuntimeError):
   """The folder belongs to another run, is in use or damaged, or cannot be written; the message says what to do."""
-
-
-class Decoder(Protocol):
-  """The face of a tokenizer that is needed here."""
-
-  def decode(self, ids: Sequence[int]) -> str:
-    """Text of ids, with U+FFFD for incomplete characters."""
-    ...
 
 
 class RunFolder:
@@ -95,7 +86,7 @@ class RunFolder:
       lock = _lock(path)
     shown = redacted_config(config)
     try:
-      changes = _changes(path, shown)
+      changes = _changes(path, config)
       with _writable(path):
         run_id = _record_start(path / "run.json", changes)
         disk.write_atomically(path / "config.json", config_lib.to_json(shown).encode())
@@ -201,9 +192,6 @@ class RunFolder:
     self.close(failed=kind is not None)
 
 
-# ---- trajectories as JSON ---------------------------------------------------------------------------------------
-
-
 def read_config(path: pathlib.Path) -> ConfigDict:
   """The config that a run was started with; keys that are newer than the run have their defaults.
 
@@ -221,71 +209,6 @@ def read_config(path: pathlib.Path) -> ConfigDict:
     raise config_lib.ConfigError(f"{error}; the version of agentrl that started this run can read it") from error
 
 
-def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> dict[str, Any]:
-  """A trajectory as JSON values. Per-token lists have one entry per token; `text` is "" where a character goes on."""
-  t = trajectory
-  return {
-    "uid": t.uid,
-    "group_id": t.group_id,
-    "task_id": t.task_id,
-    "question": task.question,
-    "reference": task.answer,
-    "difficulty": task.difficulty,
-    "stop": t.stop.value,
-    "failure": None if t.failure is None else {"kind": t.failure.kind.value, "reason": t.failure.reason},
-    "reward": t.reward,
-    "reward_parts": None if t.reward_parts is None else dict(t.reward_parts),
-    "temperature": t.temperature,
-    "parent": t.parent,
-    "fork_at": t.fork_at,
-    "visits": None if t.visits is None else dataclasses.asdict(t.visits),
-    "tokens": t.tokens.tolist(),
-    "text": token_texts(t.tokens.tolist(), tokenizer),
-    "action_mask": t.action_mask.astype(int).tolist(),
-    "sampler_logp": [round(x, 5) for x in t.sampler_logp.tolist()],
-    "entropy": [round(x, 5) for x in t.entropy.tolist()],
-    "turn": t.turn.tolist(),
-    "policy_version": t.policy_version.tolist(),
-    "turns": [_turn_row(turn) for turn in t.turns],
-  }
-
-
-def token_texts(tokens: Sequence[int], tokenizer: Decoder) -> list[str]:
-  """Text of each token; a character spread over several tokens stands at the last of them."""
-  texts, start = [], 0
-  for end in range(1, len(tokens) + 1):
-    text = tokenizer.decode(tokens[start:end])
-    incomplete = text.endswith("\ufffd") and end - start < MAX_BYTES_OF_A_CHARACTER and end < len(tokens)
-    texts.append("" if incomplete else text)
-    start = start if incomplete else end
-  return texts
-
-
-def _turn_row(turn: Turn) -> dict[str, Any]:
-  return {
-    "kind": turn.kind.value,
-    "start": turn.start,
-    "end": turn.end,
-    "text": turn.text,
-    "answer": turn.answer,
-    "observation": turn.observation,
-    "ok": turn.ok,
-    "latency": turn.latency,
-    "reward": turn.reward,
-    "results": [
-      {
-        "name": result.call.name,
-        "arguments": dict(result.call.arguments),
-        "text": result.text,
-        "ok": result.ok,
-        "failure": None if result.failure is None else result.failure.value,
-        "seconds": result.seconds,
-      }
-      for result in turn.results
-    ],
-  }
-
-
 # ---- opening ----------------------------------------------------------------------------------------------------
 
 
@@ -294,9 +217,8 @@ def _check_is_run_folder(path: pathlib.Path) -> None:
     raise RunFolderError(f"{path} is a file; a run needs a folder: choose another --workdir")
   names = {entry.name for entry in path.iterdir()} if path.exists() else set()
   ours = {"config.json", "trajectories", "checkpoints", "figures"}
-  if not names & ours and any(
-    not name.startswith(".") for name in names
-  ):  # a desktop hides files of its own in folders
+  others = [name for name in names if not name.startswith(".")]  # a desktop hides files of its own in folders
+  if others and not names & ours:
     raise RunFolderError(f"{path} is not empty and holds no run: choose another --workdir")
 
 
@@ -346,7 +268,7 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
   if not _has_results(path):
     return []
   try:
-    changes = config_lib.differences(redacted_config(read_config(path)), config)
+    changes = differences_shown(read_config(path), config)
   except FileNotFoundError as error:
     raise RunFolderError(
       f"{path} holds results, but no config.json that says with which settings they were made: put it back, or choose "
@@ -358,8 +280,7 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
     raise RunFolderError(
       f"{path} holds a run with another config:\n{told}\n"
       "To go on with that run, give the same config; to start a new one, choose another --workdir"
-      + f", and where its cold start is to be the same, --config.cold_start.run={path}"
-      * taken
+      + (f", and where its cold start is to be the same, --config.cold_start.run={path}" if taken else "")
     )
   return changes
 
@@ -379,9 +300,8 @@ def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) 
   record = {"id": uuid.uuid4().hex[:12], "starts": []}
   if file.exists():
     record = disk.read_json(file, "remove it, and the run goes on without the record of its earlier starts")
-  if (
-    not isinstance(record, dict) or not isinstance(record.get("id"), str) or not isinstance(record.get("starts"), list)
-  ):
+  kinds = {"id": str, "starts": list}
+  if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
     raise RunFolderError(f"{file} is no record of a run: remove it, and the run goes on without its earlier starts")
   record["starts"].append(start_record() | {"changed": {c.key: [c.old, c.new] for c in changes}})
   disk.write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())

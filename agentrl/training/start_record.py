@@ -1,6 +1,7 @@
 """What run.json says about a start of a run: time, command, commit, versions, settings of JAX, machine.
 
-It does not say who ran it, or where. The command is told without credentials, see `redacted.py`.
+It does not say who ran it, or where; config.json, beside it, has the paths of the config as they were given. The
+command is told without credentials, see `redacted.py`.
 """
 
 from __future__ import annotations

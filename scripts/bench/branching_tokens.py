@@ -66,7 +66,7 @@ def main(argv):
   arguments = parser.parse_args(rest)
   config = config_lib.load(arguments.config, overrides)
   parts = assemble(config)
-  params = restore_policy(config, parts, arguments.run, None)[0] if arguments.run else parts.params
+  params = restore_policy(config, parts.params, arguments.run, None)[0] if arguments.run else parts.params
   settings = BranchingConfig(**config.rollout.branching)
   table = Table(
     "samples", "branches", "unique", "one by one", "sampling", "update, whole", "update, rows", "tool calls",

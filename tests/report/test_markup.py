@@ -147,6 +147,16 @@ def test_a_damaged_file_ends_the_command_with_its_name(run, name, content, capsy
   assert name.split("/")[0] in error and "is damaged" in error and "Traceback" not in error
 
 
+def test_an_error_in_drawing_is_no_damage_of_a_file(run, monkeypatch):
+  def broken(*_):
+    raise KeyError("a mistake of the report")
+
+  for module, name in ((page.viewer, "trajectory"), (page, "_cards"), (tree_page, "_numbers")):
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="a mistake of the report"):
+      patch.setattr(module, name, broken)
+      outline(run)
+
+
 def test_files_of_other_names_are_left_alone(run):
   (run / "trees" / "notes.json").write_text("mine")
   (run / "trajectories" / "eval_best.jsonl.gz").write_text("mine")

@@ -3,8 +3,9 @@ import re
 
 import pytest
 
-from agentrl.report import write_report
+from agentrl.report import source, write_report
 from agentrl.report.__main__ import main
+from agentrl.report.page import page
 from tests.report.test_tree_page import RECORD
 
 
@@ -46,6 +47,16 @@ def test_a_run_that_ended_before_its_first_step_still_has_a_report(run_path):
   page = write_report(run_path).read_text()
   assert "No step has measured anything that they show." in page and "data:image" not in page
   assert "cold_start.steps" in page
+
+
+def test_a_machine_that_did_not_tell_its_cores_has_a_report(run_path):
+  record = json.loads((run_path / "run.json").read_text())
+  machine = record["starts"][-1]["machine"]
+  assert f"{machine['cores']} cores, {machine['processor']}" in page(source.load(run_path), b"", [])
+  machine |= {"cores": None, "processor": "arm"}
+  (run_path / "run.json").write_text(json.dumps(record))
+  facts = page(source.load(run_path), b"", []).partition('class="facts">')[2].partition("</p>")[0]
+  assert facts.endswith(" · arm") and "None" not in facts
 
 
 def test_tags_are_balanced(run_path):

@@ -88,8 +88,12 @@ def test_command_line(tmp_path, capsys):
   [
     ("search.json", "tree.jpeg", "ends in .html, .png, .svg, .pdf"),
     ("none.json", "tree.html", "keeps its searches under trees/"),
-    ("page.json", "tree.html", "page.json is not JSON"),
-    ("config.json", "tree.html", "config.json holds no search"),
+    ("page.json", "tree.html", "page.json holds no search of a run, or is damaged (JSONDecodeError"),
+    (
+      "config.json",
+      "tree.html",
+      "config.json holds no search of a run, or is damaged (ValueError: the search has no 'task')",
+    ),
   ],
 )
 def test_what_cannot_be_drawn_is_said(tmp_path, capsys, source, target, message):

@@ -189,15 +189,23 @@ def test_other_weights_are_found_by_their_leaf(tmp_path):
     checkpoint.Checkpointer(tmp_path).restore_latest({"a": jnp.ones(2), "w": jnp.ones(2)})
 
 
-def test_a_checkpoint_without_sums_is_not_trusted(tmp_path):
+@pytest.mark.parametrize(
+  ("lost", "told"),
+  [
+    ({"seal", "sha256"}, "has no checksums, .* an older version saved it, and can read it"),
+    ({"seal"}, r"its record is not as it was saved\n.*remove the folder"),
+  ],
+)
+def test_a_checkpoint_without_sums_is_not_trusted_and_an_older_one_is_not_to_be_removed(tmp_path, lost, told):
   saver = checkpoint.Checkpointer(tmp_path)
   saver.save(1, {"w": jnp.ones(2)}, {})
   record = tmp_path / "1" / "host" / "metadata"
   record.write_text(
-    json.dumps({name: value for name, value in json.loads(record.read_text()).items() if name != "seal"})
+    json.dumps({name: value for name, value in json.loads(record.read_text()).items() if name not in lost})
   )
-  with pytest.raises(checkpoint.CheckpointError, match="it has no checksums: an older version of agentrl saved it"):
+  with pytest.raises(checkpoint.CheckpointError, match=told) as error:
     checkpoint.Checkpointer(tmp_path).restore_latest({"w": jnp.ones(2)})
+  assert ("remove" in str(error.value)) == ("sha256" not in lost)
 
 
 @pytest.mark.parametrize(

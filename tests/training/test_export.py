@@ -1,33 +1,32 @@
 """What an export is made of; tests/experiments/test_export.py exports a run."""
 
-import contextlib
 import json
-import types
 
 import jax
 import pytest
 
+from agentrl import envs
 from agentrl.models import folder, transformer
-from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig
 from agentrl.models.weights import hf
-from agentrl.training import export
+from agentrl.training import config as config_lib
+from agentrl.training import export, policy
 
 MODEL = ModelConfig(vocab_size=264, width=8, layers=1, heads=2, kv_heads=1, head_dim=4, ffn=8)
 
 
 @pytest.fixture
-def export_from(tmp_path, monkeypatch):
+def export_from(tmp_path, monkeypatch, tiny_config):
   """`export_from(tokenizer)` exports a run with that tokenizer, and returns the folder."""
+  config = config_lib.resolve(tiny_config, {"chat": {"style": "chatml_json"}}, where="test")
   params = transformer.init_params(jax.random.key(0), MODEL)
 
   def run(tokenizer, out=tmp_path / "out"):
-    chat = ChatFormat.chatml_json(tokenizer)
-    parts = types.SimpleNamespace(tasks=contextlib.ExitStack(), model=MODEL, chat=chat, tokenizer=tokenizer)
-    monkeypatch.setattr(export, "assemble", lambda config: parts)
-    monkeypatch.setattr(export, "restore_policy", lambda *_: (params, 7))
-    assert export.export_policy(None, run=tmp_path, step=None, out=out) == 7
+    monkeypatch.setattr(export, "load_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr(export, "load_model", lambda *_: (MODEL, params))
+    monkeypatch.setattr(export, "restore_policy", lambda config, like, *_: (like, 7))
+    assert export.export_policy(config, run=tmp_path, step=None, out=out) == 7
     return out
 
   return run
@@ -60,3 +59,13 @@ def test_what_an_earlier_export_left_is_refused_before_anything_is_written(expor
   with pytest.raises(FileExistsError, match=rf"already holds \['{name}'\]"):
     export_from(Tokenizer.byte_level())
   assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_tokenizer_that_was_trained_on_demonstrations_is_trained_anew(tiny_config, tmp_path, monkeypatch):
+  closed = []
+  monkeypatch.setattr(envs.TaskSource, "close", lambda tasks: closed.append(tasks))
+  monkeypatch.setattr(policy, "_TOKENIZER_TRACES", 8)
+  monkeypatch.setattr(export, "restore_policy", lambda config, like, *_: (like, 7))
+  config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
+  export.export_policy(config, run=tmp_path, step=None, out=tmp_path / "out")
+  assert folder.read_tokenizer(tmp_path / "out").vocab_size == 267 and len(closed) == 1

@@ -41,6 +41,16 @@ def test_settings_that_break_a_run_are_refused_where_it_begins(flag, tiny_config
     assembly.assemble(tiny_config)
 
 
+def test_a_jax_without_one_of_the_settings_is_checked_for_the_others(flag, monkeypatch):
+  monkeypatch.setitem(jax_flags._NEEDED, "jax_setting_of_another_version", ((False,), "it is not there"))
+  monkeypatch.setitem(jax_flags.MOVING, "jax_setting_of_another_version", False)
+  jax_flags.check_flags()
+  assert "JAX_SETTING_OF_ANOTHER_VERSION" not in jax_flags.flags_that_move_numbers()
+  flag("jax_debug_infs", True)
+  with pytest.raises(ValueError, match="JAX_DEBUG_INFS"):
+    jax_flags.check_flags()
+
+
 def test_why_other_generators_are_refused():
   """A slot's number is the same alone and among others; not so with a generator whose batches are one stream."""
   draw = jax.vmap(lambda key: jax.random.uniform(key, (4,)))

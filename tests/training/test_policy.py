@@ -1,5 +1,7 @@
 """Models are read, and how to talk to them is chosen."""
 
+import dataclasses
+
 import jax
 import pytest
 
@@ -62,3 +64,29 @@ def test_json_calls_come_in_the_messages_of_either_family(tiny_config, tasks):
   for style, tokenizer in (("chatml_json", Tokenizer.byte_level()), ("llama3_json", Tokenizer.byte_level(names))):
     settings = config_lib.resolve(tiny_config, {"chat": {"style": style}}, where="test").chat
     assert isinstance(policy.make_chat(settings, tokenizer, tasks).syntax, JsonSyntax)
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [{"style": "tags"}, {"style": "tags", "template": "chatml"}, {"style": "chatml_json"}, {"style": "dialogue"}],
+)
+def test_what_ends_a_turn_is_known_without_tools(tiny_config, tasks, settings):
+  config = config_lib.resolve(tiny_config, {"chat": settings}, where="test")
+  tokenizer = Tokenizer.byte_level()
+  tools = dataclasses.replace(tasks, tools=[]) if settings["style"] == "dialogue" else tasks
+  made = policy.make_chat(config.chat, tokenizer, tools)
+  assert policy.end_tokens(config.chat, tokenizer) == tuple(made.stop_tokens().tolist())
+
+
+def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_config, tasks, monkeypatch, caplog):
+  def oracle(task):
+    if int(task.id.rsplit("-", 1)[-1]) % 2:
+      raise LookupError("no such page")
+    return tasks.oracle(task)
+
+  broken = dataclasses.replace(tasks, oracle=oracle)
+  monkeypatch.setattr(policy, "_TOKENIZER_TRACES", 8)
+  config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
+  assert policy.load_policy(config, broken, jax.random.key(0))[0].vocab_size == 267
+  (told,) = [record.getMessage() for record in caplog.records if "the tokenizer is trained" in record.getMessage()]
+  assert "without 4 of 8 demonstrations; the first: " in told and "no such page" in told

@@ -3,11 +3,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
+from agentrl.training import evaluation
 from agentrl.training.redacted import redacted_command, redacted_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
 
@@ -83,6 +85,19 @@ def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_p
     pass
   with pytest.raises(RunFolderError, match="another config") as error:
     RunFolder.open(tmp_path / "run", config_with(weather()))
+  assert TOKEN not in str(error.value)
+
+
+def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells_none(tmp_path, monkeypatch):
+  monkeypatch.setattr(evaluation, "restore_policy", lambda *_: ("taken", 2))
+  parts = types.SimpleNamespace(params={})
+  with RunFolder.open(tmp_path / "run", config_with(weather(env={"TOKEN": TOKEN}))):
+    pass
+  assert (
+    evaluation.cold_started_by(config_with(weather(env={"TOKEN": "tok-another"})), parts, tmp_path / "run") == "taken"
+  )
+  with pytest.raises(ValueError, match=r"weather\.env\.OTHER: there '\(absent\)', here '<redacted>'") as error:
+    evaluation.cold_started_by(config_with(weather(env={"TOKEN": TOKEN, "OTHER": TOKEN})), parts, tmp_path / "run")
   assert TOKEN not in str(error.value)
 
 

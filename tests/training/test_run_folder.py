@@ -1,6 +1,5 @@
 """A run folder goes on with its own run, and refuses everything else in words."""
 
-import dataclasses
 import errno
 import gzip
 import json
@@ -10,15 +9,14 @@ import platform
 import sys
 
 import jax
-import numpy as np
 import pytest
 
 from agentrl.training import config as config_lib
 from agentrl.training import metrics
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.defaults import run_config
-from agentrl.training.run_folder import RunFolder, RunFolderError, read_config, token_texts, trajectory_row
-from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind, VisitShares
+from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
+from tests.training.test_trajectory_rows import TASK, Bytes, make_trajectory
 
 
 def make_config(**values):
@@ -27,38 +25,6 @@ def make_config(**values):
 
 def last_start(path):
   return json.loads((path / "run.json").read_text())["starts"][-1]
-
-
-class Bytes:
-  """Tokens are bytes."""
-
-  def decode(self, ids):
-    return bytes(ids).decode(errors="replace")
-
-
-def make_trajectory(uid=3, text="ab: é!", prompt=2):
-  tokens = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-  sampled = np.arange(len(tokens)) >= prompt
-  result = ToolResult(ToolCall("calculator", {"x": "1+1"}), "2", ok=True, seconds=0.25)
-  turn = Turn(TurnKind.TOOL_CALL, prompt, len(tokens), text[prompt:], results=[result], observation="2")
-  return Trajectory(
-    tokens=tokens,
-    action_mask=sampled,
-    sampler_logp=np.where(sampled, -0.5, 0).astype(np.float32),
-    entropy=np.where(sampled, 1.25, 0).astype(np.float32),
-    turn=np.where(sampled, 0, -1).astype(np.int32),
-    policy_version=np.where(sampled, 7, -1).astype(np.int32),
-    turns=[turn],
-    task_id="t",
-    group_id=1,
-    uid=uid,
-    stop=StopReason.ANSWERED,
-    reward_parts={"correct": 1.0},
-    reward=1.0,
-  )
-
-
-TASK = Task(id="t", family="arithmetic", question="what is 1+1?", answer="2")
 
 
 def test_a_new_folder_records_config_and_machine(tmp_path):
@@ -174,9 +140,9 @@ def test_results_without_a_config_take_none(tmp_path):
     ("run.json", b"\xff\x00", "run.json is damaged, it holds no JSON .*remove it, and the run goes on"),
     ("run.json", b'{"starts": []}', "run.json is no record of a run: remove it, and the run goes on"),
     ("run.json", b"3", "run.json is no record of a run"),
-    ("metrics.jsonl", b'{"step": 1, "wall_s": 0}\n{"step\n', "metrics.jsonl, line 2 is not JSON"),
-    ("metrics.jsonl", b"[1]\n", "metrics.jsonl, line 1 holds no step and time"),
-    ("metrics.jsonl", b'{"step": "1", "wall_s": 0}\n', "metrics.jsonl, line 1 holds no step and time"),
+    ("metrics.jsonl", b'{"step": 1, "wall_s": 0}\n{"step\n', "metrics.jsonl is damaged, line 2 is not JSON"),
+    ("metrics.jsonl", b"[1]\n", "metrics.jsonl is damaged, line 1 holds no step and time"),
+    ("metrics.jsonl", b'{"step": "1", "wall_s": 0}\n', "metrics.jsonl is damaged, line 1 holds no step and time"),
   ],
 )
 def test_a_damaged_file_is_named_with_what_to_do_and_nothing_is_overwritten(tmp_path, name, content, words):
@@ -314,40 +280,6 @@ def test_trajectories_are_written_by_uid_up_to_the_limit(tmp_path):
   assert path.name == "eval_000004.jsonl.gz"
   rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
   assert [row["uid"] for row in rows] == [2, 5]
-
-
-def test_a_row_keeps_everything(tmp_path):
-  row = json.loads(json.dumps(trajectory_row(make_trajectory(), TASK, Bytes())))
-  assert row["tokens"] == list("ab: é!".encode())
-  assert row["text"] == ["a", "b", ":", " ", "", "é", "!"]
-  assert row["action_mask"] == [0, 0, 1, 1, 1, 1, 1]
-  assert row["sampler_logp"] == [0, 0, -0.5, -0.5, -0.5, -0.5, -0.5]
-  assert row["question"] == "what is 1+1?"
-  assert row["stop"] == "answered"
-  assert row["reward_parts"] == {"correct": 1.0}
-  (turn,) = row["turns"]
-  assert turn["results"] == [
-    {"name": "calculator", "arguments": {"x": "1+1"}, "text": "2", "ok": True, "failure": None, "seconds": 0.25}
-  ]
-
-
-def test_a_branch_of_a_search_is_written_with_its_visits():
-  assert trajectory_row(make_trajectory(), TASK, Bytes())["visits"] is None
-  branch = dataclasses.replace(make_trajectory(), visits=VisitShares(0.25, 0.5, 3))
-  assert trajectory_row(branch, TASK, Bytes())["visits"] == {"branch": 0.25, "path": 0.5, "path_tokens": 3}
-
-
-def test_bytes_that_are_no_text_do_not_swallow_what_follows():
-  assert "".join(token_texts([0xFF, *b"abcdef"], Bytes())) == "\ufffdabcdef"
-  assert "".join(token_texts([*"x€".encode()][:-1], Bytes())) == "x\ufffd"
-
-
-def test_a_failed_environment_is_written_as_none():
-  import dataclasses
-
-  failed = dataclasses.replace(make_trajectory(), stop=StopReason.ENVIRONMENT_FAILED, reward=None, reward_parts=None)
-  row = trajectory_row(failed, TASK, Bytes())
-  assert (row["stop"], row["reward"], row["reward_parts"]) == ("environment_failed", None, None)
 
 
 def test_trees_are_written_by_step_and_uid_and_forgotten_with_their_step(tmp_path):

@@ -258,9 +258,8 @@ ENGINES = {"sqlite": Sqlite, "duckdb": Duckdb}
 def main() -> None:
   """Serves until stdin ends."""
   engine, path, limits = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-  if (
-    sys.platform == "linux"
-  ):  # others refuse to set it, or do not keep it: there the engine's own bound is the only one
+  # Other systems refuse to set it, or do not keep it: there the engine's own bound is the only one.
+  if sys.platform == "linux":
     ceiling = _ROOM + (limits["memory_mb"] << 20)
     resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
   try:
