@@ -1,7 +1,7 @@
-"""The border that everything crosses which the code of a task family or an environment gives.
+"""Checks of everything that the code of a task family or an environment gives.
 
-Such code is often a user's, and may give anything. What crosses the border is what `types.py` says, with valid and
-bounded texts and finite numbers; whatever is not is an `EnvironmentFailed` of kind ANSWER that says what it was.
+Such code is often a user's, and may give anything. What passes is what `types.py` says, with valid and bounded texts
+and finite numbers; whatever does not is an `EnvironmentFailed` of kind ANSWER that says what it was.
 """
 
 from __future__ import annotations
