@@ -159,3 +159,12 @@ def test_an_exception_that_cannot_say_what_it_is_has_a_name(error, words):
 def test_a_part_is_a_finite_number(value):
   with pytest.raises(EnvironmentFailed, match="the part 'correct' is "):
     checks.as_observation(Observation("", parts={"correct": value}), 10)
+
+
+def test_arguments_that_could_not_be_written_or_sent_are_refused():
+  deep = None
+  for _ in range(600):
+    deep = [deep]
+  result = ToolResult(ToolCall("f", {"x": deep}), "text", True)
+  with pytest.raises(EnvironmentFailed, match="of a call of f are nested more than 64 levels deep"):
+    checks.as_observation(Observation("", results=[result]), 10)
