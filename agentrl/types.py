@@ -188,6 +188,20 @@ class Failure:
 
 
 LARGEST_REWARD = 1e15  # the square of a larger one, summed over a batch, does not fit into float32
+MOST_NESTED = 64  # levels of the arguments of a call: whatever writes or copies them goes down one by one
+
+
+def is_nested_too_deeply(value: Any) -> bool:
+  """Whether a JSON value has more than `MOST_NESTED` levels of lists and objects, one within another."""
+  level = [value]
+  for _ in range(MOST_NESTED):
+    lists = [inner.values() if isinstance(inner, Mapping) else inner for inner in level if _holds_others(inner)]
+    level = [inner for held in lists for inner in held]
+  return any(map(_holds_others, level))
+
+
+def _holds_others(value: Any) -> bool:
+  return isinstance(value, Mapping | list | tuple)
 
 
 # ---- what was sampled -------------------------------------------------------------------------------------------

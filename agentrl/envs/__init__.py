@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agentrl.envs import border, tasks
+from agentrl.envs import checks, tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
@@ -123,11 +123,11 @@ def make(
   pool = _pool(family, hosting, backend)
 
   def task(index: int, split: str) -> Task:
-    return border.as_task(module.generate(index, split=split, difficulty=difficulty, **options), family)
+    return checks.as_task(module.generate(index, split=split, difficulty=difficulty, **options), family)
 
   def oracle(task: Task) -> list[Action]:
     shown = oracle_tool or tool
-    return border.as_actions(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
+    return checks.as_actions(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
 
   def environment(recipe: Recipe) -> Environment:
     return recipe.environment() if pool is None else pool.environment(recipe)
@@ -191,7 +191,7 @@ def _specs(recipe: Recipe) -> Sequence[ToolSpec]:
   """What the tools of an environment look like; a tool that does not start is a wrong setting here."""
   try:
     with contextlib.closing(recipe.environment()) as environment:
-      return border.as_tools(environment.tools)
+      return checks.as_tools(environment.tools)
   except EnvironmentFailed as error:
     raise ValueError(str(error)) from error
 
@@ -211,10 +211,10 @@ def _solved(environment: Environment, task: Task, actions: Sequence[Action], set
   if not actions:
     raise ValueError(f"the family {task.family} has no demonstration of {task.id}; set examples to 0")
   with contextlib.closing(environment):
-    messages = border.as_messages(environment.reset(task, 0))[-1:]
+    messages = checks.as_messages(environment.reset(task, 0))[-1:]
     most = setting.limits.max_calls * setting.limits.max_output_chars
     for action in actions:
-      observation = border.as_observation(environment.step(action), most)
+      observation = checks.as_observation(environment.step(action), most)
       messages.append(Message("assistant", action=action))
       if not observation.done:
         role = "tool" if observation.results else "user"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Set
 from typing import Any
 
-_REPLACED = re.compile("[\ud800-\udfff\x00]")
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: JSON can write a lone one, and no text has it
+_REPLACED = re.compile(rf"{SURROGATE.pattern}|\x00")
 _ADDRESS = re.compile(r"<.* at 0x[0-9A-Fa-f]+>+", re.DOTALL)
 _ERROR_CHARS = 300
 
 
 def to_text(value: Any) -> str:
   """A tool's return value as text: strings as they are, bytes decoded, containers as JSON, anything else by `str`.
+
+  The text is a plain `str`, whatever a class of the tool's own made of one.
 
   Raises:
     TypeError: it has no text: a generator or an iterator, which has not run yet, or an object that shows nothing but
@@ -22,12 +26,12 @@ def to_text(value: Any) -> str:
   if value is None:
     return ""
   if isinstance(value, str):
-    return value
+    return str.__str__(value)
   if isinstance(value, bytes | bytearray | memoryview):
     return bytes(value).decode("utf-8", errors="replace")
   if isinstance(value, list | tuple | Mapping | Set | bool):
     return json.dumps(_plain(value), ensure_ascii=False)
-  text = str(value)
+  text = str.__str__(str(value))
   if isinstance(value, Iterator | AsyncIterator | Awaitable) or _ADDRESS.fullmatch(text):
     raise TypeError(
       f"the tool returned an object of the type {type(value).__name__}, which has no text; it should return a string, "
@@ -65,7 +69,7 @@ def error_line(error: BaseException) -> str:
   return _REPLACED.sub("\ufffd", line.rstrip(": "))
 
 
-def words_of(error: BaseException, max_chars: int) -> str:
+def words_of(error: BaseException, max_chars: int = sys.maxsize) -> str:
   """What an exception says, cut to `max_chars` characters; the name of its class where it says nothing."""
   said = _said_by(error)
   shown = said if len(said) <= max_chars else f"{said[:max_chars]} [cut: {len(said)} characters]"
@@ -75,6 +79,6 @@ def words_of(error: BaseException, max_chars: int) -> str:
 def _said_by(error: BaseException) -> str:
   """`str(error)`; nothing where the exception's own class breaks in `__str__`."""
   try:
-    return str(error)
+    return str.__str__(str(error))
   except (Exception, SystemExit):
     return ""

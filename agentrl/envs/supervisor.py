@@ -72,9 +72,11 @@ def _start(command: Sequence[str]) -> int:
 
 def _watch(child: int, lifeline: int, woken: int) -> int:
   """The command's status when it has ended, that of a killed one when the lifeline was closed; reaps orphans."""
+  poll = select.poll()  # unlike `select`, it takes any number of a file
+  for file in (lifeline, woken):
+    poll.register(file, select.POLLIN)
   while True:
-    ready, _, _ = select.select([lifeline, woken], [], [])
-    if lifeline in ready:
+    if lifeline in dict(poll.poll()):
       return int(signal.SIGKILL)
     os.read(woken, 1 << 10)
     ended = 1
@@ -98,15 +100,19 @@ def _let_go_of_files(keep: set[int]) -> None:
 
 
 def _end_descendants(child: int) -> None:
-  """Kills our children, then the grandchildren that have become children, until none is left."""
+  """Kills our children, then the grandchildren that have become children, until none is left that we may kill."""
   if not _LINUX:
     with contextlib.suppress(OSError):
       os.killpg(child, signal.SIGKILL)
     return
-  while left := _children():
+  spared: set[int] = set()
+  while left := [process for process in _children() if process not in spared]:
     for process in left:
-      os.kill(process, signal.SIGKILL)
-      os.waitpid(process, 0)
+      try:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+      except PermissionError:  # it has become another user's, as sudo does
+        spared.add(process)
 
 
 def _end_as(code: int) -> None:

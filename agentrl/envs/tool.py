@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import inspect
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,10 +18,20 @@ from typing import Any
 from agentrl.envs import output, schema, validation
 from agentrl.envs.deadline import DeadlinePassed, call_within, seconds_left
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.types import Action, EnvironmentFailed, Observation, Task, ToolCall, ToolFailure, ToolResult, TurnKind
+from agentrl.types import (
+  MOST_NESTED,
+  Action,
+  EnvironmentFailed,
+  Observation,
+  Task,
+  ToolCall,
+  ToolFailure,
+  ToolResult,
+  TurnKind,
+  is_nested_too_deeply,
+)
 
 _LOG = logging.getLogger(__name__)
-_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: JSON can write it, and no text has it
 # Keywords that may name arguments which "properties" does not list.
 _NAMES_MORE = {
   "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas",
@@ -248,18 +257,30 @@ class ToolRunner:
       return f"error: unknown tool {call.name!r}; available: {', '.join(self._tools) or 'none'}", ToolFailure.ARGUMENTS
     tool = self._tools[call.name]
     try:
-      _check_text(call.arguments)
-      return call_within(self._limits.call_seconds, lambda: output.to_text(tool.call(call.arguments))), None
+      return call_within(self._limits.call_seconds, lambda: _told_by(tool, call))
     except EnvironmentFailed:
       raise
-    except ToolArgumentError as error:
-      return f"error: {error}", ToolFailure.ARGUMENTS
-    except (DeadlinePassed, ToolTimeout) as error:
+    except DeadlinePassed as error:
       return f"error: {call.name}: {error}", ToolFailure.TIMEOUT
-    except ToolError as error:
-      return f"error: {call.name}: {error}", ToolFailure.EXCEPTION
-    except Exception as error:  # anything else that comes out of a tool is the tool's failure
+    except Exception as error:  # what ends a thread and is no error, such as SystemExit
       return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
+
+
+def _told_by(tool: Tool, call: ToolCall) -> tuple[str, ToolFailure | None]:
+  """As `ToolRunner._outcome`; whatever runs code of the tool's is done here, the words of its errors too."""
+  try:
+    _check_arguments(call.arguments)
+    return output.to_text(tool.call(call.arguments)), None
+  except EnvironmentFailed:
+    raise
+  except ToolArgumentError as error:
+    return f"error: {output.words_of(error)}", ToolFailure.ARGUMENTS
+  except ToolTimeout as error:
+    return f"error: {call.name}: {output.words_of(error)}", ToolFailure.TIMEOUT
+  except ToolError as error:
+    return f"error: {call.name}: {output.words_of(error)}", ToolFailure.EXCEPTION
+  except Exception as error:  # anything else that comes out of a tool is the tool's failure
+    return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
 
 
 @functools.lru_cache(maxsize=1024)
@@ -278,11 +299,13 @@ async def _awaited(value: Awaitable[Any]) -> Any:
     raise
 
 
-def _check_text(arguments: Mapping[str, Any]) -> None:
-  """Whatever a tool does with its arguments, writes them to a file, a process or a database: text they must be."""
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+  """Whatever a tool does with them, writes them to a file, a process or a database: text must be text."""
+  if is_nested_too_deeply(arguments):
+    raise ToolArgumentError(f"the arguments are nested more than {MOST_NESTED} levels deep")
   for name, value in arguments.items():
     for text in _strings([name, value]):
-      if (half := _HALF.search(text)) is not None:
+      if (half := output.SURROGATE.search(text)) is not None:
         raise ToolArgumentError(
           f"argument {name!r} has {half[0]!r}, which is half of a character and cannot be stored or sent; "
           "write the whole character, or leave it out"

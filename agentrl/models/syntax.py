@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agentrl.types import Action, ToolCall, TurnKind
+from agentrl.types import MOST_NESTED, Action, ToolCall, TurnKind, is_nested_too_deeply
 
 
 class Markup(str):
@@ -187,59 +188,60 @@ def _finite(literal: str) -> float:
   return value
 
 
+_SPACES = re.compile(r"\s*")
+_MOST_CALLS = 1000  # of one turn: each has a result
 _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
-
-
-MOST_NESTED = 64  # levels of lists and objects in a tool call, itself included
-MOST_CALLS = 256  # in a turn
 
 
 def _json_calls(text: str) -> tuple[ToolCall, ...]:
   """The calls in a turn; ValueError says what is wrong with one, in words for the policy."""
-  calls = []
-  while True:
-    outside, opened, text = text.partition(_CALL_OPEN)
-    if _CALL_CLOSE in outside:
-      raise ValueError(f"there is a {_CALL_CLOSE} without its {_CALL_OPEN}")
-    if not opened:
-      return tuple(calls)
-    if len(calls) == MOST_CALLS:
-      raise ValueError(f"there are more than {MOST_CALLS} tool calls in a turn")
-    call, text = _json_call(text.lstrip())
+  calls, end = [], 0
+  while (start := text.find(_CALL_OPEN, end)) >= 0:
+    _require_no_closing(text, end, start)
+    if len(calls) == _MOST_CALLS:
+      raise ValueError(f"there are more than {_MOST_CALLS} tool calls in one turn")
+    call, end = _json_call(text, start + len(_CALL_OPEN))
     calls.append(call)
+  _require_no_closing(text, end, len(text))
+  return tuple(calls)
 
 
-def _json_call(text: str) -> tuple[ToolCall, str]:
-  """One call, and the text after its closing tag. The tag may well stand inside a JSON string."""
+def _require_no_closing(text: str, start: int, end: int) -> None:
+  if text.find(_CALL_CLOSE, start, end) >= 0:
+    raise ValueError(f"there is a {_CALL_CLOSE} without its {_CALL_OPEN}")
+
+
+def _json_call(text: str, start: int) -> tuple[ToolCall, int]:
+  """The call that begins at `start`, and where its closing tag ends. The tag may well stand inside a JSON string."""
   try:
-    call, end = _DECODER.raw_decode(text)
-    _check_depth(call)
-    _to_json(call).encode()  # an escaped lone surrogate is JSON, but no text
-  except (ValueError, RecursionError) as error:
+    call, end = _DECODER.raw_decode(text, _after_spaces(text, start))
+  except RecursionError:
+    raise ValueError(f"the tool call is nested more than {MOST_NESTED} levels deep") from None
+  except ValueError as error:
     raise ValueError(f"the tool call is not valid JSON: {error}") from None
   if not isinstance(call, dict) or not isinstance(call.get("name"), str) or set(call) - {"name", "arguments"}:
     raise ValueError('a tool call is a JSON object with "name", a string, and "arguments", an object, and no more')
   arguments = call.get("arguments", {})
   if not isinstance(arguments, dict):
     raise ValueError(f'"arguments" of {call["name"]} must be a JSON object')
-  rest = text[end:].lstrip()
-  if not rest.startswith(_CALL_CLOSE):
+  if is_nested_too_deeply(arguments):
+    raise ValueError(f"the tool call is nested more than {MOST_NESTED} levels deep")
+  _require_text(call)
+  end = _after_spaces(text, end)
+  if not text.startswith(_CALL_CLOSE, end):
     raise ValueError(f"{_CALL_CLOSE} is missing after the JSON object of the call")
-  return ToolCall(call["name"], arguments), rest.removeprefix(_CALL_CLOSE)
+  return ToolCall(call["name"], arguments), end + len(_CALL_CLOSE)
 
 
-def _check_depth(call: Any) -> None:
-  """Raises ValueError where lists and objects lie too deep in each other.
+def _require_text(call: Mapping[str, Any]) -> None:
+  try:
+    _to_json(call).encode()
+  except UnicodeEncodeError as error:  # an escaped lone surrogate is JSON, but no text
+    raise ValueError(f"the tool call is not valid JSON: {error}") from None
 
-  Whatever a call meets on its way, such as validators, pickles, servers and trajectory files, has a bound of its own,
-  and most count the stack of their caller with it: one bound here makes all of them the policy's mistake.
-  """
-  level, depth = [call], 0
-  while level := [value for value in level if isinstance(value, list | dict)]:
-    depth += 1
-    if depth > MOST_NESTED:
-      raise ValueError(f"lists and objects lie more than {MOST_NESTED} deep in each other")
-    level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
+
+def _after_spaces(text: str, start: int) -> int:
+  return _SPACES.match(text, start).end()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.envs import border
-from agentrl.envs.border import failure_of
+from agentrl.envs import checks
+from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.types import (
   Action,
@@ -142,8 +142,8 @@ class Episode:
       EnvironmentFailed: what it gave is no opening; or, of kind PROMPT, the prompt leaves no room for a token.
     """
     self._environment = self._make_environment()
-    messages = border.as_messages(self._environment.reset(self.request.task, self.request.seed))
-    tools = border.as_tools(self._environment.tools)
+    messages = checks.as_messages(self._environment.reset(self.request.task, self.request.seed))
+    tools = checks.as_tools(self._environment.tools)
     self._require_room(_chars(messages), "characters", self._max_chars)
     prompt = self._chat.prompt(messages, tools)
     self._require_room(len(prompt), "tokens", self.request.max_tokens)
@@ -255,7 +255,7 @@ class Episode:
       )
 
   def _answer(self, action: Action) -> Observation:
-    return border.as_observation(self._environment.step(action), self._max_chars)
+    return checks.as_observation(self._environment.step(action), self._max_chars)
 
   def _append(self, tokens, *, sampled, turn, logp=None, entropy=None):
     count = len(tokens)

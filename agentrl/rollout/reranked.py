@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.envs.border import failure_of
+from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import Episode, Request, derived_uid

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from agentrl.envs.border import failure_of
+from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout.episode import Episode, Request, play
 from agentrl.training.left_out import LeftOut

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from agentrl.envs.border import failure_of
+from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver, RolloutStats

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -16,11 +17,20 @@ def started():
   """Starts a command under a supervisor: the process, and the holder's end of the lifeline."""
   processes = []
 
-  def start(*command):
+  def start(*command, number=None, under=()):
     lifeline, ours = os.pipe()
+    if number is not None:
+      os.dup2(lifeline, number)
+      os.close(lifeline)
+      lifeline = number
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-      supervisor.supervised(lifeline, command), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=(lifeline,), text=True
+      [*under, *supervisor.supervised(lifeline, command)],
+      stdin=pipe,
+      stdout=pipe,
+      stderr=pipe,
+      pass_fds=(lifeline,),
+      text=True,
     )
     os.close(lifeline)
     processes.append((process, ours))
@@ -44,6 +54,14 @@ def gone(pids):
   while any(map(alive, pids)) and time.monotonic() < deadline:
     time.sleep(0.02)
   return not any(map(alive, pids))
+
+
+def become(pid, user):
+  """Waits until a process runs as a user."""
+  deadline = time.monotonic() + 30
+  while pathlib.Path(f"/proc/{pid}/status").read_text().split("Uid:")[1].split()[1] != str(user):
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +107,47 @@ def test_all_that_descends_from_the_command_ends(started, how):
     os.kill(pids[0], signal.SIGKILL)
   assert gone(pids)
   process.wait(30)
+
+
+@pytest.fixture
+def many_files():
+  """As many files as a trainer with hundreds of trajectories has, where the machine lets us have them."""
+  usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+  if usual[1] != resource.RLIM_INFINITY and usual[1] < 2000:
+    pytest.skip("this machine lets nobody have 2000 open files")
+  resource.setrlimit(resource.RLIMIT_NOFILE, (2000, usual[1]))
+  yield
+  resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+def test_the_lifeline_may_have_any_number(started, many_files):
+  process, lifeline = started("sh", "-c", "echo $$; read line; exit 3", number=1500)
+  pid = int(process.stdout.readline())
+  process.stdin.write("x\n")
+  process.stdin.flush()
+  assert process.wait(30) == 3
+  process, lifeline = started("sh", "-c", "echo $$; exec sleep 600", number=1500)
+  pid = int(process.stdout.readline())
+  os.close(lifeline)
+  assert gone([pid])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can have a process become another user's")
+def test_a_descendant_that_may_not_be_killed_saves_no_other(started):
+  """Two that have become another user's, under a supervisor that may not kill those."""
+  others = "setpriv --reuid 65534 sleep 600 & echo $!"
+  process, lifeline = started(
+    "sh", "-c", f"{others}; sleep 600 & echo $!; {others}; wait", under=("setpriv", "--bounding-set=-kill")
+  )
+  pids = [int(process.stdout.readline()) for _ in range(3)]
+  for pid in (pids[0], pids[2]):
+    become(pid, 65534)
+  os.close(lifeline)
+  assert gone([pids[1]])
+  assert process.wait(30) == -signal.SIGKILL
+  for pid in (pids[0], pids[2]):
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_signals_of_a_terminal_reach_the_command_as_usual_and_not_the_supervisor(started):

@@ -249,7 +249,7 @@ def test_words_around_a_call_are_kept():
       "not a finite",
     ),
     (JSON, ['<tool_call>{"name": "\\ud800"}</tool_call>', END], TurnKind.MALFORMED, "surrogates not allowed"),
-    (JSON, ["<tool_call>" + "[" * 100_000, END], TurnKind.MALFORMED, "not valid JSON"),
+    (JSON, ["<tool_call>" + "[" * 100_000, END], TurnKind.MALFORMED, "nested more than 64 levels"),
     (JSON, ["<tool_call>" + "9" * 5000, END], TurnKind.MALFORMED, "not valid JSON"),
   ],
 )

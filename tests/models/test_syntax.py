@@ -1,10 +1,11 @@
 """Turns as text; tests of the tokens they are made of are in test_chat.py."""
 
+import json
 import types
 
 import pytest
 
-from agentrl.models.syntax import MOST_CALLS, MOST_NESTED, DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
+from agentrl.models.syntax import DialogueSyntax, JsonSyntax, Markup, TagSyntax, tag_syntax
 from agentrl.types import Action, ToolCall, TurnKind
 
 TAGS = TagSyntax("count", "text", "<c>", "</c>", "[", "]")
@@ -38,26 +39,29 @@ def test_tags_of_a_config_call_the_tool_that_there_is():
   assert tag_syntax(tool, settings) == TAGS
 
 
-def nested_call(levels):
-  """A call with so many levels of lists and objects, itself and its arguments included."""
-  lists = levels - 2
-  return '<tool_call>{"name": "f", "arguments": {"x": ' + "[" * lists + "]" * lists + "}}</tool_call>"
+def deep(levels):
+  """A call whose arguments have so many levels."""
+  return f'<tool_call>{{"name": "f", "arguments": {{"x": {"[" * (levels - 1)}{"]" * (levels - 1)}}}}}</tool_call>'
 
 
-@pytest.mark.parametrize("levels", [MOST_NESTED + 1, 257, 600, 978, 100_000])
-def test_a_call_that_is_nested_too_deep_for_whoever_comes_next_is_the_policys_mistake(levels):
-  action = JsonSyntax().parse(nested_call(levels))
-  assert action.kind is TurnKind.MALFORMED
-  assert "not valid JSON" in action.problem
+@pytest.mark.parametrize("levels", [65, 490, 600, 975, 978, 100_000])
+def test_a_call_that_could_not_be_written_or_sent_is_malformed(levels):
+  parsed = JsonSyntax().parse(deep(levels))
+  assert (parsed.kind, parsed.problem) == (TurnKind.MALFORMED, "the tool call is nested more than 64 levels deep")
 
 
-def test_calls_may_be_nested_as_deep_as_is_said():
-  action = JsonSyntax().parse(nested_call(MOST_NESTED))
-  assert (action.kind, len(action.calls)) == (TurnKind.TOOL_CALL, 1)
+def test_a_call_may_be_nested_as_deep_as_a_sensible_one():
+  parsed = JsonSyntax().parse(deep(64))
+  assert parsed.kind is TurnKind.TOOL_CALL
+  json.dumps(parsed.calls[0].arguments)
 
 
-def test_a_turn_of_more_calls_than_anybody_makes_is_the_policys_mistake():
+def test_more_calls_than_have_results_are_malformed():
   call = '<tool_call>{"name": "f"}</tool_call>'
-  assert len(JsonSyntax().parse(call * MOST_CALLS).calls) == MOST_CALLS
-  action = JsonSyntax().parse(call * (MOST_CALLS + 1))
-  assert (action.kind, action.problem) == (TurnKind.MALFORMED, f"there are more than {MOST_CALLS} tool calls in a turn")
+  assert len(JsonSyntax().parse(1000 * call).calls) == 1000
+  assert JsonSyntax().parse(20_000 * call).problem == "there are more than 1000 tool calls in one turn"
+
+
+@pytest.mark.parametrize("text", ["</tool_call>", '<tool_call>{"name": "f"}</tool_call> </tool_call>'])
+def test_a_closing_tag_without_its_opening_one_is_malformed(text):
+  assert JsonSyntax().parse(text).problem == "there is a </tool_call> without its <tool_call>"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from agentrl.envs import border
+from agentrl.envs import checks
 from agentrl.training.left_out import LeftOut, TasksLeftOut, check_left_out
 from agentrl.training.loop import NothingToTrainOn
 
@@ -56,7 +56,7 @@ def broken(task):
   [
     (too_long, r"left out: task .*: its prompt has 1\d\d tokens.*raise rollout.max_tokens and pack.row_tokens"),
     (broken, "left out: task number 11 of the split 'train' was not made: KeyError: 'arithmetic-train-"),
-    (lambda task: border.as_task(task.id, "mine"), "was not made: the generator of 'mine' gave a str"),
+    (lambda task: checks.as_task(task.id, "mine"), "was not made: the generator of 'mine' gave a str"),
   ],
 )
 def test_a_task_that_does_not_fit_or_breaks_is_left_out_and_the_run_goes_on(

@@ -130,8 +130,10 @@ class Browser:
   def _port(self) -> int:
     """Of the driver, as it says by itself."""
     deadline, said = time.monotonic() + COMMAND_SECONDS, b""
+    poll = select.poll()
+    poll.register(self._guard.stdout, select.POLLIN)
     while not (found := re.search(rb"started successfully on port (\d+)", said)):
-      ready, _, _ = select.select([self._guard.stdout], [], [], max(0.0, deadline - time.monotonic()))
+      ready = poll.poll(1000 * max(0.0, deadline - time.monotonic()))
       more = os.read(self._guard.stdout.fileno(), 4096) if ready else b""
       if not more:
         raise TimeoutError(f"the driver did not say its port, only {said[-200:].decode(errors='replace')!r}")

@@ -57,7 +57,14 @@ def _make(recipe: Mapping[str, Any], place: pathlib.Path) -> None:
     command = [sys.executable, "-m", __name__, json.dumps(recipe), str(made)]
     surroundings = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-      run = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=_SECONDS)
+      run = subprocess.run(
+        command,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        start_new_session=True,  # a Ctrl-C is for the trainer
+      )
     except subprocess.TimeoutExpired as error:
       raise EnvironmentFailed(f"TextWorld took more than {_SECONDS} s to make {place.name}") from error
     if run.returncode != 0:

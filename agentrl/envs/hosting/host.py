@@ -7,7 +7,7 @@ import pickle
 import time
 from typing import Any
 
-from agentrl.envs import Recipe, border, output, tasks
+from agentrl.envs import Recipe, checks, output, tasks
 from agentrl.envs.base import Environment
 from agentrl.envs.hosting import frames
 from agentrl.types import Action, EnvironmentFailed, FailureKind, Observation, Task
@@ -56,7 +56,7 @@ class Host:
     try:
       value = self._answer(request)
     except BaseException as error:  # SystemExit too: a library must not end the worker of other episodes
-      failure = border.failure_of(error)
+      failure = checks.failure_of(error)
     seconds = time.monotonic() - started
     if failure is None:
       try:
@@ -92,14 +92,14 @@ class Host:
     limits = recipe.setting.limits
     self._max_chars[episode] = limits.max_calls * limits.max_output_chars  # what the calls of a turn may say together
     environment = self._environments[episode] = recipe.environment()
-    messages = border.as_messages(environment.reset(task, seed))
-    return messages, border.as_tools(environment.tools)
+    messages = checks.as_messages(environment.reset(task, seed))
+    return messages, checks.as_tools(environment.tools)
 
   def _oracle(self, task: Task, tool: str) -> list[Action] | tasks.NoDemonstration:
     try:
-      return border.as_actions(self._family.oracle(task, tool))
+      return checks.as_actions(self._family.oracle(task, tool))
     except tasks.NoDemonstration as error:  # an answer like any other
       return error
 
   def _step(self, episode: int, action: Action) -> Observation:
-    return border.as_observation(self._environments[episode].step(action), self._max_chars[episode])
+    return checks.as_observation(self._environments[episode].step(action), self._max_chars[episode])

@@ -7,7 +7,7 @@ that share out the cores by session (autogroup) do not compare it, so that witho
 Groups are made under the trainer's own, so that its limits go on to hold, or with version 2 beside it, since there a
 group that has processes cannot have groups with controllers. Groups are used again: the kernel keeps a removed one in
 memory for as long as any page that it was charged for. Entering one may wait some milliseconds for the kernel; it is no
-work. A guest enters by itself (`entrance.py`); its isolator stays outside.
+work. A guest enters by itself (`enter_group.py`); its isolator stays outside.
 
 Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel.
 """
@@ -27,7 +27,7 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from agentrl.envs.sandbox import entrance, isolators
+from agentrl.envs.sandbox import enter_group, isolators
 from agentrl.envs.sandbox.limits import Limits
 
 _PREFIX = "agentrl"
@@ -59,7 +59,7 @@ class Group:
   folders: Folders
 
   @property
-  def doors(self) -> list[str]:
+  def procs_files(self) -> list[str]:
     """The files that a process writes "0" to, to enter the group; one to three."""
     return [str(folder / "cgroup.procs") for folder in self.folders.each()]
 
@@ -194,8 +194,8 @@ def _parents(pid: int) -> Folders | None:
 
 
 def _can_enter(group: Group) -> bool:
-  """Whether a process without privileges gets in by doors that this one opened."""
-  line = [*entrance.outside(1, group.doors), *isolators.demoted(), *entrance.inside(["/usr/bin/true"])]
+  """Whether a process without privileges gets in through files that this one opened."""
+  line = [*enter_group.outside(1, group.procs_files), *isolators.demoted(), *enter_group.inside(["/usr/bin/true"])]
   return subprocess.run(line, capture_output=True, cwd="/").returncode == 0
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from agentrl.envs.sandbox import cgroup, entrance, keeper, seccomp
+from agentrl.envs.sandbox import cgroup, enter_group, keeper, seccomp
 from agentrl.envs.sandbox.exchange import Exchange
 from agentrl.envs.sandbox.isolators import Isolator
 from agentrl.envs.sandbox.limits import Completed, Limits
@@ -73,11 +73,11 @@ class Guest:
       passed = [stream.fileno() for stream in (status_out, filter_in, channel_out) if stream is not None]
       command = [*command, str(channel_out.fileno())] if takes_cells else command
       status_fd = status_out.fileno()
-      line = isolate(entrance.inside(command), self._limits, status_fd, filter_in.fileno())
+      line = isolate(enter_group.inside(command), self._limits, status_fd, filter_in.fileno())
       self._group = self._make_group(stack)
-      doors = [] if self._group is None else self._group.doors
+      procs_files = [] if self._group is None else self._group.procs_files
       self._process = subprocess.Popen(
-        [*entrance.outside(status_fd, doors), *line],
+        [*enter_group.outside(status_fd, procs_files), *line],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -208,7 +208,7 @@ def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple
   ends = os.pipe()
   try:
     opened = [
-      stack.enter_context(os.fdopen(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, entrance.LOWEST_FD), mode, 0))
+      stack.enter_context(os.fdopen(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, enter_group.LOWEST_FD), mode, 0))
       for end, mode, stack in zip(ends, ("rb", "wb"), (reading, writing), strict=True)
     ]
   finally:

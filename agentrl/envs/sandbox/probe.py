@@ -44,7 +44,9 @@ class SandboxReport:
   processes_hidden: bool = _layer("it is process 2 of a PID namespace, and sees no other")
   environment_hidden: bool = _layer("no variables of the trainer's environment")
   unprivileged: bool = _layer("neither uid 0 nor able to become it, or to change its root")
-  calls_filtered: bool = _layer("seccomp refuses sockets, memory files, namespaces and keys; no new privileges")
+  calls_filtered: bool = _layer(
+    "seccomp refuses sockets, memory files, shared memory, namespaces and keys; no new privileges"
+  )
   limits_set: bool = _layer("limits of memory, processes, CPU time and file size for each process; of files in all")
   tree_processes_capped: bool = _layer("the tree cannot fork past its limit")
   tree_memory_capped: bool | None = _layer(
@@ -108,6 +110,7 @@ print(json.dumps({
   "unprivileged": os.getuid() != 0 and refused(os.setuid, 0) and refused(os.chroot, "/tmp"),
   "calls_filtered": filtered(libc.socket, 1, 1, 0) and filtered(libc.unshare, 0) and filtered(libc.syscall, keyctl, 0)
     and filtered(libc.socketpair, 1, 2, 0, (ctypes.c_int * 2)()) and filtered(libc.memfd_create, b"", 0)
+    and filtered(libc.mmap, None, 4096, 3, 0x21, -1, 0)
     and libc.prctl(39, 0, 0, 0, 0) == 1,
   "limits": [*(resource.getrlimit(getattr(resource, name))[0] for name in limits), os.statvfs("/tmp").f_files],
   "forked": forked(),

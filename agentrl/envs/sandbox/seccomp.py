@@ -4,6 +4,9 @@ Namespaces already keep a guest from seeing anything; the filter keeps it from t
 have been broken, from those that take what is counted for the whole machine or for all of a user's processes (message
 queues, watches of files, contexts of asynchronous I/O), and from those that hold memory apart from any process, where
 no resource limit counts it (System V objects, memory files, pages in a pipe, buffers of more than the usual size).
+Of a shared mapping of memory all pages that were ever written are kept as long as one of them is mapped, and only that
+one is counted. A file may be mapped so as well, and no filter can see whether it is /dev/zero, which makes such memory:
+every shared mapping is refused, and private ones, of files too, pass.
 Socket pairs pass where they are connected streams: from the end of a datagram pair one can send to any socket that has
 a path.
 
@@ -20,7 +23,8 @@ import struct
 from typing import NamedTuple
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, (16, 24)  # offsets in `struct seccomp_data`; low halves of the first two
+_NUMBER, _ARCHITECTURE = 0, 4  # offsets in `struct seccomp_data`
+_ARGUMENTS = (16, 24, 32, 40)  # likewise; low halves of the first four
 _KILL, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _EPERM, _ENOSYS = 1, 38
 _X32 = 0x40000000  # x86-64 calls at or above this number belong to another ABI
@@ -29,6 +33,7 @@ _NAMESPACE_FLAGS = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x1000000
 _AF_UNIX, _SOCK_STREAM = 1, 1
 _KIND_OF_SOCKET = 0xFFFFFFFF & ~(0x80000 | 0x800)  # SOCK_CLOEXEC and SOCK_NONBLOCK do not count
 _F_SETPIPE_SZ = 1031
+_SHARED = 0x01  # bit of MAP_SHARED and MAP_SHARED_VALIDATE in the flags of mmap, and not of MAP_PRIVATE
 
 # The same number on every architecture since Linux 5.1.
 _REFUSED = {
@@ -46,6 +51,7 @@ class _Architecture(NamedTuple):
   clone: int
   socketpair: int
   fcntl: int
+  mmap: int
   refused: dict[str, int]
 
 
@@ -55,6 +61,7 @@ _ARCHITECTURES = {
     56,
     53,
     72,
+    9,
     {
       "shmget": 29, "socket": 41, "connect": 42, "bind": 49, "setsockopt": 54, "semget": 64, "msgget": 68,
       "ptrace": 101, "syslog": 103, "modify_ldt": 154, "pivot_root": 155, "chroot": 161, "acct": 163, "mount": 165,
@@ -71,6 +78,7 @@ _ARCHITECTURES = {
     220,
     199,
     25,
+    222,
     {
       "io_setup": 0, "inotify_init1": 26, "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51, "quotactl": 60,
       "vmsplice": 75, "acct": 89, "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
@@ -104,6 +112,8 @@ def program(machine: str) -> bytes:
   code += [_op(_LOAD, _ARGUMENTS[1]), _op(_AND, _KIND_OF_SOCKET), _op(_EQUAL, _SOCK_STREAM, yes=1), _REFUSE, _PASS]
   code += [_op(_EQUAL, architecture.fcntl, no=4), _op(_LOAD, _ARGUMENTS[1])]
   code += [_op(_EQUAL, _F_SETPIPE_SZ, no=1), _REFUSE, _PASS]
+  code += [_op(_EQUAL, architecture.mmap, no=4), _op(_LOAD, _ARGUMENTS[3])]
+  code += [_op(_ANY_BIT, _SHARED, no=1), _REFUSE, _PASS]
   code += [_op(_EQUAL, architecture.clone, no=3), _op(_LOAD, _ARGUMENTS[0])]
   code += [_op(_ANY_BIT, _NAMESPACE_FLAGS, no=1), _REFUSE, _PASS]
   return b"".join(code)

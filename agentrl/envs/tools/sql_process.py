@@ -224,6 +224,7 @@ class SqlProcess:
       [sys.executable, "-P", "-S", "-X", "utf8", str(_WORKER), self._engine, self._kind[1], settings],
       env={"PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path), "HOME": os.devnull},
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      start_new_session=True,  # a Ctrl-C is for the trainer
     )  # fmt: skip
     line = _line(self._worker, _START_SECONDS)
     if line is None:

@@ -164,12 +164,18 @@ class Duckdb:
   """
 
   _NODES = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")  # of a statement that reads
-  # They tell paths and settings of this machine, or run a text that a statement makes.
+  # Tables that are made by a function: of the others some change the process, tell of this machine, or run a text or
+  # call a function that a statement names.
+  _TABLE_FUNCTIONS = frozenset((
+    "range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
+    "histogram_values", "summary", "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_schemas",
+    "duckdb_constraints", "duckdb_indexes", "duckdb_sequences", "duckdb_types", "duckdb_functions", "duckdb_keywords",
+    "pragma_table_info", "pragma_show", "pragma_version",
+  ))  # fmt: skip
+  # Views that tell paths and settings of this machine, functions that do so, and those that leave something behind.
   _NAMES = frozenset((
-    "duckdb_databases", "pragma_database_list", "duckdb_settings", "pg_settings", "current_setting",
-    "duckdb_extensions", "duckdb_secrets", "which_secret", "duckdb_temporary_files", "duckdb_external_file_cache",
-    "duckdb_logs", "duckdb_log_contexts", "duckdb_logs_parsed", "truncate_duckdb_logs", "write_log", "checkpoint",
-    "force_checkpoint", "getenv", "query", "query_table", "json_execute_serialized_sql", "from_json_serialized_sql",
+    "duckdb_databases", "pragma_database_list", "pg_settings", "duckdb_logs", "current_setting", "write_log",
+    "setseed", "getenv",
   ))  # fmt: skip
   _EXPLAIN = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
 
@@ -231,8 +237,11 @@ class Duckdb:
         raise Refused("this database can only be read: a part of the query would change it, or write a file")
       if node.get("show_type") == "SHOW":  # of a table or, where there is none, of a setting
         raise Refused("SHOW with a name is refused; DESCRIBE shows the columns of a table")
+      made_by = node["function"].get("function_name") if node.get("type") == "TABLE_FUNCTION" else None
+      if node.get("type") == "TABLE_FUNCTION" and _plain(made_by) not in self._TABLE_FUNCTIONS:
+        raise Refused(f"{made_by} makes no table here, and is refused; the tool `tables` lists tables and columns")
       for name in (node.get("function_name"), node.get("table_name")):
-        if isinstance(name, str) and name.strip('"').lower() in self._NAMES:
+        if _plain(name) in self._NAMES:
           raise Refused(f"{name} is not about the data, and is refused; the tool `tables` lists tables and columns")
 
   @staticmethod
@@ -316,6 +325,11 @@ def cell_text(value: Any, chars: int) -> str:
   text = str(value)
   shown = " ".join(text[:chars].splitlines())
   return shown if len(text) <= chars else f"{shown}... [{len(text)} characters]"
+
+
+def _plain(name: Any) -> str:
+  """A name without quotes and capitals; empty where there is none."""
+  return name.strip('"').lower() if isinstance(name, str) else ""
 
 
 def _nodes(tree: Any) -> Iterator[Mapping[str, Any]]:

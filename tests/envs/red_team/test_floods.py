@@ -96,6 +96,28 @@ attempt(fill)
   ),
   "memory file": Attempt("attempt(lambda: os.write(os.memfd_create('x'), bytes(1 << 24)))", EPERM, "^did 16777216"),
   "memory file of large pages": Attempt("attempt(os.memfd_create, 'x', 4)", EPERM, "^did"),
+  "shared memory": Attempt("import mmap; attempt(mmap.mmap, -1, 1 << 24)", EPERM, "^did"),
+  "shared memory, then all but a page of it given back": Attempt(
+    """
+libc.mmap.restype = ctypes.c_void_p
+for _ in range(10):
+  place = libc.mmap(None, ctypes.c_size_t(1 << 26), 3, 0x21, -1, ctypes.c_long(0))
+  if place == ctypes.c_void_p(-1).value:
+    print("refused", errno.errorcode[ctypes.get_errno()])
+    break
+  ctypes.memset(place, 1, 1 << 26)
+  libc.munmap(ctypes.c_void_p(place + 4096), ctypes.c_size_t((1 << 26) - 4096))
+else:
+  print("did hold 640 MB")
+""",
+    EPERM,
+    "^did hold",
+  ),
+  "shared memory by its device": Attempt(
+    "import mmap; attempt(lambda: mmap.mmap(os.open('/dev/zero', os.O_RDONLY), 1 << 24, access=mmap.ACCESS_READ))",
+    EPERM,
+    "^did",
+  ),
   "secret memory": Attempt("system_call(447, 447, 0)", EPERM),
   "pages in a pipe": Attempt(
     """
@@ -236,20 +258,15 @@ os._exit(0)
   host.assert_unharmed()
 
 
-SHARED = "block = mmap.mmap(-1, 90 << 20); [block.write(page) for _ in range(90)]"
-HOGS = {
-  "own pages": "block = bytearray(b'x') * (90 << 20)",
-  "shared pages": SHARED,
-  "pages of a program that is no more": f"{SHARED}; os.execv(*SMALL)",
-}
+OWN = "block = bytearray(b'x') * (90 << 20)"
+HOGS = {"own pages": OWN, "pages of a program that is no more": f"{OWN}; os.execv(*SMALL)"}
 
 
 @pytest.mark.parametrize("hog", HOGS)
 def test_a_hog_that_looks_small_is_told_of_its_own_end(host, pool, hog):
   """Whatever the kernel picks to kill, it is nothing of ours: the call ends as the policy's."""
   code = f"""
-import mmap
-SMALL, page = ("/usr/bin/sleep", [HOST["marker"], "60"]), bytes(1 << 20)
+SMALL = ("/usr/bin/sleep", [HOST["marker"], "60"])
 for _ in range(4):
   if os.fork() == 0:
     {HOGS[hog]}

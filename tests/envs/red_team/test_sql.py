@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from agentrl.envs.tool import ToolLimits, ToolRunner, tools_of
-from agentrl.envs.tools import databases
+from agentrl.envs.tools import databases, sql_worker
 from agentrl.envs.tools.sql import SqlTool
 from agentrl.envs.tools.sql_process import SqlLimits
 from agentrl.types import Task, ToolCall, ToolFailure
@@ -70,6 +70,11 @@ WRITES = [
   "SELECT * FROM checkpoint()",
   "SELECT write_log('left behind')",
   "SELECT * FROM truncate_duckdb_logs()",
+  "SELECT setseed(0.5)",
+  "SELECT * FROM enable_logging()",
+  "SELECT * FROM enable_profiling()",
+  "SELECT * FROM add_grammar_extension('left_behind', 'x')",
+  "SELECT * FROM register_external_resource_type('left_behind', kind := 'x', create_function := 'f')",
 ]
 
 
@@ -99,6 +104,10 @@ SPIES = [
   "SELECT (SELECT string_agg(path, ',') FROM duckdb_databases())",
   "SELECT x FROM people, LATERAL (SELECT current_setting('allowed_paths') AS x)",
   "FROM json_execute_serialized_sql(json_serialize_sql('FROM duckdb_databases()'))",
+  "SELECT * FROM destroy_external_resource('query', "
+  "$$SELECT error('P:' || reverse(path)) FROM duckdb_databases() WHERE path IS NOT NULL$$)",
+  "SELECT * FROM people, LATERAL destroy_external_resource('query', $$SELECT error(reverse('x'))$$)",
+  "SELECT * FROM main.\"Destroy_External_Resource\"('duckdb_settings', 'x')",
   "PRAGMA database_list",
   "SHOW allowed_paths",
   "SELECT * FROM (SHOW allowed_paths)",
@@ -130,6 +139,33 @@ def test_none_of_the_tables_and_views_that_the_engine_brings_tells_where_the_fil
   for name in names:
     told = policies("duckdb", f"SELECT * FROM {name}").text
     assert "hidden-place" not in told, name
+
+
+READS = [
+  "SELECT sum(range) AS n FROM range(3)",
+  "SELECT count(*) FROM generate_series(1, 3)",
+  "SELECT x FROM unnest([1, 2]) AS t (x)",
+  "SELECT * FROM json_each('[1, 2]')",
+  "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'people'",
+  "SELECT name FROM pragma_table_info('people')",
+  "SELECT * FROM (DESCRIBE people)",
+  "SUMMARIZE people",
+  "SELECT table_name FROM information_schema.tables",
+]
+
+
+@pytest.mark.parametrize("query", READS)
+def test_what_only_reads_is_let_through(policies, query):
+  assert policies("duckdb", query).ok
+
+
+def test_of_all_functions_that_make_a_table_those_that_are_let_through_are_known(policies):
+  """Also of those that a later version brings: what is not listed is refused, whatever it does."""
+  listed = policies("duckdb", "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type LIKE 'table%'")
+  names = set(listed.text.splitlines()[1:])
+  assert {"query", "range", "destroy_external_resource"} <= names
+  for name in names - sql_worker.Duckdb._TABLE_FUNCTIONS:
+    assert f"{name} makes no table here" in policies("duckdb", f"SELECT * FROM {name}('x')").text
 
 
 def test_an_error_does_not_tell_where_the_file_is(policies):

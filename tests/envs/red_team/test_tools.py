@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import shutil
+import time
 
 import pytest
 
+from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tasks.key_lookup import KeyTable
-from agentrl.envs.tool import ToolLimits, ToolRunner, Toolset, tools_of
+from agentrl.envs.tool import ToolError, ToolLimits, ToolRunner, Toolset, ToolTimeout, tools_of
 from agentrl.envs.tools.archive import Archive, ArchiveTool, Mail
 from agentrl.envs.tools.calculator import Calculator
 from agentrl.envs.tools.corpus import Corpus, Document
@@ -131,3 +133,77 @@ def test_what_never_ran_is_no_success(name):
   (result,) = ToolRunner(tools_of(Unrun()), ToolLimits(call_seconds=0.2)).run([ToolCall(name, {})]).results
   assert result.failure in (ToolFailure.EXCEPTION, ToolFailure.TIMEOUT)
   assert " at 0x" not in result.text
+
+
+def test_arguments_nested_without_end_reach_no_tool_and_are_told():
+  deep = ""
+  for _ in range(900):
+    deep = [deep]
+  (result,) = ToolRunner(tools_of(KeyTable()), ToolLimits()).run([ToolCall("lookup", {"key": deep})]).results
+  assert (result.failure, result.text) == (
+    ToolFailure.ARGUMENTS,
+    "error: the arguments are nested more than 64 levels deep",
+  )
+
+
+class Unreadable(Exception):
+  """One whose words break, or take their time."""
+
+  def __init__(self, how):
+    super().__init__()
+    self.how = how
+
+  def __str__(self):
+    return self.how()
+
+
+class Odd(str):
+  """A text that breaks when it is looked at."""
+
+  __slots__ = ()
+
+  def __getitem__(self, key):
+    raise RuntimeError("no look at it")
+
+  def __len__(self):
+    return -1
+
+  __format__ = __getitem__
+
+
+class Hostile:
+  """Tools whose words do something."""
+
+  def __init__(self, kind, how):
+    self._kind, self._how = kind, how
+
+  def fail(self) -> str:
+    """Fails."""
+    raise self._kind(Unreadable(self._how))
+
+  def say(self) -> str:
+    """Says."""
+    return Odd("as it is")
+
+
+def breaks():
+  raise RuntimeError("no words")
+
+
+def interrupts():
+  raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [ToolError, ToolTimeout, ToolArgumentError, ValueError])
+@pytest.mark.parametrize("how", [breaks, interrupts, lambda: time.sleep(60), lambda: Odd("x")])
+def test_whatever_the_words_of_a_tool_s_error_do_is_the_tool_s_failure(kind, how):
+  runner = ToolRunner(tools_of(Hostile(kind, how)), ToolLimits(call_seconds=1.0))
+  started = time.monotonic()
+  result = runner.run([ToolCall("fail", {})]).results[0]
+  assert result.failure is not None and type(result.text) is str
+  assert time.monotonic() - started < 30.0
+
+
+def test_a_text_of_a_tool_s_own_class_becomes_plain():
+  result = ToolRunner(tools_of(Hostile(ValueError, breaks)), ToolLimits()).run([ToolCall("say", {})]).results[0]
+  assert (type(result.text), result.text) == (str, "as it is")

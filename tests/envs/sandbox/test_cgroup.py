@@ -41,7 +41,7 @@ def test_version_2_sets_memory_swap_and_processes(tmp_path, monkeypatch):
   make_folder(monkeypatch, "memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight")
   group = Groups(Folders(*[tmp_path] * 3), LIMITS).acquire()
   (folder,) = group.folders.each()
-  assert group.doors == [f"{folder}/cgroup.procs"]
+  assert group.procs_files == [f"{folder}/cgroup.procs"]
   found = {path.name: path.read_text() for path in folder.iterdir()}
   assert found == {
     "memory.max": str((100 + 1 + 16) << 20),
@@ -60,7 +60,7 @@ def test_version_1_has_a_folder_for_each(tmp_path, monkeypatch):
   make_folder(monkeypatch, "memory.limit_in_bytes", "cpu.shares")
   group = Groups(Folders(*(tmp_path / name for name in "mpc")), LIMITS).acquire()
   memory, processes, cpu = group.folders
-  assert group.doors == [f"{folder}/cgroup.procs" for folder in (memory, processes, cpu)]
+  assert group.procs_files == [f"{folder}/cgroup.procs" for folder in (memory, processes, cpu)]
   assert (memory / "memory.limit_in_bytes").read_text() == str(117 << 20)
   assert (processes / "pids.max").read_text() == "5"
   assert not (memory / "memory.memsw.limit_in_bytes").exists()  # a kernel that does not count swap
@@ -145,7 +145,7 @@ def test_where_nobody_can_enter_there_are_none(monkeypatch, tmp_path):
   make_folder(monkeypatch, "memory.max")
   monkeypatch.setattr(cgroup, "_candidates", lambda: [Folders(*[tmp_path] * 3)])
   assert cgroup._parents.__wrapped__(os.getpid()) == (tmp_path,) * 3
-  monkeypatch.setattr(Group, "doors", ["/dev/full"])
+  monkeypatch.setattr(Group, "procs_files", ["/dev/full"])
   assert cgroup._parents.__wrapped__(os.getpid()) is None
 
 

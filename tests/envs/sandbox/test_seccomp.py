@@ -16,18 +16,20 @@ NUMBERS = {
     "read": 0, "socket": 41, "mount": 165, "unshare": 272, "clone": 56, "socketpair": 53, "fcntl": 72, "shmget": 29,
     "semget": 64, "msgget": 68, "memfd_create": 319, "kcmp": 312, "modify_ldt": 154, "mq_open": 240,
     "inotify_init1": 294, "fanotify_init": 300, "syslog": 103, "vmsplice": 278, "io_setup": 206, "setsockopt": 54,
+    "mmap": 9,
   },
   "aarch64": {
     "read": 63, "socket": 198, "mount": 40, "unshare": 97, "clone": 220, "socketpair": 199, "fcntl": 25, "shmget": 194,
     "semget": 190, "msgget": 186, "memfd_create": 279, "kcmp": 272, "mq_open": 180, "inotify_init1": 26,
     "fanotify_init": 262, "syslog": 116, "vmsplice": 75, "io_setup": 0, "setsockopt": 208,
+    "mmap": 222,
   },
 }  # fmt: skip
 STREAM, DATAGRAM, PACKETS, CLOEXEC, NONBLOCK = 1, 2, 5, 0x80000, 0x800
 F_GETFL, F_SETPIPE_SZ = 3, 1031
 
 
-def run(code: bytes, *, audit: int, number: int, arguments: tuple[int, ...] = (0, 0)) -> int:
+def run(code: bytes, *, audit: int, number: int, arguments: tuple[int, ...] = (0, 0, 0, 0)) -> int:
   """A small BPF machine: loads, the three jumps in use, "and", and return."""
   words = {0: number, 4: audit} | {16 + 8 * position: argument for position, argument in enumerate(arguments)}
   instructions = list(struct.iter_unpack("=HBBI", code))
@@ -53,7 +55,7 @@ def judge(request):
 
   def judge_call(call: str | int, *arguments: int) -> int:
     number = NUMBERS[machine][call] if isinstance(call, str) else call
-    return run(program(machine), audit=AUDIT[machine], number=number, arguments=(*arguments, 0, 0))
+    return run(program(machine), audit=AUDIT[machine], number=number, arguments=(*arguments, 0, 0, 0, 0))
 
   return judge_call
 
@@ -80,7 +82,7 @@ def test_numbers_are_those_of_the_kernel_s_headers(machine, header):
     pytest.skip("the kernel's headers are not installed")
   known = dict(re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)", Path(header).read_text(), re.MULTILINE))
   ours = seccomp._ARCHITECTURES[machine]
-  numbers = ours.refused | {name: getattr(ours, name) for name in ("clone", "socketpair", "fcntl")}
+  numbers = ours.refused | {name: getattr(ours, name) for name in ("clone", "socketpair", "fcntl", "mmap")}
   assert {name: int(known[name]) for name in numbers} == numbers
   recent = {name: number for name, number in seccomp._REFUSED.items() if name in known}
   assert {name: int(known[name]) for name in recent} == recent
@@ -101,6 +103,14 @@ def test_of_socket_pairs_connected_streams_pass(judge, flags):
 def test_pipes_keep_their_size(judge):
   assert judge("fcntl", 5, F_SETPIPE_SZ) == EPERM
   assert judge("fcntl", F_SETPIPE_SZ, F_GETFL) == ALLOW
+
+
+def test_private_mappings_pass_and_shared_ones_do_not(judge):
+  shared, private, anonymous, fixed = 0x01, 0x02, 0x20, 0x10
+  for flags in (private, private | anonymous, private | anonymous | fixed):
+    assert judge("mmap", 1, 4096, 1, flags) == ALLOW
+  for flags in (shared, shared | anonymous, shared | private | 0x8000):
+    assert judge("mmap", 0, 4096, 3, flags) == EPERM
 
 
 @pytest.mark.parametrize("flag", [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000])

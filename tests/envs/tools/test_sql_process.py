@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import sqlite3
 
@@ -156,3 +157,8 @@ def test_the_process_imports_nothing_of_ours(opened):
   mapped = pathlib.Path(f"/proc/{opened()._worker.pid}/maps").read_text(encoding="utf-8")
   assert "_sqlite3" in mapped
   assert "numpy" not in mapped
+
+
+def test_a_ctrl_c_in_the_trainer_s_terminal_is_not_for_the_process(opened):
+  process = opened()._worker
+  assert os.getsid(process.pid) == process.pid

@@ -1,4 +1,4 @@
-"""The border of user code: valid answers come through as they are, junk is a failure that says what it was."""
+"""What the code of users gives: valid answers come through as they are, junk is a failure that says what it was."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agentrl import envs
-from agentrl.envs import border
+from agentrl.envs import checks
 from agentrl.types import (
   Action,
   EnvironmentFailed,
@@ -35,16 +35,16 @@ SILENT = ("a step that", "a failure of", "parts without the verdict")  # raise, 
 
 
 def test_a_valid_answer_comes_through_as_it_is():
-  assert border.as_observation(GOOD, 100) == GOOD
+  assert checks.as_observation(GOOD, 100) == GOOD
   messages = [Message("system", "Be brief."), Message("assistant", action=Action(TurnKind.ANSWER, "", answer="4"))]
-  assert border.as_messages(messages) == messages
-  assert border.as_actions(iter([Action(TurnKind.TOOL_CALL, "", calls=[CALL])])) == [
+  assert checks.as_messages(messages) == messages
+  assert checks.as_actions(iter([Action(TurnKind.TOOL_CALL, "", calls=[CALL])])) == [
     Action(TurnKind.TOOL_CALL, "", calls=[CALL])
   ]
 
 
 def test_numbers_and_truths_of_numpy_are_made_plain():
-  seen = border.as_observation(
+  seen = checks.as_observation(
     Observation("", done=np.bool_(True), parts={"correct": np.float32(0.5)}, reward=np.int64(2)), 9
   )
   assert (seen.done, seen.parts, seen.reward) == (True, {"correct": 0.5}, 2.0)
@@ -55,7 +55,7 @@ def test_numbers_and_truths_of_numpy_are_made_plain():
 def test_junk_for_an_observation_is_told_in_few_words(name):
   fault = junk.ANSWERS[name]
   with pytest.raises(EnvironmentFailed, match=r"^[\x20-\x7e]{10,200}$") as failed:
-    border.as_observation(fault() if callable(fault) else fault, 1000)
+    checks.as_observation(fault() if callable(fault) else fault, 1000)
   assert failed.value.kind is FailureKind.ANSWER
 
 
@@ -64,7 +64,7 @@ def test_junk_for_an_observation_is_told_in_few_words(name):
 )
 def test_junk_for_an_opening_is_told_in_few_words(name):
   with pytest.raises(EnvironmentFailed, match=r"^[\x20-\x7e]{10,200}$") as failed:
-    border.as_messages(junk.OPENINGS[name])
+    checks.as_messages(junk.OPENINGS[name])
   assert failed.value.kind is FailureKind.ANSWER
 
 
@@ -81,11 +81,11 @@ def test_junk_for_an_opening_is_told_in_few_words(name):
 )
 def test_a_task_with_a_bad_field_names_it(change, words):
   task = Task("t", "mine", "2+2=", answer="4")
-  assert border.as_task(task, "mine") is task
+  assert checks.as_task(task, "mine") is task
   with pytest.raises(EnvironmentFailed, match=words):
-    border.as_task(dataclasses.replace(task, **change), "mine")
+    checks.as_task(dataclasses.replace(task, **change), "mine")
   with pytest.raises(EnvironmentFailed, match="the generator of 'mine' gave a dict of length 0 where a Task was due"):
-    border.as_task({}, "mine")
+    checks.as_task({}, "mine")
 
 
 def test_what_a_family_gives_is_checked_wherever_it_is_asked(monkeypatch):
@@ -106,37 +106,37 @@ def test_what_a_family_gives_is_checked_wherever_it_is_asked(monkeypatch):
 )  # fmt: skip
 def test_junk_of_an_oracle_is_no_demonstration(actions):
   with pytest.raises(EnvironmentFailed, match=r"oracle|call"):
-    border.as_actions(actions)
+    checks.as_actions(actions)
 
 
 def test_tools_are_specs():
-  assert border.as_tools([]) == ()
+  assert checks.as_tools([]) == ()
   for junk_tools in (None, "calculate", [{"name": "calculate"}]):
     with pytest.raises(EnvironmentFailed, match="must be a list of ToolSpecs"):
-      border.as_tools(junk_tools)
+      checks.as_tools(junk_tools)
 
 
 def test_long_texts_are_cut_and_say_so():
-  cut = border.as_observation(Observation("x" * 1000), 10).text
+  cut = checks.as_observation(Observation("x" * 1000), 10).text
   assert cut == "x" * 10 + "\n[output cut: 1000 characters, first 10 shown]"
   results = tuple(ToolResult(CALL, letter * 400, True) for letter in "ab")
-  seen = border.as_observation(Observation("", results=results), 100).results
+  seen = checks.as_observation(Observation("", results=results), 100).results
   assert [result.text.split("\n")[0] for result in seen] == ["a" * 50, "b" * 50]
   with pytest.raises(
     EnvironmentFailed, match="the text of the observation has 1000001 characters, and may have 1000000"
   ):
-    border.as_observation(Observation("x" * 1_000_001), 10)
+    checks.as_observation(Observation("x" * 1_000_001), 10)
   with pytest.raises(EnvironmentFailed, match="the results of the observation have 1200000 characters"):
-    border.as_observation(Observation("", results=[ToolResult(CALL, "x" * 600_000, True)] * 2), 10)
+    checks.as_observation(Observation("", results=[ToolResult(CALL, "x" * 600_000, True)] * 2), 10)
 
 
 def test_a_failure_is_kept_and_its_words_are_cut():
   lost = EnvironmentFailed("the worker died", FailureKind.LOST)
-  assert (str(border.failure_of(lost)), border.failure_of(lost).kind) == ("the worker died", FailureKind.LOST)
-  assert str(border.failure_of(OSError("disk"))) == "OSError: disk"
-  long = str(border.failure_of(EnvironmentFailed("x" * 10**6)))
-  assert long == "x" * 1000 + " [cut: 1000000 characters]" and str(border.failure_of(EnvironmentFailed(long))) != ""
-  assert len(str(border.failure_of(ValueError("y" * 10**6)))) < 400
+  assert (str(checks.failure_of(lost)), checks.failure_of(lost).kind) == ("the worker died", FailureKind.LOST)
+  assert str(checks.failure_of(OSError("disk"))) == "OSError: disk"
+  long = str(checks.failure_of(EnvironmentFailed("x" * 10**6)))
+  assert long == "x" * 1000 + " [cut: 1000000 characters]" and str(checks.failure_of(EnvironmentFailed(long))) != ""
+  assert len(str(checks.failure_of(ValueError("y" * 10**6)))) < 400
 
 
 class Own(EnvironmentFailed):
@@ -151,11 +151,20 @@ class Own(EnvironmentFailed):
 
 @pytest.mark.parametrize(("error", "words"), [(junk.Unspeakable(), "Unspeakable"), (Own(), "Own")])
 def test_an_exception_that_cannot_say_what_it_is_has_a_name(error, words):
-  failure = border.failure_of(error)
+  failure = checks.failure_of(error)
   assert (str(failure), failure.kind) == (words, FailureKind.RAISED)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e16, 10**400, "1", None, [1.0], 1j])
 def test_a_part_is_a_finite_number(value):
   with pytest.raises(EnvironmentFailed, match="the part 'correct' is "):
-    border.as_observation(Observation("", parts={"correct": value}), 10)
+    checks.as_observation(Observation("", parts={"correct": value}), 10)
+
+
+def test_arguments_that_could_not_be_written_or_sent_are_refused():
+  deep = None
+  for _ in range(600):
+    deep = [deep]
+  result = ToolResult(ToolCall("f", {"x": deep}), "text", True)
+  with pytest.raises(EnvironmentFailed, match="of a call of f are nested more than 64 levels deep"):
+    checks.as_observation(Observation("", results=[result]), 10)

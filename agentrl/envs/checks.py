@@ -1,7 +1,7 @@
-"""The border that everything crosses which the code of a task family or an environment gives.
+"""Checks of everything that the code of a task family or an environment gives.
 
-Such code is often a user's, and may give anything. What crosses the border is what `types.py` says, with valid and
-bounded texts and finite numbers; whatever is not is an `EnvironmentFailed` of kind ANSWER that says what it was.
+Such code is often a user's, and may give anything. What passes is what `types.py` says, with valid and bounded texts
+and finite numbers; whatever does not is an `EnvironmentFailed` of kind ANSWER that says what it was.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import numbers
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from agentrl.envs import output
 from agentrl.envs.tool import ToolSpec
 from agentrl.types import (
   LARGEST_REWARD,
+  MOST_NESTED,
   Action,
   EnvironmentFailed,
   FailureKind,
@@ -29,12 +29,12 @@ from agentrl.types import (
   ToolFailure,
   ToolResult,
   TurnKind,
+  is_nested_too_deeply,
 )
 
 MAX_RESULTS = 10_000  # of one observation
 MAX_CHARS = 1_000_000  # of its text, or of all its results together: what has more was meant for nobody to read
 _REASON_CHARS = 1000
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def failure_of(error: BaseException) -> EnvironmentFailed:
@@ -180,6 +180,8 @@ def _call(value: Any, what: str) -> None:
   if not isinstance(value, ToolCall) or not isinstance(value.arguments, Mapping):
     _refuse(f"the call of {what} is {_kind(value)}, and must be a ToolCall with a mapping of arguments")
   _text(value.name, f"the tool's name of {what}")
+  if is_nested_too_deeply(value.arguments):
+    _refuse(f"the arguments of a call of {value.name} are nested more than {MOST_NESTED} levels deep")
   try:
     written = json.dumps(dict(value.arguments), ensure_ascii=False)
   except Exception as error:  # whatever a value of a user's class does when it is looked at
@@ -190,7 +192,7 @@ def _call(value: Any, what: str) -> None:
 def _text(value: Any, what: str) -> str:
   if not isinstance(value, str):
     _refuse(f"{what} is {_kind(value)}, and must be a str")
-  if not value.isascii() and (found := _SURROGATE.search(value)):
+  if not value.isascii() and (found := output.SURROGATE.search(value)):
     _refuse(f"{what} is no valid Unicode: there is a lone surrogate at character {found.start()}")
   return value
 

@@ -18,17 +18,17 @@ LOWEST_FD = 10
 _OPEN = 'exec 6>"$1" 7>"$2" 8>"$3" 9>"$4"; shift 4; exec "$@"'
 _ENTER = """\
 for fd in 7 8 9; do echo 0 >&$fd || exit 1; done; echo '{"begun": true}' >&6 && exec "$@" 6>&- 7>&- 8>&- 9>&-"""
-_MOST_DOORS = 3
+_MOST_GROUPS = 3
 
 
-def outside(status_fd: int, doors: Sequence[str]) -> list[str]:
+def outside(status_fd: int, procs_files: Sequence[str]) -> list[str]:
   """The start of an isolator's command line.
 
   Args:
     status_fd: where the isolator reports; the second shell adds a line, `{"begun": true}`.
-    doors: files that a process writes "0" to, to enter its groups; three at most.
+    procs_files: files that a process writes "0" to, to enter its groups; three at most.
   """
-  padded = [*doors, *["/dev/null"] * (_MOST_DOORS - len(doors))]
+  padded = [*procs_files, *["/dev/null"] * (_MOST_GROUPS - len(procs_files))]
   return ["/bin/sh", "-c", _OPEN, "sh", f"/proc/self/fd/{status_fd}", *padded]
 
 
