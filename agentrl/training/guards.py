@@ -50,12 +50,12 @@ def require_finite_record(record: Any, what: str) -> None:
 
 
 @contextlib.contextmanager
-def keeping_samples(write: Callable[[], pathlib.Path]) -> Iterator[None]:
-  """Writes the samples of a step whose numbers are not finite, by `write`, and adds their path to the error."""
+def keeping_samples(write: Callable[[], pathlib.Path], of: type[Exception] = NonFinite) -> Iterator[None]:
+  """Writes the samples of a step that an error of the kind `of` ends, and adds their path to the error."""
   try:
     yield
-  except NonFinite as error:
-    raise NonFinite(f"{error}\nIts samples are in {write()}") from error
+  except of as error:
+    raise of(f"{error}\nIts samples are in {write()}") from error
 
 
 @contextlib.contextmanager
@@ -72,6 +72,7 @@ def ending_the_run(step: int, saved: Callable[[], Iterable[int]]) -> Iterator[No
     last = max(saved(), default=None)
     left = "There is no checkpoint yet" if last is None else f"The last checkpoint, of step {last}, is as it was"
     raise NonFinite(
-      f"step {step}: {error}\n{left}. The same settings come to these numbers again: look at the samples, at the "
-      "metrics of the steps before, at optimizer.learning_rate and at model.dtype"
+      f"step {step}: {error}\n{left}, which may come too late: weights that grow beyond all bounds show in the metrics "
+      "of the steps before. The same settings come to these numbers again, and what moves numbers cannot change in "
+      "this folder: with a lower optimizer.learning_rate, or another model.dtype, start a run in a new --workdir"
     ) from error

@@ -25,10 +25,18 @@ from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
-from agentrl.training.evaluation import check_failures, cold_started_by, evaluate, saved_steps, tree_records
+from agentrl.training.evaluation import (
+  EnvironmentsFailed,
+  check_failures,
+  cold_started_by,
+  evaluate,
+  saved_steps,
+  tree_records,
+)
 from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out
 from agentrl.training.progress import Progress
 from agentrl.training.ranges import check_sizes
+from agentrl.training.resume import ENDLESS_SCHEDULES
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory
 
@@ -140,14 +148,15 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
   checkpoints = Checkpointer(folder.checkpoints / stage.name)
   saved = functools.partial(saved_steps, config, folder.path)
   with guards.ending_the_run(stage.first, saved):
-    state, step, host = _begin(config, folder, parts, stage, checkpoints, key, params, before)
+    state, step, host, repeated = _begin(config, folder, parts, stage, checkpoints, key, params, before)
   label = stage.name.replace("_", " ")
   progress.start(label, stage.first + step, stage.last, host["evaluation"])
+  if repeated:
+    progress.note(f"Steps {stage.first + step + 1} to {repeated} were not in a checkpoint yet, and are repeated.")
   if step == stage.steps and stage.name == "train":
-    progress.note(
-      f"This run is finished: all {stage.last} steps are done. It goes on with more of them where "
-      f"--config.train.steps is larger than {stage.steps}; a new --workdir starts another one."
-    )
+    more = f"It goes on with more of them where --config.train.steps is larger than {stage.steps}; a"
+    more = more if config.optimizer.schedule in ENDLESS_SCHEDULES else "A"
+    progress.note(f"This run is finished: all {stage.last} steps are done. {more} new --workdir starts another one.")
   while step < stage.steps:
     with guards.ending_the_run(stage.first + step + 1, saved):
       state, host, metrics, notes = _step(
@@ -168,6 +177,11 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
       progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.pool.last_loss}")
     if save:
       checkpoints.save(step, state, host)
+  if host["failed"]:
+    progress.note(
+      f"{host['failed']} environments failed in the stage {label!r}; their trajectories were left out. metrics.jsonl "
+      "counts them by kind (rollout/failed_*), and trajectories/ says why"
+    )
   if stage.steps and not int(state.updates):
     raise NothingToTrainOn(
       f"none of the {stage.steps} steps of the stage {label!r} had anything to train on, so the policy is what it was; "
@@ -177,21 +191,28 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
 
 
 def _begin(config, folder: RunFolder, parts: Assembly, stage: Stage, checkpoints: Checkpointer, key, params, before):
-  """Where a stage goes on, or begins with an evaluation: the state, the steps done, and the host's counters."""
+  """Where a stage goes on, or begins with an evaluation.
+
+  Returns:
+    The state, the steps done, the host's counters, and the last global step that had been measured and is forgotten
+    now, as no checkpoint has it; 0 where there is none.
+  """
   state = parts.place(stage.algorithm.init(key, params))
   restored = checkpoints.restore_latest(state)
-  step, host = 0, {"next_group": stage.first_group, "tool_calls": 0}
+  step, host, repeated = 0, {"next_group": stage.first_group, "tool_calls": 0, "failed": 0}, 0
   if restored is not None:
     step, host, state = restored.step, dict(restored.host), restored.state
   if step < stage.steps or stage.name == "train":
+    measured = folder.last_measured_step
     folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
+    repeated = measured if measured > stage.first + step else 0
   if step == 0:
     if before is None:
       policy = {"policy": state.params["policy"]}  # evaluates without untrained critics
       before = _evaluate(config, parts, policy, folder, step=stage.first)
       folder.write_metrics(stage.first, before)
     host["before"] = host["evaluation"] = before
-  return state, step, host
+  return state, step, host, repeated
 
 
 def _evaluate(config, parts: Assembly, params, folder: RunFolder, *, step: int) -> dict[str, float]:
@@ -210,7 +231,10 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   started = time.monotonic()
   source = stage.source(state, step, host)
   samples = (stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
-  with guards.keeping_samples(lambda: folder.save_trajectories(*samples, limit=len(source.trajectories))):
+  save_all = functools.partial(folder.save_trajectories, *samples, limit=len(source.trajectories))
+  with guards.keeping_samples(save_all, of=EnvironmentsFailed):
+    check_failures(config.rollout.max_failed_share, source.trajectories)
+  with guards.keeping_samples(save_all):
     if (stage.first + step) % config.train.trajectories_every == 0:
       folder.save_trajectories(*samples)
       folder.save_trees(stage.first + step, tree_records(config, parts, source.trees))
@@ -219,7 +243,9 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   trained = len(source.kept) if update else 0
   metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
   metrics |= {"time/step_s": time.monotonic() - started}
-  return state, {**host, **source.host}, metrics, _notes(source, nothing=not update)
+  failed = host["failed"] + sum(t.failed for t in source.trajectories)
+  notes = _notes(source, nothing=not update, failed=(host["failed"], failed))
+  return state, {**host, **source.host, "failed": failed}, metrics, notes
 
 
 def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]) -> tuple[Any, Mapping[str, Any]]:
@@ -233,18 +259,24 @@ def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajector
 _SHOWN_LEFT_OUT = 3  # of a step; more of them are only counted
 
 
-def _notes(source: Source, *, nothing: bool) -> list[str]:
-  """What a user should hear of a step beside its numbers."""
+def _notes(source: Source, *, nothing: bool, failed: tuple[int, int]) -> list[str]:
+  """What a user should hear of a step beside its numbers.
+
+  Args:
+    nothing: the step trained on nothing.
+    failed: environments that failed in the stage, before the step and after it; told whenever their number has doubled.
+  """
   notes = [f"left out: {task.reason}" for task in source.left_out[:_SHOWN_LEFT_OUT]]
   if more := source.left_out[_SHOWN_LEFT_OUT:]:
     notes.append(f"left out: {len(more)} more tasks")
+  reasons = [t.failure.reason for t in source.trajectories if t.failure is not None]
+  told = f"of {len(source.trajectories)} trajectories {len(reasons)} environments failed"
+  told += f" (the first said: {reasons[0]})" if reasons else ""
+  before, after = failed
   if nothing:
-    failed = [t.failure.reason for t in source.trajectories if t.failure is not None]
-    told = f"{len(failed)} environments failed" + (f" (the first said: {failed[0]})" if failed else "")
-    notes.append(
-      f"there was nothing to train on: of {len(source.trajectories)} trajectories {told}, and {len(source.kept)} "
-      "passed the filters"
-    )
+    notes.append(f"there was nothing to train on: {told}, and {len(source.kept)} passed the filters")
+  elif after.bit_length() > before.bit_length():
+    notes.append(f"{told}, {after} in all so far; they are left out of the update")
   return notes
 
 
@@ -337,7 +369,6 @@ def _rollout_source(config, parts: Assembly):
       tasks |= got.tasks
       left_out += got.left_out
       check_left_out(left_out, first - host["next_group"])
-    check_failures(config.rollout.max_failed_share, everything)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))

@@ -54,6 +54,11 @@ class MetricsWriter:
       self._close_file()
       raise
 
+  @property
+  def last_step(self) -> int:
+    """Step of the last line; -1 where there is none."""
+    return self._last_step
+
   def truncate_after(self, step: float) -> None:
     """Forgets the lines of later steps, and a torn last line; wall time goes on from the last line kept."""
     self._close_file()

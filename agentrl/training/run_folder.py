@@ -116,6 +116,11 @@ class RunFolder:
     """Appends the metrics of a step; see `MetricsWriter.write`."""
     self._writer.write(step, values)
 
+  @property
+  def last_measured_step(self) -> int:
+    """Global step of the last whole line of metrics.jsonl; -1 where there is none."""
+    return self._writer.last_step
+
   def truncate_metrics(self, step: int, *, first: int = 0) -> None:
     """Forgets metrics, trajectories and trees of steps after `step`: a run that goes on from there repeats them.
 
