@@ -7,10 +7,11 @@ updates, by which learning-rate schedules count. To add one, add a file.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from types import ModuleType
+
+from agentrl.ops.named import check_name
 
 
 def names() -> list[str]:
@@ -25,8 +26,5 @@ def load(name: str) -> ModuleType:
   Raises:
     ValueError: there is none of that name; names the nearest.
   """
-  if name not in names():
-    nearest = difflib.get_close_matches(name, names(), n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"no algorithm {name!r}; there are {', '.join(names())}{hint}")
+  check_name(names(), name, kind="algorithm")
   return importlib.import_module(f"{__name__}.{name}")

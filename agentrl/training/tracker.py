@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import logging
 
+from agentrl.ops.named import check_name
 from agentrl.training.redacted import redacted_command
 
 WANDB_MODES = ("online", "offline", "disabled")
@@ -28,8 +29,7 @@ class Tracker:
   """
 
   def __init__(self, mode: str, *, project: str, run_id: str, config: Mapping[str, Any], folder: pathlib.Path):
-    if mode not in WANDB_MODES:
-      raise ValueError(f"wandb mode {mode!r} is not one of {', '.join(WANDB_MODES)}")
+    check_name(WANDB_MODES, mode, kind="wandb.mode")
     self._told = False
     self._run = None
     if mode == "disabled":

@@ -95,7 +95,7 @@ def test_what_can_be_set_right_before_the_run_is_an_error(monkeypatch, track):
     ImportError, match=r"wandb.mode='offline' needs wandb .*: pip install wandb, or wandb.mode=disabled"
   ):
     track("offline")
-  with pytest.raises(ValueError, match="'on' is not one of online, offline, disabled"):
+  with pytest.raises(ValueError, match=r"no wandb.mode is called 'on': .*known: disabled, offline, online"):
     track("on")
 
 

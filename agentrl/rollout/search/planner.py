@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
+from agentrl.ops.named import check_name
 from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.desk import Desk, Job, Link
@@ -61,8 +62,7 @@ class SearchConfig:
       raise ValueError(f"search.prior_temperature={self.prior_temperature} must be positive")
     choices = {"prior": tuple(tree.PRIORS), "evaluate": ("value", "rollout"), "commit": ("path", "step")}
     for name, known in choices.items():
-      if getattr(self, name) not in known:
-        raise ValueError(f"search.{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+      check_name(known, getattr(self, name), kind=f"search.{name}")
 
 
 @dataclasses.dataclass(eq=False)

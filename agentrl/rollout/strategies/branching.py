@@ -32,11 +32,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import difflib
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from agentrl.ops.named import check_name
 from agentrl.rollout.engine import Commands, EngineConfig
 from agentrl.rollout.episode import Branch, Episode, Request
 from agentrl.rollout.strategies.independent import Independent
@@ -63,10 +63,7 @@ class BranchingConfig:
   weight: float = 0.2
 
   def __post_init__(self):
-    if self.rule not in RULES:
-      near = difflib.get_close_matches(str(self.rule), RULES, n=1)
-      hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ValueError(f"rollout.branching.rule: {self.rule!r} is not one of {', '.join(RULES)}{hint}")
+    check_name(RULES, self.rule, kind="rollout.branching.rule")
     for name in ("initial", "branches", "window"):
       if getattr(self, name) < 1:
         raise ValueError(f"rollout.branching.{name}={getattr(self, name)} must be at least 1")

@@ -363,7 +363,7 @@ def test_a_branch_leaves_only_at_a_tool_result(lab):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"rule": "treshold"}, "rollout.branching.rule: 'treshold' is not one of .*did you mean 'threshold'"),
+    ({"rule": "treshold"}, "rollout.branching.rule is called 'treshold': did you mean 'threshold'"),
     ({"window": 0}, "rollout.branching.window=0 must be at least 1"),
     ({"initial": 0}, "rollout.branching.initial=0"),
     ({"branches": 0}, "rollout.branching.branches=0"),

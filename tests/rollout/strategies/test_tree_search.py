@@ -275,7 +275,7 @@ def test_sizes_below_one_are_refused(name):
 
 @pytest.mark.parametrize("name", ["prior", "evaluate", "commit"])
 def test_unknown_choices_are_refused(name):
-  with pytest.raises(ValueError, match=f"search.{name}='nonsense' is not one of"):
+  with pytest.raises(ValueError, match=f"no search.{name} is called 'nonsense': "):
     dataclasses.replace(SEARCH, **{name: "nonsense"})
 
 
