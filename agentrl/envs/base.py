@@ -134,7 +134,7 @@ class ToolEnvironment:
     try:
       parts = call_within(self._setting.limits.call_seconds, lambda: _parts(self._check(task, answer)))
     except Exception as error:
-      told = f"task {task.id}: checking the answer failed: {output.error_line(error)}"
+      told = f"task {task.id}: checking the answer failed: {output.error_line(error)} ({output.place_of(error)})"
       raise EnvironmentFailed(told, FailureKind.REWARD) from error
     self._task = None
     return Observation("", done=True, parts=parts)

@@ -41,7 +41,8 @@ def failure_of(error: BaseException) -> EnvironmentFailed:
   """Any exception that comes out of an environment is the environment's failure; its words are cut."""
   if isinstance(error, EnvironmentFailed):
     return EnvironmentFailed(output.words_of(error, _REASON_CHARS), error.kind)
-  return EnvironmentFailed(output.error_line(error))
+  place = output.place_of(error)
+  return EnvironmentFailed(output.error_line(error) + (f" ({place})" if place else ""))
 
 
 def as_task(value: Any, family: str) -> Task:

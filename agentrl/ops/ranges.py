@@ -33,8 +33,8 @@ class Range(NamedTuple):
     return math.isfinite(value) and over and under
 
   def __str__(self) -> str:
-    low = f"{'above' if self.above_low else 'at least'} {self.low:g}" if math.isfinite(self.low) else ""
-    high = f"{'below' if self.below_high else 'at most'} {self.high:g}" if math.isfinite(self.high) else ""
+    low = f"{'above' if self.above_low else 'at least'} {self.low:.15g}" if math.isfinite(self.low) else ""
+    high = f"{'below' if self.below_high else 'at most'} {self.high:.15g}" if math.isfinite(self.high) else ""
     return " and ".join(part for part in (low, high) if part) or "a finite number"
 
 

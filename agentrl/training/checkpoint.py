@@ -58,8 +58,10 @@ def check_path(path: str | os.PathLike) -> None:
   """
   given, absolute = os.fspath(path), os.path.abspath(path)
   wrong = next((repr(character) for character in UNREADABLE if character in absolute), None)
-  if "://" in given or any(part.endswith(":") for part in absolute.split(os.sep)):
-    wrong = "the address of a store; this is no folder of this machine"
+  if "://" in given:
+    wrong = "'://', as the address of a store has, and only folders of this machine will do"
+  elif any(part.endswith(":") for part in absolute.split(os.sep)):
+    wrong = "a name that ends in ':', as the address of a store begins"
   elif len(os.fsencode(absolute)) > LONGEST_PATH:
     wrong = f"more than {LONGEST_PATH} bytes"
   elif any("\ud800" <= character <= "\udfff" for character in absolute):

@@ -28,6 +28,7 @@ from agentrl import algorithms
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
 OPEN_SECTIONS = ("task.options", "task.tool_options", "reward", "reward_options")
+_WRITTEN = {bool: "true", int: "3", float: "0.5 or 1e-3", tuple: "\"('a', 'b')\""}  # in an override, by type
 
 
 class ConfigError(ValueError):
@@ -304,7 +305,9 @@ def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
   except (ValueError, SyntaxError) as error:
     if declared is type(None):
       return text
-    raise ConfigError(f"{where}: {key} must be of type {declared.__name__}, and {text!r} is none") from error
+    raise ConfigError(
+      f"{where}: {key} must be of type {declared.__name__}, written as {_WRITTEN[declared]}, and {text!r} is not"
+    ) from error
 
 
 def _parse_section(key: str, text: str, where: str) -> Mapping[str, Any]:
@@ -326,7 +329,16 @@ def _parse_section(key: str, text: str, where: str) -> Mapping[str, Any]:
 def _unknown(key: str, root: ConfigDict, where: str) -> str:
   near = _nearest_key(key, root)
   hint = f"the nearest valid one is {near!r}" if near else f"there are {', '.join(root.keys())}"
+  section = _entry(root, near) if key.startswith(f"{near}.") else None
+  if isinstance(section, ConfigDict):  # nothing in it is like the key
+    hint = f"{near!r} has {', '.join(section)}"
   return f"{where}: unknown config key {key!r}; {hint}"
+
+
+def _entry(root: ConfigDict, key: str) -> Any:
+  for part in key.split("."):
+    root = root[part]
+  return root
 
 
 def _nearest_key(key: str, root: ConfigDict) -> str:

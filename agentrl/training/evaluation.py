@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -39,9 +39,13 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
     params: of a learner state: "policy" and, with a critic, "value" or "critic".
     folder: where trajectories and trees are written; None: nowhere.
   """
-  got = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
-  if folder is not None:
-    folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
+
+  def save(got: Collected) -> None:
+    if folder is not None:
+      folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
+
+  samples = config.eval.samples
+  got = collect_held_out(config, parts, parts.collector, params, samples, step=step, independent=True, save=save)
   metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
   metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
   if config.eval.search:
@@ -78,9 +82,20 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
 
 
 def collect_held_out(
-  config, parts: Assembly, collector: Collector, params: Any, samples: int, *, step: int, independent: bool = False
+  config,
+  parts: Assembly,
+  collector: Collector,
+  params: Any,
+  samples: int,
+  *,
+  step: int,
+  independent: bool = False,
+  save: Callable[[Collected], None] = lambda got: None,
 ) -> Collected:
   """Samples of each held-out task.
+
+  Args:
+    save: is given them before they are checked, so that they are there to be looked at where too many failed.
 
   Raises:
     EnvironmentsFailed: too many environments failed, or all of them, so that there is nothing to measure.
@@ -96,6 +111,7 @@ def collect_held_out(
     version=step,
     independent=independent,
   )
+  save(got)
   for left_out in got.left_out:
     logging.warning("left out of the evaluation: %s", left_out.reason)
   check_left_out(got.left_out, config.eval.tasks, enough=1)

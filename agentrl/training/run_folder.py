@@ -130,7 +130,7 @@ class RunFolder:
     Raises:
       RunFolderError: the metrics of a step from `first` to `step` are missing; nothing was changed.
     """
-    _check_no_gap(self.path, first, step)
+    _check_no_gap(self.path, first, step, cold=self.config.cold_start.steps)
     self._writer.truncate_after(step)
     for file in [*self.path.glob("trajectories/*"), *self.path.glob("trees/*")]:
       written = _OF_A_STEP.match(file.name)
@@ -273,12 +273,14 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
   if not _has_results(path):
     return []
   try:
-    changes = differences_shown(read_config(path), config)
+    old = read_config(path)
   except FileNotFoundError as error:
     raise RunFolderError(
       f"{path} holds results, but no config.json that says with which settings they were made: put it back, or choose "
       "another --workdir"
     ) from error
+  _check_checkpoints_there(path, old)
+  changes = differences_shown(old, config)
   if lines := resume.refused(changes, config, done=_steps_done(path)):
     told = "\n".join(f"  {line}" for line in lines)
     taken = any((path / "checkpoints" / "cold_start").glob("*"))
@@ -288,6 +290,21 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
       + (f", and where its cold start is to be the same, --config.cold_start.run={path}" if taken else "")
     )
   return changes
+
+
+def _check_checkpoints_there(path: pathlib.Path, config: ConfigDict) -> None:
+  """Raises RunFolderError where the metrics go beyond the first checkpoint of the run, and there is none.
+
+  It would begin anew, and write over what it measured.
+  """
+  taken, steps = bool(config.cold_start.run), config.cold_start.steps
+  began, of_stage = (steps, config.train.steps) if taken else (0, steps or config.train.steps)
+  last = max((line["step"] for line in metrics.read(path / "metrics.jsonl")), default=0)
+  if last > began + min(config.train.checkpoint_every, of_stage) and not any((path / "checkpoints").glob("*/*")):
+    raise RunFolderError(
+      f"{path} holds metrics up to step {last}, and no checkpoint to go on from: put its folder checkpoints/ back; or "
+      "remove metrics.jsonl, and the run begins anew; or choose another --workdir"
+    )
 
 
 def _has_results(path: pathlib.Path) -> bool:
@@ -313,8 +330,12 @@ def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) 
   return record["id"]
 
 
-def _check_no_gap(path: pathlib.Path, first: int, step: int) -> None:
-  """Raises RunFolderError where metrics.jsonl lacks a step up to `step`, where a run goes on that began at `first`."""
+def _check_no_gap(path: pathlib.Path, first: int, step: int, *, cold: int) -> None:
+  """Raises RunFolderError where metrics.jsonl lacks a step up to `step`, where a run goes on that began at `first`.
+
+  Args:
+    cold: steps of the cold start. Checkpoints have the numbers of the steps of their stage.
+  """
   file = path / "metrics.jsonl"
   found = {line["step"] for line in metrics.read(file)}
   missing = next((s for s in range(first, step + 1) if s not in found), None)
@@ -322,6 +343,15 @@ def _check_no_gap(path: pathlib.Path, first: int, step: int) -> None:
     return
   raise RunFolderError(
     f"{file} lacks the metrics of step {missing}, and the run would go on from step {step}: put the file back; or "
-    f"remove the checkpoints of the steps from {missing} on in {path / 'checkpoints'}, and the run repeats those "
+    f"remove the later checkpoints, {', '.join(_checkpoints_from(path, missing, cold))}, and the run repeats their "
     "steps; or choose another --workdir"
   )
+
+
+def _checkpoints_from(path: pathlib.Path, step: int, cold: int) -> list[str]:
+  """Folders of the checkpoints of a global step and of those after it."""
+  found = []
+  for stage, first in (("cold_start", 0), ("train", cold)):
+    folders = [folder for folder in (path / "checkpoints" / stage).glob("*") if folder.name.isdecimal()]
+    found += sorted((folder for folder in folders if first + int(folder.name) >= step), key=lambda f: int(f.name))
+  return [str(folder.relative_to(path)) for folder in found]

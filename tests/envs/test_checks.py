@@ -1,6 +1,7 @@
 """What the code of users gives: valid answers come through as they are, junk is a failure that says what it was."""
 
 import dataclasses
+import json
 import math
 import pathlib
 import sys
@@ -168,3 +169,14 @@ def test_arguments_that_could_not_be_written_or_sent_are_refused():
   result = ToolResult(ToolCall("f", {"x": deep}), "text", True)
   with pytest.raises(EnvironmentFailed, match="of a call of f are nested more than 64 levels deep"):
     checks.as_observation(Observation("", results=[result]), 10)
+
+
+def test_a_failure_names_the_last_line_of_the_users_code():
+  def step():
+    return json.loads("{")
+
+  with pytest.raises(json.JSONDecodeError) as error:
+    step()
+  line = step.__code__.co_firstlineno + 1
+  assert str(checks.failure_of(error.value)).endswith(f" (test_checks.py, line {line}, in step)")
+  assert str(checks.failure_of(KeyError("never raised"))) == "KeyError: 'never raised'"

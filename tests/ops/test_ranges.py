@@ -15,6 +15,7 @@ from agentrl.ops.ranges import FINITE, above, at_least, between, check_ranges
     (between(0, 1), [0, 0.5, 1], [-0.001, 1.001], "at least 0 and at most 1"),
     (between(0, 1, below_high=True), [0, 0.999], [1, 1.0, -1], "at least 0 and below 1"),
     (between(0, 1, above_low=True), [0.001, 1], [0, 2], "above 0 and at most 1"),
+    (between(0, 2**32 - 1), [2**32 - 1], [2**32], "at least 0 and at most 4294967295"),
     (FINITE, [-1e300, 0, 7], [], "a finite number"),
   ],
 )

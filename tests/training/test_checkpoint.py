@@ -234,7 +234,7 @@ def test_a_relative_path_and_a_link_lead_to_the_same_checkpoint(tmp_path, monkey
     ("a*", r"has '\*'"),
     ("a?", r"has '\?'"),
     ("gs://bucket/run", "the address of a store"),
-    ("gs:/bucket/run", "the address of a store"),
+    ("gs:/bucket/run", "its path has a name that ends in ':', as the address of a store begins: choose"),
     ("a\udcffb", "bytes that are no UTF-8"),
     ("/".join(["y" * 200] * 18), "more than 3500 bytes"),
   ],

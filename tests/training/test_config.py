@@ -168,6 +168,21 @@ def test_another_algorithm_brings_its_own_defaults():
   assert same.algo == config_lib.load("configs/quickstart.py").algo
 
 
+@pytest.mark.parametrize(
+  ("override", "told"),
+  [
+    ("optimizer.lr=3", r"unknown config key 'optimizer\.lr'; 'optimizer' has .*learning_rate, "),
+    ("optimizer.learning_rate=nan", r"learning_rate must be of type float, written as 0\.5 or 1e-3, and 'nan' is not"),
+    ("filters=foo", r"""filters must be of type tuple, written as "\('a', 'b'\)", and 'foo' is not"""),
+    ("model.layers=two", "layers must be of type int, written as 3, and 'two' is not"),
+    ("rollout.compiled=yes", "compiled must be of type bool, written as true, and 'yes' is not"),
+  ],
+)
+def test_a_wrong_override_is_told_what_would_be_right(override, told):
+  with pytest.raises(ConfigError, match=told):
+    config_lib.load("configs/quickstart.py", [f"--config.{override}"])
+
+
 def test_resolve_checks_nested_keys_and_leaves_its_inputs_alone():
   defaults = ConfigDict({"loss": {"clip": 0.2}, "weights": {}, "epochs": 1})
   merged = config_lib.resolve(defaults, {"loss": {"clip": 1}, "weights": {"economy": 0.1}}, where="algo")

@@ -1,6 +1,8 @@
 """Evaluation: the same tasks and numbers each time, of any checkpoint; failures beyond the limit end it."""
 
 import dataclasses
+import gzip
+import json
 
 import jax
 import pytest
@@ -9,6 +11,7 @@ from agentrl.training import config as config_lib
 from agentrl.training import evaluation
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.left_out import TasksLeftOut
+from agentrl.training.run_folder import RunFolder
 from agentrl.types import Failure, FailureKind
 from tests.training.test_summary import FAILED, trajectory
 
@@ -73,6 +76,19 @@ def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
   lenient = config_lib.resolve(tiny_config, {"rollout": {"max_failed_share": 1.0}}, where="test")
   with pytest.raises(evaluation.EnvironmentsFailed, match=r"all 2 environments of the evaluation .* no such database"):
     evaluation.evaluate(lenient, broken_parts, {"policy": parts.params}, None, step=0)
+
+
+def test_the_trajectories_of_an_evaluation_that_failed_are_kept(parts, tiny_config, tmp_path):
+  def broken():
+    raise OSError("no such database")
+
+  tasks = dataclasses.replace(parts.tasks, environment=broken)
+  broken_parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
+  with RunFolder.open(tmp_path / "run", tiny_config) as folder:
+    with pytest.raises(evaluation.EnvironmentsFailed):
+      evaluation.evaluate(tiny_config, broken_parts, {"policy": parts.params}, folder, step=0)
+  rows = gzip.decompress((tmp_path / "run" / "trajectories" / "eval_000000.jsonl.gz").read_bytes()).splitlines()
+  assert len(rows) == 2 and all("no such database" in json.loads(row)["failure"]["reason"] for row in rows)
 
 
 def with_long_questions(parts, long):

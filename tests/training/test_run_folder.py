@@ -181,6 +181,37 @@ def test_metrics_with_a_gap_are_refused_and_kept(tmp_path):
   assert file.read_bytes() == b"".join(lines[:4])
 
 
+def test_the_checkpoints_to_remove_are_named_by_their_folders(tmp_path):
+  with RunFolder.open(tmp_path, make_config(cold_start={"steps": 2})) as folder:
+    for name in ("cold_start/1", "cold_start/2", "train/2", "train/10"):
+      (folder.checkpoints / name).mkdir(parents=True)
+    for missing, told in ((2, "cold_start/2, checkpoints/train/2"), (5, "train/10"), (4, "train/2")):
+      (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {s}, "wall_s": 0}}\n' for s in range(missing)))
+      with pytest.raises(RunFolderError, match=f"the later checkpoints, checkpoints/{told}, .*the run repeats"):
+        folder.truncate_metrics(12)
+
+
+@pytest.mark.parametrize(
+  ("settings", "first"),
+  [
+    ({}, 4),
+    ({"cold_start": {"steps": 3}}, 3),
+    ({"cold_start": {"steps": 9}}, 4),
+    ({"cold_start": {"steps": 3, "run": "x"}}, 7),
+  ],
+)
+def test_a_run_that_lost_its_checkpoints_does_not_write_over_its_metrics(tmp_path, settings, first):
+  config = make_config(train={"checkpoint_every": 4}, **settings)
+  with RunFolder.open(tmp_path, config) as folder:
+    folder.write_metrics(first, {"a/b": 1})  # killed before its first checkpoint was whole
+  with RunFolder.open(tmp_path, config) as folder:
+    folder.write_metrics(first + 1, {"a/b": 1})
+  with pytest.raises(RunFolderError, match=rf"metrics up to step {first + 1}, and no checkpoint to go on from: put"):
+    RunFolder.open(tmp_path, config)
+  (tmp_path / "checkpoints" / "train" / "4").mkdir(parents=True)
+  RunFolder.open(tmp_path, config).close()
+
+
 def test_a_run_may_begin_with_a_later_step_or_before_any_line(tmp_path):
   with RunFolder.open(tmp_path, make_config()) as folder:
     folder.truncate_metrics(2, first=2)
