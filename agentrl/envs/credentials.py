@@ -13,6 +13,7 @@ A reference to a variable, "${NAME}", is none.
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -64,10 +65,28 @@ def references(text: str) -> list[str]:
 
 
 def cut_out(text: str, values: Sequence[str]) -> str:
-  """A text, such as an error of a server, with `HIDDEN` in the place of each of the values that is found in it."""
-  for value in sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True):
-    text = text.replace(value, HIDDEN)
+  """A text, such as an error of a server, with `HIDDEN` in the place of each of the values that is found in it.
+
+  A value is also found as JSON writes it.
+  """
+  forms = {form for value in values if len(value) >= _SHORTEST for form in _forms(value)}
+  for form in sorted(forms, key=len, reverse=True):
+    text = text.replace(form, HIDDEN)
   return text
+
+
+def cut_out_of_json(whole: Any, values: Sequence[str]) -> Any:
+  """A JSON value whose texts, keys too, are without the values."""
+  if isinstance(whole, str):
+    return cut_out(whole, values)
+  if isinstance(whole, Mapping):
+    return {cut_out_of_json(key, values): cut_out_of_json(value, values) for key, value in whole.items()}
+  return [cut_out_of_json(value, values) for value in whole] if isinstance(whole, list) else whole
+
+
+def _forms(value: str) -> set[str]:
+  """As it is, and as it stands within a text of JSON."""
+  return {value, *(json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))}
 
 
 def in_url(url: str) -> list[str]:

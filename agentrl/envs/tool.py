@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import inspect
 import logging
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from agentrl.envs import output, schema, validation
 from agentrl.envs.deadline import DeadlinePassed, call_within, seconds_left
+from agentrl.envs.once import warn_once
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.types import (
   MOST_NESTED,
@@ -205,7 +205,9 @@ def given_tool(spec: ToolSpec, function: Callable[..., Any]) -> Tool:
 
 def unchecked_tool(spec: ToolSpec, function: Callable[..., Any], reason: str) -> Tool:
   """A tool that gets what the policy wrote and checks it itself; a warning names it, with the reason."""
-  _warn_once(f"the arguments of the tool {spec.name!r} are not checked before it is called: {schema.shortened(reason)}")
+  warn_once(
+    _LOG, f"the arguments of the tool {spec.name!r} are not checked before it is called: {schema.shortened(reason)}"
+  )
   return Tool(spec, lambda arguments: arguments, function)
 
 
@@ -281,12 +283,6 @@ def _told_by(tool: Tool, call: ToolCall) -> tuple[str, ToolFailure | None]:
     return f"error: {call.name}: {output.words_of(error)}", ToolFailure.EXCEPTION
   except Exception as error:  # anything else that comes out of a tool is the tool's failure
     return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
-
-
-@functools.lru_cache(maxsize=1024)
-def _warn_once(text: str) -> None:
-  """Tools are made anew for every trajectory; once is enough."""
-  _LOG.warning("%s", text)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

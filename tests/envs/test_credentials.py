@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from agentrl.envs import credentials
@@ -79,3 +81,17 @@ def test_values_are_cut_out_of_texts_longest_first_and_short_ones_stay():
     f"a {HIDDEN}, a {HIDDEN}, a"
   )
   assert credentials.in_url("https://me:ab%20c@host/x?key=abc") == ["me", "ab c", "abc"]
+
+
+def test_a_value_is_found_as_json_writes_it_too():
+  secret = 'S3CRET-"quoted"-é'
+  for ascii_only in (True, False):
+    written = json.dumps({"token": [secret]}, ensure_ascii=ascii_only)
+    assert json.loads(credentials.cut_out(written, [secret])) == {"token": ["<redacted>"]}
+
+
+def test_of_a_json_value_every_text_is_looked_at():
+  whole = {"about tok-123456": ["tok-123456", 5, None, {"deep": "my tok-123456"}]}
+  assert credentials.cut_out_of_json(whole, ["tok-123456"]) == {
+    "about <redacted>": ["<redacted>", 5, None, {"deep": "my <redacted>"}]
+  }

@@ -9,16 +9,18 @@ description and the schema of the arguments.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCResponse
+
+from agentrl.envs import credentials
+from agentrl.envs.once import warn_once
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")  # what the protocol recommends; others could be read as chat markup
@@ -28,22 +30,28 @@ _SHOWN_CHARS = 80  # of an odd name
 
 @contextlib.asynccontextmanager
 async def listing_checked(
-  server: str, transport: AbstractAsyncContextManager[tuple[Any, Any]]
+  server: str, secrets: Sequence[str], transport: AbstractAsyncContextManager[tuple[Any, Any]]
 ) -> AsyncIterator[tuple[Any, Any]]:
-  """The streams of a transport, in which every list of tools is made fit to be read; `server` is its name."""
+  """The streams of a transport, in which every list of tools is made fit to be read.
+
+  Args:
+    server: its name.
+    secrets: values that are cut out of whatever it says of its tools.
+    transport: of the SDK.
+  """
   async with transport as (from_server, to_server):
-    yield _Checked(server, from_server), to_server
+    yield _Checked(server, secrets, from_server), to_server
 
 
 class _Checked:
   """A stream of messages, as the SDK reads it; see its `ReadStream`."""
 
-  def __init__(self, server: str, stream: Any):
-    self._server, self._stream = server, stream
+  def __init__(self, server: str, secrets: Sequence[str], stream: Any):
+    self._server, self._secrets, self._stream = server, secrets, stream
 
   async def receive(self) -> SessionMessage | Exception:
     """The next message."""
-    return _checked(self._server, await self._stream.receive())
+    return self._checked(await self._stream.receive())
 
   async def aclose(self) -> None:
     """Closes the stream."""
@@ -53,7 +61,7 @@ class _Checked:
     return self
 
   async def __anext__(self) -> SessionMessage | Exception:
-    return _checked(self._server, await self._stream.__anext__())
+    return self._checked(await self._stream.__anext__())
 
   async def __aenter__(self) -> _Checked:
     await self._stream.__aenter__()
@@ -62,21 +70,25 @@ class _Checked:
   async def __aexit__(self, *error: Any) -> bool | None:
     return await self._stream.__aexit__(*error)
 
+  def _checked(self, item: SessionMessage | Exception) -> SessionMessage | Exception:
+    message = item.message if isinstance(item, SessionMessage) else None
+    listed = message.result.get("tools") if isinstance(message, JSONRPCResponse) else None
+    if isinstance(listed, list):
+      shown = [_readable(self._server, self._secrets, tool) for tool in listed]
+      message.result["tools"] = [tool for tool in shown if tool]
+    return item
 
-def _checked(server: str, item: SessionMessage | Exception) -> SessionMessage | Exception:
-  message = item.message if isinstance(item, SessionMessage) else None
-  listed = message.result.get("tools") if isinstance(message, JSONRPCResponse) else None
-  if isinstance(listed, list):
-    message.result["tools"] = [tool for tool in (_readable(server, tool) for tool in listed) if tool]
-  return item
 
-
-def _readable(server: str, tool: Any) -> dict[str, Any] | None:
+def _readable(server: str, secrets: Sequence[str], tool: Any) -> dict[str, Any] | None:
   """What is known of a tool, or None for an odd one."""
-  problem = _problem(tool)
+  try:
+    tool = credentials.cut_out_of_json(tool, secrets)
+    problem = _problem(tool)
+  except RecursionError:
+    problem = "is nested too deeply"
   if problem:
     name = tool.get("name") if isinstance(tool, Mapping) else tool
-    _warn_once(f"a tool of the MCP server {server!r} is left out: {repr(name)[:_SHOWN_CHARS]} {problem}")
+    warn_once(_LOG, f"a tool of the MCP server {server!r} is left out: {repr(name)[:_SHOWN_CHARS]} {problem}")
     return None
   known = {key: tool[key] for key in ("title", "description") if isinstance(tool.get(key), str)}
   # The arguments of a call are an object whatever the schema says: the protocol asks that it says so.
@@ -91,17 +103,10 @@ def _problem(tool: Any) -> str:
   schema = tool.get("inputSchema")
   if not isinstance(schema, Mapping) or not isinstance(schema.get("properties", {}), Mapping):
     return "has no schema of named arguments"
+  if odd := [name for name, value in schema.get("properties", {}).items() if not isinstance(value, Mapping | bool)]:
+    return f"has no schema of the argument {odd[0]!r}"[:_SHOWN_CHARS]
   required = schema.get("required", [])
   if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
     return "has a schema whose 'required' is no list of names"
-  try:
-    chars = len(json.dumps([tool.get("description"), schema]))
-  except RecursionError:
-    return "has a schema that is nested too deeply"
+  chars = len(json.dumps([tool.get("description"), schema]))
   return f"takes {chars} characters to describe; at most {_SPEC_CHARS} are shown" if chars > _SPEC_CHARS else ""
-
-
-@functools.lru_cache(maxsize=1024)
-def _warn_once(text: str) -> None:
-  """Every trajectory starts its servers anew; once is enough."""
-  _LOG.warning("%s", text)

@@ -19,7 +19,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 
-from agentrl.envs import supervisor
+from agentrl.envs import output, supervisor
 
 _GRACE_SECONDS = 2.0  # from the end of stdin to SIGKILL
 MESSAGE_BYTES = 64 * 2**20  # of one message
@@ -124,13 +124,14 @@ class ServerProcess:
         self.connected = False
 
   async def _write(self, from_client: Any, to_client: Any) -> None:
-    """A server that does not read any more has ended as far as the client is concerned."""
+    """A server that cannot be written to any more has ended as far as the client is concerned, whatever the reason."""
     try:
       async for message in from_client:
         text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
         self._process.stdin.write(text.encode() + b"\n")
         await self._process.stdin.drain()
-    except OSError:
+    except (OSError, ValueError) as error:  # ValueError: no message could be made of it
+      self._stderr.append(output.error_line(error))
       self.connected = False
       to_client.close()
 

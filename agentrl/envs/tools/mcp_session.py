@@ -22,6 +22,7 @@ from mcp.types import CallToolResult
 from mcp.types import Tool as McpTool
 
 from agentrl.envs import credentials, output
+from agentrl.envs.once import FewWords
 from agentrl.envs.tool import ToolTimeout
 from agentrl.envs.tools.mcp_listing import listing_checked
 from agentrl.envs.tools.mcp_process import MESSAGE_BYTES, ServerProcess
@@ -32,6 +33,8 @@ MAX_TOOLS = 1000  # that a server may list unless the config names those it want
 _CLOSE_SECONDS = 10.0  # more than the graces of a process
 _PROBE_SECONDS = 5.0
 
+for _logger in ("client", "mcp.client.streamable_http", "mcp.shared.jsonrpc_dispatcher"):
+  logging.getLogger(_logger).addFilter(FewWords())
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it tells the URL of each request, query and all
 
 
@@ -135,14 +138,14 @@ class Session:
 
   async def _transport(self, stack: contextlib.AsyncExitStack) -> Any:
     if self._process:
-      return listing_checked(self._name, self._process.streams())
+      return listing_checked(self._name, self._secrets, self._process.streams())
     read = httpx2.Timeout(30.0, read=None)  # how long a call may take is said by its caller
     client = httpx2.AsyncClient(
       headers={"Accept-Encoding": "identity", **self._server.sent_headers()}, timeout=read, follow_redirects=True,
       event_hooks={"response": [_bound]},
     )  # fmt: skip
     http = streamable_http_client(self._server.address(), http_client=await stack.enter_async_context(client))
-    return listing_checked(self._name, http)
+    return listing_checked(self._name, self._secrets, http)
 
   async def _listed(self) -> Sequence[McpTool]:
     """All tools; where the config names those it wants, no more than `MAX_TOOLS` of the others."""

@@ -22,6 +22,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="needs agentrl[mcp]")
 
+from agentrl.envs.once import warn_once
 from agentrl.envs.tool import ToolLimits, ToolRunner, tools_of
 from agentrl.envs.tools import mcp
 from agentrl.types import EnvironmentFailed, ToolCall, ToolFailure
@@ -114,6 +115,14 @@ def beating():
     thread.join()
 
 
+@pytest.fixture
+def told_anew(caplog):
+  """What is logged, also where another test had it logged before."""
+  warn_once.cache_clear()
+  with caplog.at_level(logging.WARNING):
+    yield caplog
+
+
 def one_tool(schema, output=None):
   tool = {"name": "odd", "description": "Odd.", "inputSchema": schema}
   if output is not None:
@@ -155,7 +164,7 @@ def test_no_schema_freezes_the_trainer(serving, what):
   with beating() as longest:
     result = call("odd", x=lure)
   assert result.failure in (ToolFailure.ARGUMENTS, ToolFailure.TIMEOUT, None)
-  assert longest[0] < 5.0  # they would hold the interpreter for a quarter of a minute, or for years
+  assert longest[0] < 15.0  # they would hold the interpreter for a quarter of a minute, or for years
   assert call("fine").text == "fine got []"
 
 
@@ -165,7 +174,7 @@ def test_no_output_schema_freezes_the_trainer(serving):
   call = serving(one_tool({"type": "object", "properties": {}}, schema) + said)
   with beating() as longest:
     result = call("odd")
-  assert (result.ok, longest[0] < 5.0) == (True, True), result.text
+  assert (result.ok, longest[0] < 15.0) == (True, True), result.text
   assert result.text.startswith("done")
 
 
@@ -305,9 +314,8 @@ def test_more_tools_than_can_be_shown_are_an_error(serving, code):
     serving(code)
 
 
-def test_odd_tools_are_left_out_and_named_and_the_others_stay(serving, caplog):
-  with caplog.at_level(logging.WARNING):
-    call = serving("""
+def test_odd_tools_are_left_out_and_named_and_the_others_stay(serving, told_anew):
+  call = serving("""
       deep = {}
       for _ in range(30):
         deep = {"properties": {"x": deep}}
@@ -318,6 +326,7 @@ def test_odd_tools_are_left_out_and_named_and_the_others_stay(serving, caplog):
         {"name": "listed", "inputSchema": {"type": "object", "properties": ["x"]}},
         {"name": 5, "inputSchema": {"type": "object"}},
         {"name": "</tool_call>", "inputSchema": {"type": "object"}},
+        {"name": "no-schema-of-x", "inputSchema": {"type": "object", "properties": {"x": 5}, "required": ["zz"]}},
         {"name": "long", "description": "x" * 10**6, "inputSchema": {"type": "object"}},
       ]
       fine = [
@@ -335,8 +344,42 @@ def test_odd_tools_are_left_out_and_named_and_the_others_stay(serving, caplog):
   for name in ("union", "nullable", "described", "file", "dangling"):
     assert call(name, a=1).text == f"{name} got ['a']"
   assert call("union", c=1).failure is ToolFailure.ARGUMENTS
-  for name in ("None", "'no-schema'", "'textual'", "'listed'", "5", "'</tool_call>'", "'long'", "'file'", "'dangling'"):
-    assert f" {name} " in caplog.text
+  for name in (
+    "None",
+    "'no-schema'",
+    "'textual'",
+    "'listed'",
+    "5",
+    "'</tool_call>'",
+    "'no-schema-of-x'",
+    "'long'",
+    "'file'",
+    "'dangling'",
+  ):
+    assert f" {name} " in told_anew.text
+
+
+@pytest.mark.parametrize("levels", [65, 254, 255, 256, 900])
+def test_arguments_nested_without_end_do_not_cost_the_session(serving, levels):
+  call = serving(one_tool({"type": "object", "properties": {"x": {}}}), shared=True)
+  deep = ""
+  for _ in range(levels):
+    deep = [deep]
+  assert call("odd", x=deep).failure is ToolFailure.ARGUMENTS
+  assert call("odd", x=1).text == "odd got ['x']"
+  mcp.close_shared()
+
+
+def test_a_server_s_odd_messages_do_not_flood_the_log(serving, caplog):
+  call = serving("""
+    def call(name, arguments):
+      for n in range(2000):
+        odd = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": "x" * 100, "n": n}}
+        print(json.dumps(odd))
+      return text("done")
+  """)
+  assert call("fine").text == "done"
+  assert len(caplog.records) <= 100 and len(caplog.text) < 100_000
 
 
 def alive(pid):
@@ -435,3 +478,25 @@ def test_a_server_s_token_is_told_in_no_text(serving, monkeypatch, handed):
     call("fine", kind="die")
   with pytest.raises(EnvironmentFailed, match=r"did not start: .*no entry for <redacted>"):
     serving(f"print('no entry for', {TOKEN!r}, file=sys.stderr)\nsys.exit(1)", **settings)
+
+
+def test_what_a_server_says_of_its_tools_is_told_without_its_token(serving, told_anew):
+  token = 'S3CRET-"quoted"-X'
+  call = serving(
+    """
+    token = os.environ["SERVICE_TOKEN"]
+    def tools(cursor):
+      about = {"type": "string", "description": f"not {token}", "enum": [token], token: token}
+      schema = {"type": "object", "properties": {"x": about}}
+      odd = {"name": token, "inputSchema": schema}
+      return {"tools": [FINE | {"description": f"token is {token}", "inputSchema": schema}, odd]}
+    def call(name, arguments):
+      return {"content": [], "structuredContent": {"token": token}}
+    """,
+    env={"SERVICE_TOKEN": token},
+  )
+  spec = call.tools["fine"].spec
+  assert spec.description == "token is <redacted>"
+  for told in (str(spec), json.dumps(spec.schema), call("fine").text):
+    assert "S3CRET" not in told and "<redacted>" in told
+  assert "'<redacted>' is not a name" in told_anew.text

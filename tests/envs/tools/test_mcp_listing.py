@@ -26,7 +26,7 @@ def read(*items):
     yield receive, None
 
   async def gather():
-    async with listing_checked("raw", transport()) as (stream, _), stream:
+    async with listing_checked("raw", ("tok-5f2d8e91c7",), transport()) as (stream, _), stream:
       return [item async for item in stream]
 
   return asyncio.run(gather())
@@ -60,6 +60,8 @@ def test_of_a_tool_goes_on_what_is_shown_of_it_and_its_arguments_are_an_object()
     {"name": "a", "inputSchema": {"properties": []}},
     {"name": "a", "inputSchema": {"required": "a"}},
     {"name": "a", "inputSchema": {"required": [1]}},
+    {"name": "a", "inputSchema": {"properties": {"x": 5}}},
+    {"name": "tok-5f2d8e91c7", "inputSchema": SCHEMA},
     {"name": "a", "inputSchema": SCHEMA, "description": "x" * 70_000},
   ],
 )
