@@ -7,13 +7,15 @@ import difflib
 import inspect
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from agentrl.rewards.parts import PARTS
 from agentrl.types import LARGEST_REWARD, EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
+
+ENOUGH_ANSWERS = 4  # before a part that none of them has counts as misspelt
 
 
 def assign(
@@ -47,6 +49,30 @@ def assign(
   return dataclasses.replace(trajectory, reward_parts=parts, reward=reward)
 
 
+def check_parts(weights: Mapping[str, float], trajectories: Sequence[Trajectory]) -> None:
+  """Refuses a misspelt part, which would make every answer a failure of the environment.
+
+  Args:
+    weights: part name to weight. trajectories: finished ones of several tasks, before `assign`.
+
+  Raises:
+    ValueError: a name is none of `PARTS`, and no environment gave it though at least `ENOUGH_ANSWERS` were answered.
+  """
+  given = [t.reward_parts or {} for t in trajectories if t.stop is StopReason.ANSWERED]
+  if len(given) < ENOUGH_ANSWERS:
+    return
+  for name in weights:
+    if name not in PARTS and not any(name in parts for parts in given):
+      raise ValueError(f"reward: {_unknown_part(name, {part for parts in given for part in parts})}")
+
+
+def _unknown_part(name: str, given: Collection[str]) -> str:
+  known = [*PARTS, *sorted(part for part in given if part not in PARTS)]
+  near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+  hint = f"did you mean {near[0]!r}? " if near else ""
+  return f"no reward part is called {name!r}: {hint}known: {', '.join(known)}"
+
+
 def _check_names(weights: Mapping[str, float], options: Mapping[str, Any]) -> None:
   if not weights:
     raise ValueError("a reward needs at least one weighted part, such as {'correct': 1.0}")
@@ -71,11 +97,7 @@ def _value(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, 
   elif trajectory.stop is not StopReason.ANSWERED:
     value = 0.0
   else:
-    known = [*PARTS, *(part for part in given if part not in PARTS)]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    told = f"task {task.id}: no reward part is called {name!r}: {hint}known: {', '.join(known)}"
-    raise EnvironmentFailed(told, FailureKind.REWARD)
+    raise EnvironmentFailed(f"task {task.id}: {_unknown_part(name, given)}", FailureKind.REWARD)
   return _checked(value, f"the reward part {name!r}", task)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
-from agentrl.rewards.combine import assign
+from agentrl.rewards.combine import assign, check_parts
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
@@ -166,6 +166,7 @@ class Collector:
       strategies = [make() for _ in range(self.driver.devices)]
       stats = self.driver.run({"policy": params["policy"]}, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
+    check_parts(self.reward, sampled)
     rewarded = [self._graded(tasks, t) for t in sampled]
     return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures], [])
 
@@ -206,6 +207,7 @@ class Collector:
       **shared,
     )
     stats = dataclasses.replace(summary.total(reranked.run()), seconds=time.monotonic() - started)
+    check_parts(self.reward, reranked.trajectories)
     rewarded = [self._graded(tasks, t) for t in sorted(reranked.trajectories, key=lambda t: t.uid)]
     return Collected(rewarded, tasks, stats, reranked.failures, [])
 

@@ -119,6 +119,11 @@ def collect_held_out(
   reasons = _reasons(got.trajectories)
   if len(reasons) == len(got.trajectories):
     raise EnvironmentsFailed(f"all {len(reasons)} environments of the evaluation failed; the first said: {reasons[0]}")
+  if reasons:
+    logging.warning(
+      "%d of %d environments of the evaluation failed; its numbers are about the others. The first said: %s",
+      len(reasons), len(got.trajectories), reasons[0],
+    )  # fmt: skip
   return got
 
 

@@ -10,6 +10,7 @@ import pytest
 from agentrl.ops.finite import NonFinite
 from agentrl.training import loop, metrics
 from agentrl.training.command_line import ENDED
+from agentrl.training.config import load
 from agentrl.training.run_folder import RunFolder
 from experiments import train
 
@@ -46,7 +47,10 @@ def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, 
   monkeypatch.setattr(loop, "_step", None)  # a call would be an error
   capsys.readouterr()
   assert train.main(command(config_file, tmp_path / "run", "--traceback")) == 0
-  assert "This run is finished: all 5 steps are done" in capsys.readouterr().err
+  told = capsys.readouterr().err
+  assert "This run is finished: all 5 steps are done" in told
+  # What is advised is what the folder accepts: more steps where the rate does not depend on their number.
+  assert ("--config.train.steps is larger than" in told) == (load(config_file, []).optimizer.schedule == "constant")
   assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agentrl.rewards import combine
-from agentrl.rewards.combine import assign
+from agentrl.rewards.combine import ENOUGH_ANSWERS, assign, check_parts
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
 
 TASK = Task(id="t-0", family="tests", question="?")
@@ -134,3 +134,13 @@ def test_a_wrong_or_missing_option_is_a_type_error():
     assign(trajectory(correct=1.0), TASK, {"soft_overlong": 1.0}, soft_overlong={"max_token": 3})
   with pytest.raises(TypeError, match="smoothing"):
     assign(trajectory(correct=1.0), TASK, {"tool_economy": 1.0})
+
+
+def test_a_part_that_no_answer_has_is_misspelt():
+  answered = [trajectory(correct=1.0)] * ENOUGH_ANSWERS
+  with pytest.raises(ValueError, match="reward: no reward part is called 'corect': did you mean 'correct'"):
+    check_parts({"correct": 1.0, "corect": 1.0}, answered)
+  check_parts({"correct": 1.0, "void_turns": 1.0}, answered)
+  check_parts({"tidiness": 1.0}, [*answered, trajectory(tidiness=1.0)])  # the others are their environments' failures
+  limits = [trajectory(StopReason.LENGTH_LIMIT)] * ENOUGH_ANSWERS
+  check_parts({"corect": 1.0}, [*answered[1:], *limits])  # too few to tell

@@ -1,6 +1,7 @@
 """A run from end to end: what it writes, and that stopping it anywhere changes no number."""
 
 import dataclasses
+import gzip
 import json
 import os
 import pathlib
@@ -25,7 +26,7 @@ from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import cold_started_by, evaluate_policy
 from agentrl.training.run_folder import RunFolder, RunFolderError
-from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
+from agentrl.types import Failure, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
 from tests.training.conftest import numbers
 
 TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
@@ -230,10 +231,46 @@ def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken,
 
   with monkeypatch.context() as patch:
     patch.setattr(loop, "_step", lose_them_in_the_second_step)
-    with pytest.raises(RuntimeError, match=r"4 of 4 .*max_failed_share=0.5.*the first said.*the database is gone"):
+    told = r"4 of 4 .*max_failed_share=0.5.*the first said.*the database is gone.*\nIts samples are in .*train_000003"
+    with pytest.raises(RuntimeError, match=told):
       run(tmp_path / "run", parts)
+  rows = gzip.decompress((tmp_path / "run" / "trajectories" / "train_000003.jsonl.gz").read_bytes()).splitlines()
+  assert len(rows) == 4 and all("the database is gone" in json.loads(row)["failure"]["reason"] for row in rows)
   assert Checkpointer(tmp_path / "run" / "checkpoints" / "train").steps == [1]
   assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+def test_environments_that_fail_are_told_when_their_number_has_doubled():
+  failed = dataclasses.replace(
+    trajectory(0, 0, None), stop=StopReason.ENVIRONMENT_FAILED, failure=Failure(FailureKind.RAISED, "no disk")
+  )
+  source = loop.Source([], [failed, trajectory(0, 1, 1.0)], {}, {}, {})
+  told = "of 2 trajectories 1 environments failed (the first said: no disk), {} in all so far"
+  notes = [loop._notes(source, nothing=False, failed=(n, n + 1)) for n in range(4)]
+  assert [[told.format(n + 1) in text for text in found] for n, found in enumerate(notes)] == [
+    [True],
+    [True],
+    [],
+    [True],
+  ]
+
+
+def test_steps_that_no_checkpoint_has_are_told_and_repeated(run, unbroken, tmp_path, monkeypatch, capsys):
+  step = loop._step
+
+  def killed_in_the_last(config, folder, parts, stage, state, number, *rest):
+    if stage.name == "train" and number == 2:
+      raise KeyboardInterrupt
+    return step(config, folder, parts, stage, state, number, *rest)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "_step", killed_in_the_last)
+    with pytest.raises(KeyboardInterrupt):
+      run(tmp_path / "run")
+  shutil.rmtree(tmp_path / "run" / "checkpoints" / "train")
+  capsys.readouterr()
+  assert run(tmp_path / "run") == numbers(unbroken[0])
+  assert "Steps 3 to 4 were not in a checkpoint yet, and are repeated." in capsys.readouterr().err
 
 
 # ---- dynamic sampling ------------------------------------------------------------------------------------------------
