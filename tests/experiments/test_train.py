@@ -190,7 +190,7 @@ def damage_checkpoint(folder):
   [
     (damage_config, "config.json is damaged, it holds no JSON"),
     (damage_record, "run.json is no record of a run: remove it"),
-    (damage_metrics, "metrics.jsonl, line 1 is not JSON"),
+    (damage_metrics, "metrics.jsonl is damaged, line 1 is not JSON"),
     (lose_config, "no config.json that says with which settings"),
     (lose_metrics, "metrics.jsonl lacks the metrics of step 0"),
     (lose_room, "cannot be written"),
