@@ -1,8 +1,10 @@
-"""Files that installed packages bring."""
+"""Installed packages: where they are, and the files that they bring."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 
@@ -16,3 +18,8 @@ def folder_of(package: str) -> Path:
   if found is None or found.origin is None:
     raise ModuleNotFoundError(f"No module named {package!r}", name=package)
   return Path(found.origin).parent
+
+
+def search_path() -> str:
+  """PYTHONPATH of a process, in whatever folder, that is to find the same modules as this one."""
+  return os.pathsep.join(part or os.getcwd() for part in sys.path)

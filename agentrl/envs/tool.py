@@ -177,12 +177,12 @@ def given_tool(spec: ToolSpec, function: Callable[..., Any]) -> Tool:
   that there may be others; a schema of alternatives says so.
 
   Raises:
-    ValueError: the schema is none.
+    ValueError: it is no JSON schema.
   """
   try:
     validator = validation.Validator(spec.schema)
   except validation.NoSchema as error:
-    raise ValueError(f"tool {spec.name!r} has a schema that is none: {error}") from error
+    raise ValueError(f"tool {spec.name!r} has a schema that is no JSON schema: {error}") from error
   except (validation.Unclear, validation.TooMuchWork) as error:
     return unchecked_tool(spec, function, str(error))
   known = tuple(spec.schema.get("properties", {}))

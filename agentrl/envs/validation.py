@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agentrl.envs import installed
 from agentrl.types import EnvironmentFailed
 
 CPU_SECONDS = 1.0  # of one check
@@ -31,7 +32,7 @@ AT_ONCE = 4  # processes
 
 
 class NoSchema(ValueError):
-  """What was to be a JSON schema is none."""
+  """This is no JSON schema."""
 
 
 class Unclear(Exception):
@@ -99,11 +100,10 @@ class _Process:
   def __init__(self):
     script = Path(__file__).with_name("validation_worker.py")
     command = [sys.executable, "-S", "-P", str(script), str(CPU_SECONDS), str(MEMORY_BYTES)]
-    environment = {"PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
     pipe = subprocess.PIPE
     self._process = subprocess.Popen(
       command,
-      env=environment,
+      env={"PYTHONPATH": installed.search_path()},
       stdin=pipe,
       stdout=pipe,
       stderr=subprocess.DEVNULL,

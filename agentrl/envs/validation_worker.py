@@ -3,7 +3,7 @@
 Run as a script by `validation.py`, and so without the package around it. A question is {"schema": text} or {"schema":
 text, "instance": value}; the answers are
 
-  {"none": words}       the schema is none
+  {"none": words}       this is no JSON schema
   {"unclear": words}    it is one, but a reference in it leads nowhere, or its pattern or dialect is not known here
   {"fits": true}        the instance fits, or there was none in the question
   {"fits": false}       it does not, and a second line tells why: {"words": text}

@@ -52,7 +52,7 @@ def test_a_schema_may_leave_arguments_open():
 
 
 def test_a_schema_that_is_none_is_an_error_before_any_call():
-  with pytest.raises(ValueError, match=r"tool 'bad' has a schema that is none: .*text. is not valid"):
+  with pytest.raises(ValueError, match=r"tool 'bad' has a schema that is no JSON schema: .*text. is not valid"):
     given_tool(ToolSpec("bad", "", {"type": "text"}), print)
 
 

@@ -1,6 +1,6 @@
 """One headless Chromium per process, and a window in it for each open episode.
 
-The driver is started through `miniwob_guard`, which ends it and everything under it with this process. Whatever goes
+The driver is started through `miniwob_guard`, so that it ends with this process, and everything under it. Whatever goes
 wrong between here and a page (no answer, a crashed tab, a driver that is gone) ends the browser and raises
 `EnvironmentFailed` in every episode that has a window in it; the next window comes from a fresh browser.
 """
@@ -28,7 +28,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chromium.remote_connection import ChromiumRemoteConnection
 from selenium.webdriver.remote.client_config import ClientConfig
 
-from agentrl.envs import output
+from agentrl.envs import output, supervisor
 from agentrl.envs.adapters import miniwob_clock, miniwob_guard, miniwob_page
 from agentrl.types import EnvironmentFailed
 
@@ -117,9 +117,9 @@ class Browser:
     """The driver under its guard, in a session of their own; its home and temporary files are in the folder."""
     home = dict.fromkeys(("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), self._folder)
     place = {"TZ": "UTC", "LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)}
-    command = [sys.executable, "-I", "-S", miniwob_guard.__file__, self._folder, driver, "--port=0"]
+    watched = supervisor.supervised(miniwob_guard.LIFELINE, [driver, "--port=0"])
     return subprocess.Popen(
-      command,
+      [sys.executable, "-I", "-S", miniwob_guard.__file__, self._folder, *watched],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from agentrl.envs import installed
 from agentrl.types import EnvironmentFailed
 
 FOLDER_VARIABLE = "AGENTRL_TEXTWORLD_GAMES"
@@ -55,7 +56,7 @@ def _make(recipe: Mapping[str, Any], place: pathlib.Path) -> None:
   with tempfile.TemporaryDirectory(dir=place.parent, prefix=".making-") as scratch:
     made = pathlib.Path(scratch) / "game"
     command = [sys.executable, "-m", __name__, json.dumps(recipe), str(made)]
-    surroundings = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    surroundings = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": installed.search_path()}
     try:
       run = subprocess.run(
         command,

@@ -14,15 +14,15 @@ In a config:
 A server that dies is the environment's failure; whatever error it answers a call with is its tool's, and told to the
 policy. What cannot be shown as text is named and left out. Tools are listed once, when the environment is made.
 
-A tool that cannot be shown is left out with a warning, and one whose schema is none, or cannot be judged here, gets
-its arguments unchecked: servers check them too. Arguments are checked in a process that is killed when a schema makes
-that long, see `envs/validation.py`.
+A tool that cannot be shown is left out with a warning, and one whose schema is no JSON schema, or cannot be judged
+here, gets its arguments unchecked: servers check them too. Arguments are checked in a process that is killed when a
+schema makes that long, see `envs/validation.py`.
 
 Credentials are named, not written: `env_from` and "${NAME}" take them from the trainer's environment. Values that a
 config does hold under `env` and `headers` reach the server, and everything that is written down (config.json, the
 command in run.json, the tracker's config) has "<redacted>" in their place, so that a folder with such a run can be gone
-on with by its config file, and not evaluated alone. The texts of a server, its errors and last words among them, are
-told without the values that it was given.
+on with by its config file, and not evaluated alone. The texts of a server, its errors, last words and the
+descriptions of its tools among them, are told without the values that it was given.
 """
 
 from __future__ import annotations

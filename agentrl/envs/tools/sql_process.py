@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentrl.envs import installed
 from agentrl.envs.named import by_name
 from agentrl.envs.schema import ToolArgumentError, shortened
 from agentrl.envs.tool import ToolError, ToolTimeout
@@ -222,7 +223,7 @@ class SqlProcess:
     settings = json.dumps(dataclasses.asdict(self._limits))
     self._worker = subprocess.Popen(
       [sys.executable, "-P", "-S", "-X", "utf8", str(_WORKER), self._engine, self._kind[1], settings],
-      env={"PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path), "HOME": os.devnull},
+      env={"PYTHONPATH": installed.search_path(), "HOME": os.devnull},
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
       start_new_session=True,  # a Ctrl-C is for the trainer
     )  # fmt: skip
