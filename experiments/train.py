@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
   return run_command(
     lambda: run(arguments, overrides),
     traceback=arguments.traceback,
-    interrupted=f"The same command goes on from the last checkpoint in {arguments.workdir}",
+    interrupted=f"The same command goes on in {arguments.workdir}: behind the last checkpoint, or anew without one.",
   )
 
 
