@@ -27,7 +27,6 @@ descriptions of its tools among them, are told without the values that it was gi
 
 from __future__ import annotations
 
-import base64
 import collections
 import dataclasses
 import json
@@ -215,7 +214,7 @@ def _says(result: CallToolResult) -> bool:
 def _json_or_text(text: str) -> Any:
   try:
     return json.loads(text)
-  except ValueError:
+  except (ValueError, RecursionError):
     return text
 
 
@@ -234,4 +233,5 @@ def _block_text(block: Any) -> str:
 
 
 def _size(data: str) -> int:
-  return len(base64.b64decode(data))
+  """Bytes that a text of base64 stands for, whether or not it is well formed."""
+  return len(data.rstrip("=")) * 3 // 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -156,7 +157,12 @@ class ServerProcess:
 
 
 def _parse(line: bytes) -> SessionMessage | Exception:
+  """A message; what is no text in it, such as half of a character, is replaced."""
   try:
     return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-  except ValueError as error:  # the client's session reports it
-    return error
+  except ValueError as error:
+    try:
+      text = json.dumps(json.loads(line.decode(errors="replace")), ensure_ascii=False).encode(errors="replace")
+      return SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
+    except (ValueError, RecursionError):
+      return error  # the client's session reports it

@@ -500,3 +500,32 @@ def test_what_a_server_says_of_its_tools_is_told_without_its_token(serving, told
   for told in (str(spec), json.dumps(spec.schema), call("fine").text):
     assert "S3CRET" not in told and "<redacted>" in told
   assert "'<redacted>' is not a name" in told_anew.text
+
+
+@pytest.mark.parametrize(
+  ("line", "words"),
+  [
+    (r'{"content": [{"type": "text", "text": "half \ud800"}]}', "half ?"),
+    ('{"content": [{"type": "text", "text": "a \xff byte"}]}', "a \ufffd byte"),
+    (r'{"content": [{"type": "image", "mimeType": "x/y", "data": "?!"}]}', "[image left out: x/y, 1 bytes]"),
+    (r'{"content": [{"type": "text", "text": "' + "[" * 3000 + r'"}], "structuredContent": {"a": 1}}', "[[["),
+  ],
+)
+def test_an_odd_answer_is_told_as_far_as_it_can_be(serving, line, words):
+  call = serving(f"""
+    class Raw(dict):
+      pass
+    def call(name, arguments):
+      return Raw()
+    class Writer:
+      def dumps(self, reply, usual=json.dumps):
+        if not isinstance(reply.get("result"), Raw):
+          return usual(reply)
+        before = '{{"jsonrpc": "2.0", "id": ' + str(reply["id"]) + ', "result": '
+        return before + {line!r} + "}}"
+      loads = staticmethod(json.loads)
+    json = Writer()
+    sys.stdout.reconfigure(encoding="latin-1")
+  """)
+  result = call("fine")
+  assert result.text.startswith(words), result.text[:200]
