@@ -184,7 +184,8 @@ class Checkpointer:
           "whole: an older version saved it, and can read it. Go on with that one, or start a new run in another folder"
         ) from None
       except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        ours = "" if isinstance(error, CheckpointError) else f"{type(error).__name__}: "
+        reason = f"{ours}{str(error).strip()[:300]}"
       gc.collect()  # Orbax's unfinished reads complain when collected: here, where nobody hears them
       folder = self._folder / str(step)
       earlier = next((s for s in reversed(self.steps) if s < step and self._is_good(s)), None)
@@ -223,7 +224,7 @@ def _sum(leaf: Any) -> str:
 def _check_sums(found: Mapping[str, Any], sums: Mapping[str, str]) -> None:
   wrong = [path for path, value in _sums(found).items() if sums[path] != value]
   if wrong:
-    raise CheckpointError(f"{len(wrong)} leaves are not as they were saved, the first is {wrong[0]!r}")
+    raise CheckpointError(f"leaves that are not as they were saved: {len(wrong)}, the first is {wrong[0]!r}")
 
 
 def _seal(record: Mapping[str, Any]) -> str:

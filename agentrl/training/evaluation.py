@@ -19,7 +19,7 @@ from agentrl.training import guards, summary
 from agentrl.training.assembly import Assembly, assemble, searches_by_value
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
-from agentrl.training.left_out import check_left_out
+from agentrl.training.left_out import check_left_out, lines_of
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import RunFolder, read_config
 from agentrl.types import Trajectory
@@ -112,8 +112,8 @@ def collect_held_out(
     independent=independent,
   )
   save(got)
-  for left_out in got.left_out:
-    logging.warning("left out of the evaluation: %s", left_out.reason)
+  for line in lines_of(got.left_out):
+    logging.warning("evaluation: %s", line)
   check_left_out(got.left_out, config.eval.tasks, enough=1)
   check_failures(config.rollout.max_failed_share, got.trajectories)
   reasons = _reasons(got.trajectories)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 MOST_LEFT_OUT = 0.9  # of the tasks asked for
 ENOUGH_TASKS = 10  # asked for, so that their share says something of all the others
+SHOWN = 3  # of a step or an evaluation, with their reasons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +16,13 @@ class LeftOut:
 
   group: int
   reason: str
+
+
+def lines_of(left_out: Sequence[LeftOut]) -> list[str]:
+  """Lines for a user, none for no task: the reasons of the first `SHOWN`, and how many more there are."""
+  lines = [f"left out: {task.reason}" for task in left_out[:SHOWN]]
+  more = len(left_out) - SHOWN
+  return [*lines, f"left out: {more} more tasks"] if more > 0 else lines
 
 
 class TasksLeftOut(RuntimeError):

@@ -33,7 +33,7 @@ from agentrl.training.evaluation import (
   saved_steps,
   tree_records,
 )
-from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out
+from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out, lines_of
 from agentrl.training.progress import Progress
 from agentrl.training.ranges import check_sizes
 from agentrl.training.resume import ENDLESS_SCHEDULES
@@ -256,9 +256,6 @@ def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajector
     return None, {}
 
 
-_SHOWN_LEFT_OUT = 3  # of a step; more of them are only counted
-
-
 def _notes(source: Source, *, nothing: bool, failed: tuple[int, int]) -> list[str]:
   """What a user should hear of a step beside its numbers.
 
@@ -266,9 +263,7 @@ def _notes(source: Source, *, nothing: bool, failed: tuple[int, int]) -> list[st
     nothing: the step trained on nothing.
     failed: environments that failed in the stage, before the step and after it; told whenever their number has doubled.
   """
-  notes = [f"left out: {task.reason}" for task in source.left_out[:_SHOWN_LEFT_OUT]]
-  if more := source.left_out[_SHOWN_LEFT_OUT:]:
-    notes.append(f"left out: {len(more)} more tasks")
+  notes = lines_of(source.left_out)
   reasons = [t.failure.reason for t in source.trajectories if t.failure is not None]
   told = f"of {len(source.trajectories)} trajectories {len(reasons)} environments failed"
   told += f" (the first said: {reasons[0]})" if reasons else ""

@@ -184,7 +184,8 @@ def test_other_weights_are_found_by_their_leaf(tmp_path):
   shutil.rmtree(tmp_path / "2" / "state")
   shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
   with pytest.raises(
-    checkpoint.CheckpointError, match=r"1 leaves are not as they were saved, the first is 'w'\n.*step 1"
+    checkpoint.CheckpointError,
+    match=r"cannot be read: leaves that are not as they were saved: 1, the first is 'w'\n.*step 1",
   ):
     checkpoint.Checkpointer(tmp_path).restore_latest({"a": jnp.ones(2), "w": jnp.ones(2)})
 

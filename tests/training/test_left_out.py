@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agentrl.envs import checks
-from agentrl.training.left_out import LeftOut, TasksLeftOut, check_left_out
+from agentrl.training.left_out import LeftOut, TasksLeftOut, check_left_out, lines_of
 from agentrl.training.loop import NothingToTrainOn
 
 
@@ -100,3 +100,10 @@ def test_where_nearly_no_demonstration_can_be_played_the_run_stops(run, tiny_ass
   few = {"cold_start": {"steps": 3, "batch": 3}}
   with pytest.raises(NothingToTrainOn, match="none of the 3 steps of the stage 'cold start'"):
     run(tmp_path / "few", parts, few, eval_every=99)
+
+
+def test_only_the_first_are_told_with_their_reasons():
+  tasks = [LeftOut(n, f"task {n} has no words") for n in range(5)]
+  assert lines_of([]) == [] and lines_of(tasks[:1]) == ["left out: task 0 has no words"]
+  assert len(lines_of(tasks[:3])) == 3
+  assert lines_of(tasks)[2:] == ["left out: task 2 has no words", "left out: 2 more tasks"]
