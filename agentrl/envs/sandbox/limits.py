@@ -20,8 +20,9 @@ class Limits:
       by `wall_seconds` alone, and in a session by its end; its priority is low (`isolators.py`, `cgroup.py`).
     memory_bytes: address space per process. Where a cgroup can be had, all memory of the tree too, with what the kernel
       keeps for it, its scratch folder apart. Elsewhere a tree may use that for each of its processes, beside what the
-      kernel keeps for them: up to 14 MB in the pipes and socket pairs of one, with the kernel's usual settings. System
-      calls that would hold memory in other ways are refused.
+      kernel keeps for them: up to 14 MB in the pipes and socket pairs of one, with the kernel's usual settings, and
+      page tables that can be nearly as large as its memory where it is spread out. System calls that would hold memory
+      in other ways are refused.
     processes: processes and threads of the tree.
     output_bytes: stdout and stderr together; a guest that writes more is killed.
     file_bytes: size of the scratch folder, which lives in memory. It takes `files` files and folders.
