@@ -1,6 +1,7 @@
 """The promises of the rollout: the same trajectories, whatever slot, neighbour, order, latency or driver they met."""
 
 import dataclasses
+import re
 import threading
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from agentrl.rollout import driver, engine
 from agentrl.training import sharding
-from agentrl.types import StopReason, TurnKind
+from agentrl.types import FailureKind, StopReason, TurnKind
 from tests.rollout.conftest import ENGINE, sleepy
 
 
@@ -155,5 +156,9 @@ def test_commands_that_cannot_be_carried_out_are_refused(change, message):
 
 
 def test_too_long_a_prompt_names_the_task_and_the_setting(lab):
-  with pytest.raises(ValueError, match=r"task t\d.*rollout.max_tokens"):
-    lab.run(lab.requests(max_tokens=6))
+  requests = lab.requests(max_tokens=6)
+  trajectories, _, failures = lab.run(requests)
+  assert len(trajectories) == len(failures) == len(requests)
+  for t in trajectories:
+    assert (t.failed, t.failure.kind) == (True, FailureKind.PROMPT)
+    assert re.search(r"task t\d.*rollout.max_tokens", t.failure.reason)
