@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from agentrl.envs import tasks
-from agentrl.training import config, metrics, ranges
+from agentrl.training import assembly, config, metrics, ranges
 from experiments import train
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -49,7 +49,7 @@ def test_it_builds_and_survives_json(file, smoke):
   assert again == built and not config.differences(built, again)
   assert built.is_locked
   ranges.check_numbers(built)
-  ranges.check_sizes(built)
+  assembly.check_sizes(built)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

@@ -150,6 +150,30 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
   )
 
 
+def check_sizes(config: ConfigDict) -> None:
+  """Raises ValueError where a trajectory could be longer, or hold more actions, than a row of the update."""
+  rollout, pack = config.rollout, config.pack
+  if rollout.max_tokens > pack.row_tokens:
+    raise ValueError(
+      f"rollout.max_tokens={rollout.max_tokens} exceeds pack.row_tokens={pack.row_tokens}: "
+      "a trajectory must fit into a row of the update"
+    )
+  actions = most_actions(config)
+  if actions > pack.row_actions:
+    raise ValueError(
+      f"pack.row_actions={pack.row_actions} is too small for a trajectory of {actions} sampled tokens, which "
+      f"rollout.max_tokens={rollout.max_tokens}, rollout.max_turns={rollout.max_turns} and "
+      f"rollout.turn_tokens={rollout.turn_tokens} allow: raise pack.row_actions to {actions}, or bound the turns by "
+      f"rollout.turn_tokens={max(1, pack.row_actions // rollout.max_turns)}"
+    )
+
+
+def most_actions(config: ConfigDict) -> int:
+  """The most tokens that a trajectory may sample: all but one token of the prompt, or as many as its turns may hold."""
+  room = config.rollout.max_tokens - 1
+  return min(room, config.rollout.max_turns * config.rollout.turn_tokens) if config.rollout.turn_tokens else room
+
+
 def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:
   """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
 

@@ -22,7 +22,7 @@ from agentrl.rollout import filters
 from agentrl.rollout.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
 from agentrl.training import guards, sharding, summary
-from agentrl.training.assembly import Assembly, assemble
+from agentrl.training.assembly import Assembly, assemble, check_sizes
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
 from agentrl.training.evaluation import (
@@ -35,7 +35,6 @@ from agentrl.training.evaluation import (
 )
 from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out, lines_of
 from agentrl.training.progress import Progress
-from agentrl.training.ranges import check_sizes
 from agentrl.training.resume import ENDLESS_SCHEDULES
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import Batch, Task, Trajectory

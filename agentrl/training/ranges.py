@@ -105,27 +105,3 @@ def check_numbers(config: ConfigDict) -> None:
   """Raises ValueError where a number is outside its range; names the key and what it may be."""
   of_algorithm = {f"algo.{key}": allowed for key, allowed in algorithms.load(config.algorithm).RANGES.items()}
   check_ranges(flatten(config), {**RANGES, **of_algorithm})
-
-
-def check_sizes(config: ConfigDict) -> None:
-  """Raises ValueError where a trajectory could be longer, or hold more actions, than a row of the update."""
-  rollout, pack = config.rollout, config.pack
-  if rollout.max_tokens > pack.row_tokens:
-    raise ValueError(
-      f"rollout.max_tokens={rollout.max_tokens} exceeds pack.row_tokens={pack.row_tokens}: "
-      "a trajectory must fit into a row of the update"
-    )
-  actions = most_actions(config)
-  if actions > pack.row_actions:
-    raise ValueError(
-      f"pack.row_actions={pack.row_actions} is too small for a trajectory of {actions} sampled tokens, which "
-      f"rollout.max_tokens={rollout.max_tokens}, rollout.max_turns={rollout.max_turns} and "
-      f"rollout.turn_tokens={rollout.turn_tokens} allow: raise pack.row_actions to {actions}, or bound the turns by "
-      f"rollout.turn_tokens={max(1, pack.row_actions // rollout.max_turns)}"
-    )
-
-
-def most_actions(config: ConfigDict) -> int:
-  """The most tokens that a trajectory may sample: all but one token of the prompt, or as many as its turns may hold."""
-  room = config.rollout.max_tokens - 1
-  return min(room, config.rollout.max_turns * config.rollout.turn_tokens) if config.rollout.turn_tokens else room

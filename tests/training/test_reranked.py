@@ -130,7 +130,7 @@ def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
   ("changes", "message"),
   [
     ({"rollout": {"reranked": {"candidates": 0}}}, r"rollout.reranked.candidates=0 must be at least 1"),
-    ({"rollout": {"strategy": "rerank"}}, r"rollout.strategy: 'rerank' .*did you mean 'reranked'"),
+    ({"rollout": {"strategy": "rerank"}}, r"no rollout.strategy is called 'rerank': did you mean 'reranked'"),
   ],
 )
 def test_bad_settings(changes, message):
