@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from agentrl import envs
+from agentrl.envs.base import Setting
 from agentrl.envs.hosting import Hosting
 from agentrl.types import Action, Message, ToolCall, ToolFailure, TurnKind
 
@@ -182,6 +183,7 @@ def test_an_example_whose_oracle_fails_is_an_error():
       envs.make("arithmetic", "none").environment(),
       envs.make("arithmetic", "none").task(2**31 - 1, "train"),
       [Action(TurnKind.ANSWER, "", answer="wrong")],
+      Setting(),
     )
 
 
