@@ -12,7 +12,7 @@ WORKER = str(Path(validation.__file__).with_name("validation_worker.py"))
 def ask(*questions, cpu_seconds=20.0):
   """What the process answers, and its exit code."""
   text = "".join(json.dumps(question) + "\n" for question in questions)
-  command = [sys.executable, WORKER, str(cpu_seconds), str(1 << 30)]
+  command = [sys.executable, "-P", WORKER, str(cpu_seconds), str(1 << 30)]
   done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
   return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
 
