@@ -307,7 +307,7 @@ class Trajectory:
 
 
 class Batch(NamedTuple):
-  """Fixed rows for the device. A row holds a forest, depth first; see `rollout/pack.py`.
+  """Fixed rows for the device. A row holds a forest, depth first; see `batching/pack.py`.
 
   Token i sees token j exactly when `j <= i < subtree_end[j]`. The hidden state at `parent[i]` predicts token i. Only
   action tokens are ever unembedded: `action_index` lists where they stand, and every array below it has one entry per

@@ -2,16 +2,16 @@
 
 A file exposes `default_config() -> ConfigDict`, `RANGES` of the numbers in it (by dotted key, see `ops/ranges.py`),
 `make(policy, optimizer, cfg) -> Algorithm` and `optimizer_steps(cfg, updates)`, the optimiser steps it takes in so many
-updates, by which learning-rate schedules count. To add one, add a file.
+updates, by which learning-rate schedules count. To add one, add a file; one of yours may stand anywhere,
+and is named by its import path.
 """
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from types import ModuleType
 
-from agentrl.ops.named import check_name
+from agentrl.named import module_by_name
 
 
 def names() -> list[str]:
@@ -21,10 +21,11 @@ def names() -> list[str]:
 
 
 def load(name: str) -> ModuleType:
-  """The module of an algorithm.
+  """The module of an algorithm: one of `names`, or the import path of one of yours.
 
   Raises:
-    ValueError: there is none of that name; names the nearest.
+    ValueError: there is none of that name; names the nearest. Or the module lacks one of these functions.
+    ModuleNotFoundError: there is no module at the import path.
   """
-  check_name(names(), name, kind="algorithm")
-  return importlib.import_module(f"{__name__}.{name}")
+  needs = ("default_config", "RANGES", "optimizer_steps", "make")
+  return module_by_name(names(), name, kind="algorithm", package=__name__, needs=needs)

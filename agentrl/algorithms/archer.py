@@ -32,15 +32,15 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
+from agentrl.batching import replay as replay_lib
+from agentrl.batching.filters import with_reward
+from agentrl.batching.pack import NothingToPack, pack
+from agentrl.batching.replay import Dialogues
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32, with_float32_masters
 from agentrl.ops.ranges import above, at_least, between
-from agentrl.rollout import replay as replay_lib
-from agentrl.rollout.filters import with_reward
-from agentrl.rollout.pack import NothingToPack, pack
-from agentrl.rollout.replay import Dialogues
 from agentrl.types import Trajectory
 
 WIDTH_STEP = 32  # rows are cut to a multiple of this many tokens: few shapes, little padding

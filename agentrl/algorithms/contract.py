@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from agentrl.batching.pack import PackConfig
 from agentrl.models.transformer import ModelConfig
 from agentrl.ops.linear_logprob import LinearLogprob, linear_logprob
-from agentrl.rollout.pack import PackConfig
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.types import Batch, Trajectory
 

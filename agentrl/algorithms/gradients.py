@@ -7,7 +7,6 @@ takes one optimiser step. Losses are shares of the global objective (see `ops/re
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +17,13 @@ import optax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState, Policy
+from agentrl.batching.minibatches import deal
 from agentrl.models import transformer
+from agentrl.named import by_name
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
-from agentrl.ops.named import by_name
 from agentrl.ops.precision import in_float32
 from agentrl.ops.ranges import above, at_least
 from agentrl.ops.reduce import REDUCTIONS, token_mean
-from agentrl.rollout.minibatches import deal
 from agentrl.types import Batch
 
 # Of the settings that several algorithms share.
@@ -77,19 +76,6 @@ def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
     mask=micro.action_mask.reshape(-1),
   )
   return ActionOutputs(hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape))
-
-
-def with_settings(function: Callable, settings: ConfigDict) -> Callable:
-  """The function with keyword arguments from a config.
-
-  Raises:
-    ValueError: it has no such keyword; names those it has.
-  """
-  known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  unknown = [name for name in settings if name not in known]
-  if unknown:
-    raise ValueError(f"algo.loss.{unknown[0]}: {function.__name__} takes {', '.join(known) or 'no settings'}")
-  return functools.partial(function, **settings)
 
 
 def reduction(cfg: ConfigDict) -> Callable[..., jax.Array]:

@@ -40,11 +40,11 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
+from agentrl.batching.filters import with_reward
+from agentrl.batching.pack import pack
+from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, ratios, reduce
-from agentrl.ops.named import by_name
 from agentrl.ops.ranges import at_least
-from agentrl.rollout.filters import with_reward
-from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
 
@@ -129,8 +129,8 @@ _ROW_WEIGHTS = {
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "policy_loss": gradients.with_settings(
-      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss
+    "policy_loss": with_settings(
+      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss, section="algo.loss"
     ),
     "reduce": gradients.reduction(cfg),
     "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),

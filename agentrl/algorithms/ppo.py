@@ -19,12 +19,12 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
+from agentrl.batching.filters import with_reward
+from agentrl.batching.pack import pack
 from agentrl.models import heads
+from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, reduce, returns
-from agentrl.ops.named import by_name
 from agentrl.ops.ranges import above, at_least, between
-from agentrl.rollout.filters import with_reward
-from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
 
@@ -112,7 +112,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "surrogate": gradients.with_settings(losses.ppo, cfg.loss),
+    "surrogate": with_settings(losses.ppo, cfg.loss, section="algo.loss"),
     "reduce": gradients.reduction(cfg),
     "value_coef": cfg.value_coef,
     "value_clip": cfg.value_clip,

@@ -15,10 +15,10 @@ from ml_collections import ConfigDict, config_dict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
+from agentrl.batching.filters import without_failures
+from agentrl.batching.pack import pack
 from agentrl.ops import losses, reduce
 from agentrl.ops.ranges import FINITE, between
-from agentrl.rollout.filters import without_failures
-from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
 

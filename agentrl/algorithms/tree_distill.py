@@ -37,12 +37,12 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
+from agentrl.batching.filters import with_reward
+from agentrl.batching.pack import pack
 from agentrl.models import heads
+from agentrl.named import by_name, with_settings
 from agentrl.ops import kl, losses, reduce
-from agentrl.ops.named import by_name
 from agentrl.ops.ranges import at_least
-from agentrl.rollout.filters import with_reward
-from agentrl.rollout.pack import pack
 from agentrl.types import Trajectory
 
 
@@ -139,8 +139,8 @@ def _check(cfg):
 def _resolve(cfg):
   """Names to functions, once."""
   return {
-    "policy_loss": gradients.with_settings(
-      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss
+    "policy_loss": with_settings(
+      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss, section="algo.loss"
     ),
     "reduce": gradients.reduction(cfg),
     "value_coef": cfg.value_coef,

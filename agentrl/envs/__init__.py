@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentrl.envs import checks, tasks
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
-from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits, ToolSpec
 from agentrl.envs.tools import TOOLS, check_options
+from agentrl.named import by_name
 from agentrl.types import Action, EnvironmentFailed, Message, Task
 
 if TYPE_CHECKING:

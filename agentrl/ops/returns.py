@@ -14,7 +14,7 @@ and bootstraps each trajectory with its own value. Over turns the same functions
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.named import by_name
+from agentrl.named import by_name
 from agentrl.ops.segments import segment_sum, segment_values
 
 

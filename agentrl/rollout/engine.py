@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.models import transformer
+from agentrl.named import by_name
 from agentrl.ops.attention import cache as cache_ops
-from agentrl.ops.named import by_name
 from agentrl.rollout.sampling import Sample, sample_token, token_keys
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`

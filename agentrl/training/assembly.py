@@ -16,16 +16,16 @@ from ml_collections import ConfigDict
 
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.batching import filters
+from agentrl.batching.pack import PackConfig
 from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
+from agentrl.named import by_name, check_name
 from agentrl.ops.finite import nonfinite_leaves
-from agentrl.ops.named import by_name, check_name
 from agentrl.ops.precision import with_float32_masters
-from agentrl.rollout import filters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
-from agentrl.rollout.pack import PackConfig
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Puct

@@ -125,7 +125,7 @@ def base_config() -> ConfigDict:
     "pack": {"row_tokens": 256, "row_actions": 128, "rows": 8, "share_prefixes": True},
     "reward": {},  # weight of each named part, see rewards/parts.py: {"correct": 1.0}
     "reward_options": {},  # keyword arguments of parts: {"soft_overlong": {"max_tokens": 512, "buffer": 64}}
-    "filters": (),  # names in rollout.filters.FILTERS, in order, before the advantages
+    "filters": (),  # names in batching.filters.FILTERS, in order, before the advantages
     "cold_start": {
       "steps": 0,  # of supervised learning on authored traces before RL
       "batch": 64,  # traces per step

@@ -18,8 +18,8 @@ import jax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
-from agentrl.rollout import filters
-from agentrl.rollout.pack import NothingToPack, layout_tokens
+from agentrl.batching import filters
+from agentrl.batching.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
 from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble, check_sizes

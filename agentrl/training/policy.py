@@ -15,7 +15,7 @@ from agentrl.models import chat, folder, syntax, transformer
 from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
-from agentrl.ops.named import by_name
+from agentrl.named import by_name
 from agentrl.training import cold_start
 from agentrl.training.left_out import check_left_out
 

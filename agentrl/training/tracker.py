@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from agentrl.ops.named import check_name
+from agentrl.named import check_name
 from agentrl.training.redacted import redacted_command
 
 WANDB_MODES = ("online", "offline", "disabled")

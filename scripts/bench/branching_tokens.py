@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agentrl.rollout.pack import PackConfig, layout_tokens, pack
+from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.rollout.strategies.branching import RULES, BranchingConfig
 from agentrl.training import config as config_lib
 from agentrl.training import summary

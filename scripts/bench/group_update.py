@@ -20,8 +20,8 @@ import optax
 
 from agentrl import algorithms
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig
 from agentrl.models.transformer import ModelConfig, init_params
-from agentrl.rollout.pack import PackConfig
 from agentrl.types import StopReason, Trajectory
 
 SMOLLM2 = ModelConfig(

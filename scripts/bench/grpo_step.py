@@ -19,11 +19,11 @@ from rich.table import Table
 
 from agentrl import algorithms
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig
 from agentrl.models.weights import gguf
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
-from agentrl.rollout.pack import PackConfig
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agentrl.rollout.pack import PackConfig, layout_tokens, pack
+from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.training import config as config_lib
 from agentrl.training.assembly import assemble
 

@@ -10,8 +10,8 @@ import pytest
 
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig
 from agentrl.models import transformer
-from agentrl.rollout.pack import PackConfig
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms import archer
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig
 from agentrl.models import heads, transformer
 from agentrl.ops.finite import NonFinite
-from agentrl.rollout.pack import PackConfig
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 

@@ -12,8 +12,8 @@ import pytest
 from agentrl import algorithms
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig
 from agentrl.models import transformer
-from agentrl.rollout.pack import PackConfig
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason, Trajectory
 

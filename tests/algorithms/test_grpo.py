@@ -10,9 +10,9 @@ import optax
 import pytest
 
 from agentrl.algorithms import gradients, grpo
+from agentrl.batching.pack import pack
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
-from agentrl.rollout.pack import pack
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason
 

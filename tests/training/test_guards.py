@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from agentrl.algorithms.contract import LearnerState
+from agentrl.batching.pack import PackConfig, pack
 from agentrl.ops.finite import NonFinite
-from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import evaluation, guards, loop
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder

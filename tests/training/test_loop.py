@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.batching.pack import NothingToPack
 from agentrl.rollout.driver import Driver, RolloutStats
-from agentrl.rollout.pack import NothingToPack
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer

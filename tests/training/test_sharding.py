@@ -17,10 +17,10 @@ from jax.sharding import PartitionSpec as P
 from agentrl import algorithms
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Policy
+from agentrl.batching.pack import PackConfig, pack
 from agentrl.models import transformer
 from agentrl.ops.linear_logprob import linear_logprob
 from agentrl.ops.precision import with_float32_masters
-from agentrl.rollout.pack import PackConfig, pack
 from agentrl.training import sharding
 from agentrl.types import StopReason, Trajectory
 

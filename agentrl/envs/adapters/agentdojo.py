@@ -28,10 +28,10 @@ import yaml
 
 from agentrl.envs.adapters.agentdojo_suites import attack_on, attacks, suites
 from agentrl.envs.base import Setting
-from agentrl.envs.named import by_name
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tasks import splits, traces
 from agentrl.envs.tool import Tool, ToolRunner, ToolSpec, given_tool
+from agentrl.named import by_name
 from agentrl.types import Action, Message, Observation, Task, TurnKind
 
 # Its check looks for the one mail with a certain subject, and is blind where the planted text is itself in a mail.

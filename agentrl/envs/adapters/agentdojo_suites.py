@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from agentdojo import __path__ as _FOLDERS
 
-from agentrl.envs.named import by_name
+from agentrl.named import by_name
 
 VERSION = "v1.2.2"  # of the benchmark, the newest in the package
 _NOW = datetime.datetime(2024, 5, 15, 9, 30)  # the day on which the suites are set

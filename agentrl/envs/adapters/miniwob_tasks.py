@@ -8,7 +8,7 @@ import gymnasium
 import miniwob
 
 from agentrl.envs.adapters import miniwob_solvers
-from agentrl.envs.named import by_name
+from agentrl.named import by_name
 
 # As the package registers them, 128 in version 1.1.0.
 NAMES = tuple(

@@ -25,8 +25,8 @@ from typing import Any
 import reasoning_gym  # noqa: F401  fills the tables of its factory
 from reasoning_gym.factory import CURRICULA, DATASETS
 
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import splits, traces
+from agentrl.named import by_name
 from agentrl.types import Action, Task
 
 _NO_ANSWER = "it gives no answer, so that nothing shows that its scorer is right"

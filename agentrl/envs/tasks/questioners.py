@@ -17,8 +17,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from agentrl.envs.dialogue import Question, Table
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import splits, traces
+from agentrl.named import by_name
 from agentrl.types import Action, Task
 
 _MOST_ITEMS = 16  # of an exact search: it visits up to 2**items sets of candidates

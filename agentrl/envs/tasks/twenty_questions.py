@@ -15,9 +15,9 @@ from typing import Any
 
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import questioners
 from agentrl.envs.tasks.things import QUESTIONS, THINGS
+from agentrl.named import by_name
 from agentrl.types import Action, Task
 
 # Item -> answers to the questions below it, in their order.

@@ -13,11 +13,11 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from agentrl.envs.named import by_name
 from agentrl.envs.numbers import is_number
 from agentrl.envs.tasks import splits, traces
 from agentrl.envs.tasks.stories import NAMES, STORIES, THINGS
 from agentrl.envs.tools.calculator import Calculator
+from agentrl.named import by_name
 from agentrl.types import Action, Task
 
 Numbers = Mapping[str, int]

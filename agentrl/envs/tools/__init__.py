@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentrl.envs.named import by_name
 from agentrl.envs.tool import ToolLimits
+from agentrl.named import by_name
 
 _SESSION_CALLS = 16  # calls of a Python session that may use all of their time
 

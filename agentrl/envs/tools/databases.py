@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentrl.envs.installed import folder_of
-from agentrl.envs.named import by_name
+from agentrl.named import by_name
 
 
 class Table(NamedTuple):

@@ -39,10 +39,10 @@ from mcp.types import AudioContent, CallToolResult, ImageContent, ResourceLink, 
 from mcp.types import Tool as McpTool
 
 from agentrl.envs import output
-from agentrl.envs.named import by_name
 from agentrl.envs.tool import Tool, ToolError, Toolset, ToolSpec, given_tool, unchecked_tool
 from agentrl.envs.tools.mcp_session import Refused, Session
 from agentrl.envs.tools.mcp_settings import Server
+from agentrl.named import by_name
 from agentrl.types import EnvironmentFailed
 
 _SAYS_NOTHING = {"$schema", "type", "title", "description"}  # of a schema: of which arguments there are

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from agentrl.envs.named import by_name
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tool import Toolset
 from agentrl.envs.tools.sql_process import ENGINES, Rows, SqlLimits, SqlProcess, check_file
+from agentrl.named import by_name
 from agentrl.types import Task
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentrl.envs import installed
-from agentrl.envs.named import by_name
 from agentrl.envs.schema import ToolArgumentError, shortened
 from agentrl.envs.tool import ToolError, ToolTimeout
+from agentrl.named import by_name
 from agentrl.types import EnvironmentFailed
 
 _WORKER = Path(__file__).with_name("sql_worker.py")

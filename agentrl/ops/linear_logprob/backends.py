@@ -5,9 +5,9 @@ import importlib.util
 
 import jax
 
+from agentrl.named import by_name
 from agentrl.ops import triton_call
 from agentrl.ops.linear_logprob.differentiable import Implementation
-from agentrl.ops.named import by_name
 
 # name -> (module, its `Implementation`, the platforms it runs on; None for all)
 IMPLEMENTATIONS = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.models.chat import ChatFormat
-from agentrl.ops.named import check_name
+from agentrl.named import check_name
 from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.desk import Desk, Job, Link

@@ -36,7 +36,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from agentrl.ops.named import check_name
+from agentrl.named import check_name
 from agentrl.rollout.engine import Commands, EngineConfig
 from agentrl.rollout.episode import Branch, Episode, Request
 from agentrl.rollout.strategies.independent import Independent

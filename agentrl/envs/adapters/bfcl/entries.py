@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentrl.envs.adapters.bfcl import matching
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import splits
 from agentrl.envs.text_file import read_json_lines
 from agentrl.envs.tool import ToolSpec
+from agentrl.named import by_name
 
 DIALOGUES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 WITH_GOLD = (

@@ -9,9 +9,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentrl.envs.named import by_name
 from agentrl.envs.tasks import splits
 from agentrl.envs.tool import ToolSpec
+from agentrl.named import by_name
 
 try:
   from inspect_ai.tool import ToolDef

@@ -8,11 +8,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from agentrl.named import by_name
 from agentrl.ops import triton_call
 from agentrl.ops.attention.cache.reference import reference
 from agentrl.ops.attention.cache.store import BLOCK, CACHE_DTYPES, Int8, numbers_of, whole_blocks
 from agentrl.ops.attention.cache.xla import xla
-from agentrl.ops.named import by_name
 
 __all__ = [
   "BLOCK",

@@ -9,13 +9,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from agentrl.named import by_name
 from agentrl.ops import triton_call
 from agentrl.ops.attention.forest.cudnn import causal_attention
 from agentrl.ops.attention.forest.pallas import pallas_forest_attention
 from agentrl.ops.attention.forest.reference import reference_forest_attention
 from agentrl.ops.attention.forest.tiled import tiled_forest_attention
 from agentrl.ops.attention.forest.triton import triton_forest_attention
-from agentrl.ops.named import by_name
 
 # Tokens of a tile of "tiled"; None takes "reference" for rows up to this length. Measured on a CPU (LOG.md); elsewhere
 # every tile costs a launch or more, so they are larger (not measured).

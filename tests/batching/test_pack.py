@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.models import transformer
 from agentrl.ops.finite import NonFinite
-from agentrl.rollout.pack import PackConfig, layout_tokens, pack
 from agentrl.types import StopReason, Trajectory
 
 CONFIG = PackConfig(row_tokens=64, row_actions=40, rows=2, sequences=12)

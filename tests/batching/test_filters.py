@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from agentrl.rollout import filters
+from agentrl.batching import filters
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 
 

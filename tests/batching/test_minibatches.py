@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from agentrl.rollout import minibatches
-from agentrl.rollout.pack import PackConfig, pack
+from agentrl.batching import minibatches
+from agentrl.batching.pack import PackConfig, pack
 from agentrl.types import Batch, StopReason, Trajectory
 
 CONFIG = PackConfig(row_tokens=60, row_actions=40, rows=2, sequences=16)

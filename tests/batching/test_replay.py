@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentrl.rollout import replay
-from agentrl.rollout.replay import Dialogues
+from agentrl.batching import replay
+from agentrl.batching.replay import Dialogues
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 
 POSITIONS, TURNS = 12, 4

@@ -1,0 +1,1 @@
+"""(learner, trajectories) -> a number per action token: one file per estimator."""

@@ -1,0 +1,137 @@
+"""Choosing a function by the name that a config gives: an entry of a table, or the import path of one of yours.
+
+Every choice of a run is made here, once, where its config is read. A function's keyword-only arguments with their
+defaults are its settings: `settings_of` gives them, and `with_settings` puts values into them.
+
+  by_name(POLICY_LOSSES, "ppo", kind="policy loss")                       ours
+  by_name(POLICY_LOSSES, "my_project.losses:sapo", kind="policy loss")    yours: a function of a module on PYTHONPATH
+  module_by_name(ALGORITHMS, "my_project.sapo", kind="algorithm")         yours: a module
+
+Imports nothing of ours and no JAX.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def by_name(table: Mapping[str, T], name: str, *, kind: str) -> T:
+  """The entry of `table` called `name`, or what an import path "module:attribute" leads to.
+
+  Args:
+    table: such as `POLICY_LOSSES`.
+    name: the name that the config gives.
+    kind: what the table holds, for the error: "policy loss".
+
+  Raises:
+    ValueError: no such name, or no such attribute of the module; says the nearest one.
+    ModuleNotFoundError: there is no such module; says where it is looked for.
+  """
+  if name in table:
+    return table[name]
+  if ":" in str(name):
+    return _attribute(name, kind)
+  raise _unknown(table, name, kind, "module:function")
+
+
+def module_by_name(
+  table: Mapping[str, str] | Collection[str], name: str, *, kind: str, package: str = "", needs: Collection[str] = ()
+) -> ModuleType:
+  """The module called `name` in `table`, or the one that an import path leads to.
+
+  Args:
+    table: names of modules, and of a mapping the import path of each.
+    name: the name that the config gives; an import path has a dot, or is a module of its own.
+    kind: what the modules are, for the error: "algorithm".
+    package: of the modules of a table without import paths.
+    needs: attributes that such a module must have.
+
+  Raises:
+    ValueError: no such name; says the nearest one and lists all. Or the module lacks something that it needs.
+    ModuleNotFoundError: there is no such module; says where it is looked for.
+  """
+  if name in table:
+    return importlib.import_module(table[name] if isinstance(table, Mapping) else f"{package}.{name}")
+  if "." not in str(name) and (not str(name).isidentifier() or importlib.util.find_spec(name) is None):
+    raise _unknown(table, name, kind, "module")
+  module = own_module(name, kind=kind)
+  lacking = [attribute for attribute in needs if attribute not in vars(module)]
+  if lacking:
+    raise ValueError(f"the module {name!r} is no {kind}: it lacks {', '.join(lacking)}")
+  return module
+
+
+def check_name(known: Collection[str], name: str, *, kind: str) -> None:
+  """Raises ValueError where `name` is not one of the known ones, as `by_name` does; import paths are none."""
+  if name not in known:
+    raise _unknown(known, name, kind, "")
+
+
+def own_module(path: str, *, kind: str) -> ModuleType:
+  """The module at an import path that a config gives.
+
+  Raises:
+    ModuleNotFoundError: there is none; says where it is looked for.
+  """
+  try:
+    return importlib.import_module(path)
+  except ModuleNotFoundError as error:
+    if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+      raise  # something that the module itself imports
+    raise ModuleNotFoundError(
+      f"there is no module {error.name!r} for the {kind} {path!r}: is the folder that holds it on PYTHONPATH? "
+      "(PYTHONPATH=. before the command for this folder)",
+      name=error.name,
+    ) from error
+
+
+def settings_of(function: Callable[..., Any]) -> dict[str, Any]:
+  """The settings of a function: its keyword-only arguments that have a default, by name."""
+  parameters = inspect.signature(function).parameters.values()
+  return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, section: str) -> Callable[..., T]:
+  """The function with keyword arguments from a section of a config.
+
+  Args:
+    section: dotted key of the section, for the error.
+
+  Raises:
+    ValueError: it has no such keyword; names the nearest, and those it has.
+  """
+  known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  for name in settings:
+    if name not in known:
+      near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+      hint = f"did you mean {near[0]!r}? " if near else ""
+      named = getattr(function, "__name__", repr(function))
+      raise ValueError(f"{section}.{name}: {hint}{named} takes {', '.join(known) or 'no settings'}")
+  return functools.partial(function, **settings)
+
+
+def _attribute(path: str, kind: str) -> Any:
+  """What stands at "module:attribute"."""
+  where, _, attribute = path.partition(":")
+  module = own_module(where, kind=kind)
+  if attribute not in vars(module):
+    near = difflib.get_close_matches(attribute, vars(module), n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"the module {where!r} has no {attribute!r}, which the {kind} {path!r} names{hint}")
+  return vars(module)[attribute]
+
+
+def _unknown(known: Collection[str], name: str, kind: str, form: str) -> ValueError:
+  near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+  hint = f"did you mean {near[0]!r}? " if near else ""
+  own = f"; one of yours is written as its import path, {form}" if form else ""
+  return ValueError(f"no {kind} is called {name!r}: {hint}known: {', '.join(sorted(known))}{own}")
