@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -307,13 +307,17 @@ class Trajectory:
 
 
 class Batch(NamedTuple):
-  """Fixed rows for the device. A row holds a forest, depth first; see `batching/pack.py`.
+  """Fixed rows for the device: how trajectories lie in them, and named columns of numbers per action token.
 
-  Token i sees token j exactly when `j <= i < subtree_end[j]`. The hidden state at `parent[i]` predicts token i. Only
-  action tokens are ever unembedded: `action_index` lists where they stand, and every array below it has one entry per
-  listed action token, so that no per-token array is ever padded twice.
+  A row holds a forest, depth first; see `batching/pack.py`. Token i sees token j exactly when
+  `j <= i < subtree_end[j]`. The hidden state at `parent[i]` predicts token i. Only action tokens are ever unembedded:
+  `action_index` lists where they stand, and every array named `action_` and every column has one entry per listed
+  action token, so that no per-token array is ever padded twice.
 
   The leading axis M counts micro-batches; `micro_batches` of them hold anything.
+
+  `columns` holds what somebody gave: `sampler_logp` as packed, and such as `advantages`, `rewards`, `returns`,
+  `old_logp` (log-probs of the policy at the start of the update), `ref_logp` and `old_values`. None is required.
   """
 
   tokens: jax.Array  # int32 [M, B, T]
@@ -322,30 +326,30 @@ class Batch(NamedTuple):
   subtree_end: jax.Array
   action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
   action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
+  action_offset: jax.Array  # int32 [M, B, A], index of the token in the trajectory that owns it; 0 on padding
   action_mask: jax.Array  # bool [M, B, A], False on padding
   action_sequence: jax.Array  # int32 [M, B, A], which trajectory of the batch owns the token; `sequences` on padding
-  sampler_logp: jax.Array  # f32 [M, B, A]
-  advantages: jax.Array  # f32 [M, B, A]
   sequence_length: jax.Array  # f32 [N], action tokens of each trajectory, over the whole batch; 0 on padding
   temperature: jax.Array  # f32 []
   micro_batches: jax.Array  # int32 []
-  old_logp: jax.Array | None = None  # f32 [M, B, A]; None: the current policy's own, at ratio 1
-  ref_logp: jax.Array | None = None  # f32 [M, B, A]
-  old_values: jax.Array | None = None  # f32 [M, B, A]
-  returns: jax.Array | None = None  # f32 [M, B, A]
+  columns: Mapping[str, jax.Array]  # f32 [M, B, A] each
 
   @property
   def per_token(self) -> dict[str, jax.Array]:
-    """The arrays `[M, B, T]` by name: the layout of the rows."""
-    return {name: getattr(self, name) for name in _PER_TOKEN}
+    """The fields `[M, B, T]` by name."""
+    return {name: getattr(self, name) for name in ("tokens", "positions", "subtree_end")}
 
   @property
   def per_action(self) -> dict[str, jax.Array]:
-    """The arrays `[M, B, A]` by name, those that are None left out: every field that is not named as another kind."""
-    others = (*_PER_TOKEN, *_OF_THE_WHOLE)
-    return {name: a for name, a in self._asdict().items() if a is not None and name not in others}
+    """The fields `[M, B, A]` by name, without the columns."""
+    names = ("action_index", "action_parent", "action_offset", "action_mask", "action_sequence")
+    return {name: getattr(self, name) for name in names}
 
+  def with_columns(self, **columns: jax.Array) -> Batch:
+    """The batch with these columns `[M, B, A]` too, in the place of those of the same name."""
+    return self._replace(columns={**self.columns, **columns})
 
-# Fields of `Batch` that do not say one thing of each action token.
-_PER_TOKEN = ("tokens", "positions", "subtree_end")
-_OF_THE_WHOLE = ("sequence_length", "temperature", "micro_batches")
+  def map_rows(self, change: Callable[[jax.Array], jax.Array]) -> Batch:
+    """The batch with `change` applied to every array `[M, B, ...]`."""
+    fields = {name: change(array) for name, array in (self.per_token | self.per_action).items()}
+    return self._replace(**fields, columns={name: change(array) for name, array in self.columns.items()})

@@ -90,14 +90,27 @@ def test_trajectories_compare_by_identity():
   assert len({one, other}) == 2
 
 
-def test_a_batch_without_what_only_some_algorithms_add():
-  """An absent column is None, which a pytree leaves out."""
-  optional = {name for name, value in Batch._field_defaults.items() if value is None}
-  assert optional == {"old_logp", "ref_logp", "old_values", "returns"}
+def batch():
+  """Rows that have as many actions as tokens."""
+  rows = [np.full((1, 2, 3), n) for n in range(8)]
+  return Batch(*rows, np.zeros(4), np.float32(1), np.int32(1), {"mine": np.full((1, 2, 3), 8)})
 
 
-def test_the_arrays_of_a_batch_are_told_apart_also_where_rows_have_as_many_actions_as_tokens():
-  batch = Batch(*[np.zeros((1, 2, 3))] * 9, np.zeros(4), np.float32(1), np.int32(1), returns=np.zeros((1, 2, 3)))
-  assert list(batch.per_token) == ["tokens", "positions", "subtree_end"]
-  listed = ["action_index", "action_parent", "action_mask", "action_sequence", "sampler_logp", "advantages", "returns"]
-  assert list(batch.per_action) == listed
+def test_the_arrays_of_a_batch_are_told_apart():
+  assert list(batch().per_token) == ["tokens", "positions", "subtree_end"]
+  actions = ["action_index", "action_parent", "action_offset", "action_mask", "action_sequence"]
+  assert list(batch().per_action) == actions
+
+
+def test_what_is_done_to_rows_is_done_to_every_array_of_them():
+  changed = batch().map_rows(lambda array: array[0] + 1)
+  of_rows = [*changed.per_token.values(), *changed.per_action.values(), *changed.columns.values()]
+  for n, array in enumerate(of_rows):
+    np.testing.assert_array_equal(array, np.full((2, 3), n + 1))
+  np.testing.assert_array_equal(changed.sequence_length, batch().sequence_length)
+
+
+def test_a_new_column_leaves_the_batch_that_it_is_put_beside_as_it_was():
+  before = batch()
+  after = before.with_columns(rewards=np.zeros((1, 2, 3)))
+  assert list(before.columns) == ["mine"] and list(after.columns) == ["mine", "rewards"]

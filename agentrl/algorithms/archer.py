@@ -34,7 +34,7 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching import replay as replay_lib
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import NothingToPack, pack
+from agentrl.batching.pack import Column, NothingToPack, pack
 from agentrl.batching.replay import Dialogues
 from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
@@ -191,7 +191,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     if cfg.actor.center:
       advantage = advantage - np.mean(advantage)
     columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(fresh, advantage, strict=True)]
-    batch = policy.place_batch(pack(fresh, {"advantages": columns}, actor_pack))
+    batch = policy.place_batch(pack(fresh, {"advantages": Column(columns)}, actor_pack))
     actor, found = actor_step(actor, batch, 0, batch.micro_batches)
     return actor, {**found, **metrics}
 
@@ -442,7 +442,7 @@ def _actor_loss(policy: Policy, cfg, reduction, params, reference, micro) -> Los
   """Share of the objective that one micro-batch carries."""
   del reference
   out = gradients.action_outputs(params["policy"], micro, policy)
-  advantages, baseline_loss = micro.advantages, 0.0
+  advantages, baseline_loss = micro.columns["advantages"], 0.0
   if cfg.actor.token_baseline:
     baseline = heads.apply_value_head(params["value"], jax.lax.stop_gradient(out.hidden))
     baseline_loss = 2.0 * losses.squared_value_loss(baseline, advantages, micro.action_mask)

@@ -58,8 +58,7 @@ class LossOutput(NamedTuple):
 
 def micro_batch(batch: Batch, index: jax.Array) -> Batch:
   """Micro-batch `index`, without the leading axis."""
-  rows = batch.per_token | batch.per_action
-  return batch._replace(**{n: jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for n, a in rows.items()})
+  return batch.map_rows(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False))
 
 
 def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
@@ -122,8 +121,8 @@ def policy_metrics(out: ActionOutputs, micro: Batch, flags: Mapping[str, jax.Arr
   """
   mask = micro.action_mask
   tokens = jnp.sum(micro.sequence_length)
-  old_logp = out.logp if micro.old_logp is None else micro.old_logp
-  difference = jnp.where(mask, old_logp - micro.sampler_logp, 0.0)
+  columns = {"old_logp": out.logp, **micro.columns}
+  difference = jnp.where(mask, columns["old_logp"] - micro.columns["sampler_logp"], 0.0)
   off = jnp.abs(jnp.expm1(difference)) > 0.1
 
   def mean(values):
@@ -202,9 +201,8 @@ def _checked_step(step: Callable, state: LearnerState, batch: Batch, first: int,
 
 
 def _columns(batch: Batch) -> dict[str, jax.Array]:
-  """What the batch says of its action tokens, f32 `[M, B, A]` each; 0 on padding, which nobody reads."""
-  floats = {name: a for name, a in batch.per_action.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
-  return {name: jnp.where(batch.action_mask, a, 0.0) for name, a in floats.items()}
+  """The columns, f32 `[M, B, A]` each; 0 on padding, which nobody reads."""
+  return {name: jnp.where(batch.action_mask, a, 0.0) for name, a in batch.columns.items()}
 
 
 def _add(a, b):

@@ -41,7 +41,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import pack
+from agentrl.batching.pack import Column, pack
 from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, ratios, reduce
 from agentrl.ops.ranges import at_least
@@ -101,18 +101,19 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
     lengths = np.asarray([np.sum(t.action_mask) for t in kept], np.float32)
     weighed = credit * weigh(lengths) if per_branch else credit
-    columns = {"advantages": [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, weighed, strict=True)]}
-    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches, mean_of_branches=not per_branch)
+    spread = [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, weighed, strict=True)]
+    columns = {"advantages": Column(spread, shared="sum" if per_branch else "mean")}
+    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
     if per_branch:
       own = np.append(weigh(batch.sequence_length), np.float32(1))  # what the reduction is going to put before them
-      batch = batch._replace(advantages=batch.advantages / own[batch.action_sequence])
+      batch = batch.with_columns(advantages=batch.columns["advantages"] / own[batch.action_sequence])
     return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
 
   def update(state: LearnerState, key, batch):
     if several_steps or cfg.importance_cap:
-      batch = batch._replace(old_logp=score(state.params["policy"], batch))
+      batch = batch.with_columns(old_logp=score(state.params["policy"], batch))
     if cfg.kl_coef:
-      batch = batch._replace(ref_logp=score(state.reference, batch))
+      batch = batch.with_columns(ref_logp=score(state.reference, batch))
     return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update, compares=True)
@@ -151,18 +152,19 @@ def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference  # its log-probs are in the batch
   out = gradients.action_outputs(params["policy"], micro, policy)
-  old_logp = jax.lax.stop_gradient(out.logp) if micro.old_logp is None else micro.old_logp
+  columns = {"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns}
+  old_logp = columns["old_logp"]
   per_token, flags = chosen["policy_loss"](
-    out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
+    out.logp, old_logp, columns["advantages"], micro.action_mask, micro.action_sequence, micro.sequence_length
   )
   if chosen["importance_cap"]:
     per_token = per_token * ratios.truncated_importance_weight(
-      old_logp, micro.sampler_logp, micro.action_mask, cap=chosen["importance_cap"]
+      old_logp, columns["sampler_logp"], micro.action_mask, cap=chosen["importance_cap"]
     )
   per_token = per_token - chosen["entropy_coef"] * out.entropy
   extra = {}
   if chosen["kl_coef"]:
-    divergence = chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
+    divergence = chosen["kl"](out.logp, columns["ref_logp"], micro.action_mask)
     per_token = per_token + chosen["kl_coef"] * divergence
     extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, jnp.sum(micro.sequence_length))
   loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)

@@ -20,7 +20,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import pack
+from agentrl.batching.pack import Column, pack
 from agentrl.models import heads
 from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, reduce, returns
@@ -87,20 +87,19 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     kept = with_reward(trajectories)
     if any(t.parent is not None for t in kept):
       raise ValueError("token-level PPO needs trajectories in one piece; branches have no single token chain")
-    batch = pack(kept, {"advantages": [_terminal_reward(t) for t in kept]}, policy.pack, least_trees=cfg.minibatches)
+    columns = {"rewards": Column([_terminal_reward(t) for t in kept])}
+    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
     old_logp, old_values = evaluate(state.params, batch)
-    rewards = jnp.asarray(batch.advantages)
-    ref_logp, metrics = None, {}
+    rewards, metrics = jnp.asarray(batch.columns["rewards"]), {}
     if cfg.kl_coef:
       ref_logp = score(state.reference, batch)
       divergence = chosen["kl"](old_logp, ref_logp, batch.action_mask)
+      batch = batch.with_columns(ref_logp=ref_logp)
       metrics["policy/kl_ref"] = reduce.token_mean(divergence, batch.action_mask, jnp.sum(batch.sequence_length))
     if cfg.kl_coef and cfg.kl_in == "reward":
       rewards = rewards - cfg.kl_coef * kl.k1(old_logp, ref_logp, batch.action_mask)
     gained, targets, explained = credit(rewards, old_values, batch)
-    batch = batch._replace(
-      advantages=gained, returns=targets, old_values=old_values, old_logp=old_logp, ref_logp=ref_logp
-    )
+    batch = batch.with_columns(advantages=gained, returns=targets, old_values=old_values, old_logp=old_logp)
     return batch, {"value/explained_variance": explained, **metrics}
 
   def update(state: LearnerState, key, batch):
@@ -172,17 +171,23 @@ def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference
   out = gradients.action_outputs(params["policy"], micro, policy)
+  columns = micro.columns
   per_token, flags = chosen["surrogate"](
-    out.logp, micro.old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
+    out.logp,
+    columns["old_logp"],
+    columns["advantages"],
+    micro.action_mask,
+    micro.action_sequence,
+    micro.sequence_length,
   )
   hidden = jax.lax.stop_gradient(out.hidden) if chosen["value_detach"] else out.hidden
   values = heads.apply_value_head(params["value"], hidden)
   value_loss = losses.clipped_value_loss(
-    values, micro.old_values, micro.returns, micro.action_mask, clip=chosen["value_clip"]
+    values, columns["old_values"], columns["returns"], micro.action_mask, clip=chosen["value_clip"]
   )
   per_token = per_token + chosen["value_coef"] * value_loss - chosen["entropy_coef"] * out.entropy
   if chosen["kl_coef"]:
-    per_token = per_token + chosen["kl_coef"] * chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
+    per_token = per_token + chosen["kl_coef"] * chosen["kl"](out.logp, columns["ref_logp"], micro.action_mask)
   loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
   sums, maxima = gradients.policy_metrics(out, micro, flags)
   tokens = jnp.sum(micro.sequence_length)

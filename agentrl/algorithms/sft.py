@@ -54,8 +54,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   def prepare(state, trajectories: Sequence[Trajectory]):
     del state
     kept = _best(without_failures(trajectories), cfg.min_reward, cfg.top_share)
-    ones = [np.ones(len(t.tokens), np.float32) for t in kept]
-    batch = pack(kept, {"advantages": ones}, policy.pack, least_trees=cfg.minibatches)
+    batch = pack(kept, {}, policy.pack, least_trees=cfg.minibatches)
     return batch, {"sft/kept": np.float32(len(kept) / len(trajectories))}
 
   def update(state, key, batch):

@@ -38,7 +38,7 @@ from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
 from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import pack
+from agentrl.batching.pack import Column, pack
 from agentrl.models import heads
 from agentrl.named import by_name, with_settings
 from agentrl.ops import kl, losses, reduce
@@ -97,28 +97,29 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     kept = with_reward(trajectories)
     columns = {
-      "returns": [np.full(len(t.tokens), t.reward, np.float32) for t in kept],
-      "advantages": _visit_shares(kept) if cfg.target == "visits" else [np.zeros(len(t.tokens)) for t in kept],
+      "returns": Column([np.full(len(t.tokens), t.reward, np.float32) for t in kept], shared="owner"),
     }
+    if cfg.target == "visits":
+      columns["advantages"] = Column(_visit_shares(kept))
     batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
     values = evaluate(state.params, batch)
-    gained = jnp.where(batch.action_mask, batch.returns - values, 0.0)
+    gained = jnp.where(batch.action_mask, batch.columns["returns"] - values, 0.0)
     if cfg.target == "path":
-      batch = batch._replace(advantages=gained if cfg.baseline == "value" else batch.returns)
+      batch = batch.with_columns(advantages=gained if cfg.baseline == "value" else batch.columns["returns"])
     tokens = jnp.sum(batch.sequence_length)
     metrics = {
       "value/error": reduce.token_mean(jnp.square(gained), batch.action_mask, tokens),
-      "advantage/mean": reduce.token_mean(jnp.asarray(batch.advantages), batch.action_mask, tokens),
+      "advantage/mean": reduce.token_mean(jnp.asarray(batch.columns["advantages"]), batch.action_mask, tokens),
     }
     return batch, metrics
 
   def update(state: LearnerState, key, batch):
     if cfg.old_logp == "sampler":
-      batch = batch._replace(old_logp=batch.sampler_logp)
-    elif cfg.epochs * cfg.minibatches > 1 and batch.old_logp is None:
-      batch = batch._replace(old_logp=score(state.params["policy"], batch))
+      batch = batch.with_columns(old_logp=batch.columns["sampler_logp"])
+    elif cfg.epochs * cfg.minibatches > 1 and "old_logp" not in batch.columns:
+      batch = batch.with_columns(old_logp=score(state.params["policy"], batch))
     if cfg.kl_coef:
-      batch = batch._replace(ref_logp=score(state.reference, batch))
+      batch = batch.with_columns(ref_logp=score(state.reference, batch))
     return run(step, state, key, batch)
 
   return Algorithm(init, prepare, update, siblings=cfg.target == "visits")
@@ -188,18 +189,23 @@ def _loss(policy, chosen, params, reference, micro) -> LossOutput:
   """Share of the objective that one micro-batch carries."""
   del reference  # its log-probs are in the batch
   out = gradients.action_outputs(params["policy"], micro, policy)
-  old_logp = jax.lax.stop_gradient(out.logp) if micro.old_logp is None else micro.old_logp
+  columns = {"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns}
   per_token, flags = chosen["policy_loss"](
-    out.logp, old_logp, micro.advantages, micro.action_mask, micro.action_sequence, micro.sequence_length
+    out.logp,
+    columns["old_logp"],
+    columns["advantages"],
+    micro.action_mask,
+    micro.action_sequence,
+    micro.sequence_length,
   )
   hidden = jax.lax.stop_gradient(out.hidden) if chosen["value_detach"] else out.hidden
   values = heads.apply_value_head(params["value"], hidden)
-  value_loss = losses.squared_value_loss(values, micro.returns, micro.action_mask)
+  value_loss = losses.squared_value_loss(values, columns["returns"], micro.action_mask)
   per_token = per_token + chosen["value_coef"] * value_loss - chosen["entropy_coef"] * out.entropy
   tokens = jnp.sum(micro.sequence_length)
   extra = {"value/loss": reduce.token_mean(jax.lax.stop_gradient(value_loss), micro.action_mask, tokens)}
   if chosen["kl_coef"]:
-    divergence = chosen["kl"](out.logp, micro.ref_logp, micro.action_mask)
+    divergence = chosen["kl"](out.logp, columns["ref_logp"], micro.action_mask)
     per_token = per_token + chosen["kl_coef"] * divergence
     extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, tokens)
   loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)

@@ -62,11 +62,12 @@ def deal(batch: Batch, parts: int, rng: np.random.Generator) -> tuple[Batch, lis
   edges = np.concatenate([[0], np.cumsum(counts)]).tolist()
   sequences = len(batch.sequence_length)
   out = _empty(batch, (max(sequences, parts) + parts * (rows - 1)) // rows)
+  batch_rows = batch.map_rows(_rows)
   for first, part in zip(edges, dealt, strict=False):
     for n, trees in enumerate(part):
-      _copy_row(batch, trees, out, first * rows + n)
-  shaped = {name: array.reshape(-1, rows, array.shape[-1]) for name, array in out.items()}
-  return batch._replace(**shaped, micro_batches=np.int32(edges[-1])), list(itertools.pairwise(edges))
+      _copy_row(batch_rows, trees, out, first * rows + n)
+  out = out.map_rows(lambda array: array.reshape(-1, rows, array.shape[-1]))
+  return out._replace(micro_batches=np.int32(edges[-1])), list(itertools.pairwise(edges))
 
 
 def trees_of(batch: Batch) -> list[Tree]:
@@ -119,29 +120,32 @@ def _size(trees: Sequence[Tree]) -> tuple[int, int]:
   return sum(tree.tokens for tree in trees), sum(tree.actions for tree in trees)
 
 
-def _empty(batch: Batch, micro_batches: int) -> dict[str, np.ndarray]:
-  """Padding for so many micro-batches, `[M' * B, ...]`, by field."""
+def _empty(batch: Batch, micro_batches: int) -> Batch:
+  """Padding for so many micro-batches, its rows `[M' * B, ...]`."""
   rows = micro_batches * batch.tokens.shape[1]
-  fields = batch.per_token | batch.per_action
-  empty = {name: np.zeros((rows, a.shape[-1]), a.dtype) for name, a in fields.items()}
-  empty["action_sequence"][:] = len(batch.sequence_length)
+  empty = batch.map_rows(lambda array: np.zeros((rows, array.shape[-1]), array.dtype))
+  empty.action_sequence[:] = len(batch.sequence_length)
   return empty
 
 
-def _copy_row(batch: Batch, trees: Sequence[Tree], out: dict[str, np.ndarray], row: int) -> None:
-  """Lays trees side by side into a row; what counts columns of the row is counted anew."""
+def _copy_row(batch: Batch, trees: Sequence[Tree], out: Batch, row: int) -> None:
+  """Lays trees side by side into a row of `out`; what counts columns of the row is counted anew.
+
+  Args:
+    batch, out: their rows are `[M * B, ...]`.
+  """
   token = action = 0
   for tree in trees:
     shift = token - tree.start
     here, there = slice(token, token + tree.tokens), slice(tree.start, tree.end)
     for name, array in batch.per_token.items():
-      out[name][row, here] = _rows(array)[tree.row, there]
-    out["subtree_end"][row, here] += shift
+      out.per_token[name][row, here] = array[tree.row, there]
+    out.subtree_end[row, here] += shift
     here_actions, there_actions = slice(action, action + tree.actions), slice(tree.first, tree.last)
-    for name, array in batch.per_action.items():
-      out[name][row, here_actions] = _rows(array)[tree.row, there_actions]
-    for name in ("action_index", "action_parent"):
-      out[name][row, here_actions] += shift
+    for name, array in (batch.per_action | batch.columns).items():
+      (out.per_action | out.columns)[name][row, here_actions] = array[tree.row, there_actions]
+    out.action_index[row, here_actions] += shift
+    out.action_parent[row, here_actions] += shift
     token, action = here.stop, here_actions.stop
 
 

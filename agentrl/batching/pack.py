@@ -8,10 +8,13 @@ predicts it. So a prompt that eight samples share is computed once, and plain pa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from agentrl.batching.forest import Forest
+from agentrl.named import by_name
 from agentrl.ops.finite import NonFinite
 from agentrl.types import Batch, Trajectory
 
@@ -61,105 +64,6 @@ class NothingToPack(ValueError):
   """No trajectory is left to train on."""
 
 
-class _Forest:
-  """Who branches from whom, and how large each subtree is.
-
-  A branch hangs from the trajectory that owns the last token which they share: one that leaves before its parent's own
-  fork from the parent's parent, and so on. One that leaves inside the prompt shares no action: it is a tree of its own.
-  """
-
-  def __init__(self, trajectories: Sequence[Trajectory]):
-    self.trajectories = trajectories
-    self._index = {t.uid: n for n, t in enumerate(trajectories)}
-    if len(self._index) != len(trajectories):
-      raise ValueError("two trajectories of a batch have the same uid")
-    self.children: list[list[int]] = [[] for _ in trajectories]
-    self.roots: list[int] = []
-    for n, t in enumerate(trajectories):
-      parent = self._parent(t)
-      if parent is None:
-        self.roots.append(n)
-      else:
-        self.children[parent].append(n)
-    for kids in self.children:
-      kids.sort(key=lambda n: (trajectories[n].fork_at, trajectories[n].uid))
-
-  def _parent(self, t: Trajectory) -> int | None:
-    """Which trajectory t hangs from; None where it is the root of a tree."""
-    ancestors = self._ancestors(t)
-    if ancestors:
-      _check_fork(t, self.trajectories[ancestors[0]])
-    for n in ancestors:
-      ancestor = self.trajectories[n]
-      if t.fork_at < ancestor.prompt_length:
-        return None
-      if ancestor.parent not in self._index or t.fork_at >= ancestor.fork_at:
-        return n
-    return None
-
-  def _ancestors(self, t: Trajectory) -> list[int]:
-    """Those in the batch, the parent first."""
-    found: list[int] = []
-    while t.parent in self._index:
-      n = self._index[t.parent]
-      if n in found:
-        raise ValueError(f"trajectory {t.uid} (task {t.task_id}) branches, by way of others, from itself")
-      found.append(n)
-      t = self.trajectories[n]
-    return found
-
-  def own_start(self, n: int) -> int:
-    """First token of trajectory n that no parent in the batch holds."""
-    return 0 if n in self.roots else self.trajectories[n].fork_at
-
-  def over_leaves(self, values: Sequence[np.ndarray], *, mean: bool) -> list[np.ndarray]:
-    """Each token's mean, or sum, over the trajectories that hold it, f32 `[T_n]`; valid where a trajectory owns it.
-
-    Args:
-      values: per-token arrays `[T_n]`, one per trajectory.
-    """
-    totals = [np.array(v, np.float64) for v in values]
-    holders = [np.ones(len(v)) for v in values]
-    for root in self.roots:
-      for n in reversed(list(self.descendants(root))):  # every child before its parent
-        for child in self.children[n]:
-          shared = self.trajectories[child].fork_at
-          totals[n][:shared] += totals[child][:shared]
-          holders[n][:shared] += holders[child][:shared]
-    pairs = zip(totals, holders, strict=True)
-    return [(total / count if mean else total).astype(np.float32) for total, count in pairs]
-
-  def descendants(self, n: int) -> Iterator[int]:
-    """Trajectory n and everything that branched from it."""
-    yield n
-    for child in self.children[n]:
-      yield from self.descendants(child)
-
-  def size(self, root: int, prefix: int) -> tuple[int, int]:
-    """Tokens after the prefix, and action tokens, of a root's subtree."""
-    tokens = actions = 0
-    for n in self.descendants(root):
-      start = max(self.own_start(n), prefix)
-      t = self.trajectories[n]
-      tokens += len(t.tokens) - start
-      actions += int(np.sum(t.action_mask[start:]))
-    return tokens, actions
-
-
-def _check_fork(t: Trajectory, parent: Trajectory) -> None:
-  """Raises ValueError where a branch does not begin with what it is said to share with its parent."""
-  fork_at = t.fork_at
-  within = 0 <= fork_at <= min(len(t.tokens), len(parent.tokens))
-  if not within or any(
-    not np.array_equal(own[:fork_at], theirs[:fork_at])
-    for own, theirs in ((t.tokens, parent.tokens), (t.action_mask, parent.action_mask))
-  ):
-    raise ValueError(
-      f"trajectory {t.uid} (task {t.task_id}) is said to share its first {fork_at} tokens with trajectory "
-      f"{parent.uid}, and has others, or other ones of them sampled"
-    )
-
-
 def _check_prompts(trajectories: Sequence[Trajectory]) -> None:
   """Raises ValueError where a first token was sampled: there is no hidden state that predicts it."""
   for t in trajectories:
@@ -167,23 +71,49 @@ def _check_prompts(trajectories: Sequence[Trajectory]) -> None:
       raise ValueError(f"trajectory {t.uid} (task {t.task_id}): its first token was sampled, and nothing predicts it")
 
 
-def _check_columns(trajectories: Sequence[Trajectory], columns: Mapping[str, Sequence[np.ndarray]]) -> None:
+def _check_columns(trajectories: Sequence[Trajectory], columns: Mapping[str, Column]) -> None:
   """Raises NonFinite where a number of an action token is NaN or infinite: one would make every weight NaN."""
-  for name, values in columns.items():
-    for t, column in zip(trajectories, values, strict=True):
-      if not np.all(np.isfinite(np.asarray(column)[t.action_mask])):
+  for name, column in columns.items():
+    if len(column.values) != len(trajectories):
+      raise ValueError(f"column {name!r} has {len(column.values)} arrays for {len(trajectories)} trajectories")
+    for t, values in zip(trajectories, column.values, strict=True):
+      if len(values) != len(t.tokens):
+        raise ValueError(
+          f"trajectory {t.uid} (task {t.task_id}) has {len(t.tokens)} tokens, and column {name!r} {len(values)}"
+        )
+      if not np.all(np.isfinite(np.asarray(values)[t.action_mask])):
         raise NonFinite(
           f"trajectory {t.uid} (task {t.task_id}): its {name} are not all finite; its reward is {t.reward}"
         )
 
 
+class Column(NamedTuple):
+  """Numbers for the tokens of trajectories.
+
+  Attributes:
+    values: per-token arrays `[T_n]`, one per trajectory; only those of sampled tokens are read.
+    shared: key of `SHARED`: which number a token has that several branches share; it is listed once.
+  """
+
+  values: Sequence[np.ndarray]
+  shared: str = "mean"
+
+
+def _of_the_owner(forest: Forest, values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+  del forest
+  return values
+
+
+# (forest, values [T_n] per trajectory) -> [T_n] per trajectory, read where the trajectory owns the token.
+SHARED: dict[str, Callable[[Forest, Sequence[np.ndarray]], Sequence[np.ndarray]]] = {
+  "mean": Forest.means,  # over the trajectories that hold the token
+  "sum": Forest.sums,
+  "owner": _of_the_owner,  # that of the trajectory which owns the token
+}
+
+
 def pack(
-  trajectories: Sequence[Trajectory],
-  columns: Mapping[str, Sequence[np.ndarray]],
-  config: PackConfig,
-  *,
-  mean_of_branches: bool = True,
-  least_trees: int = 1,
+  trajectories: Sequence[Trajectory], columns: Mapping[str, Column], config: PackConfig, *, least_trees: int = 1
 ) -> Batch:
   """Lays trajectories out in rows.
 
@@ -191,20 +121,19 @@ def pack(
   whose actions are not listed again.
 
   Args:
-    trajectories: with a reward; those whose environment failed must have been filtered out.
-    columns: per-token arrays `[T_n]` of each trajectory, by name of a `Batch` field; "advantages" is required. A token
-      that several branches share is listed once, with the mean of their advantages.
+    trajectories: those whose environment failed must have been filtered out.
+    columns: by name; `sampler_logp` is added from the trajectories.
     config: sizes.
-    mean_of_branches: False gives such a token the sum of the advantages instead.
     least_trees: where prompts that are shared leave fewer trees, no samples share one; see `minibatches.deal`.
 
   Returns:
-    A `Batch` of NumPy arrays.
+    A `Batch` of NumPy arrays; `unpack` leads back to trajectories.
 
   Raises:
     NothingToPack: there is no trajectory.
     ValueError: a trajectory does not fit a row, or there are too many; the message names the setting to raise. Or a
-      branch does not share what it is said to share; the message names the trajectory.
+      branch does not share what it is said to share; the message names the trajectory. Or a column has a rule that is
+      not in `SHARED`, or arrays of other lengths than the trajectories.
     NonFinite: a column of an action token is; names column and trajectory.
   """
   if not trajectories:
@@ -215,27 +144,76 @@ def pack(
   if len(temperatures) > 1:
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
   _check_prompts(trajectories)
-  _check_columns(trajectories, columns)
-  advantages = _Forest(trajectories).over_leaves(columns["advantages"], mean=mean_of_branches)
-  columns = {**columns, "advantages": advantages}
   rows: list[_Row] = []
   forest, trees = _planted(trajectories, config)
   if len(trees) < least_trees:
     forest, trees = _planted(trajectories, dataclasses.replace(config, share_prefixes=False))
   for tree in trees:
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
-  return _to_arrays(rows, forest, columns, config)
+  batch = _to_arrays(rows, trajectories[0].temperature, config)
+  sampled = Column([t.sampler_logp for t in trajectories], shared="owner")
+  return add_columns(batch, trajectories, {"sampler_logp": sampled, **columns})
+
+
+def add_columns(batch: Batch, trajectories: Sequence[Trajectory], columns: Mapping[str, Column]) -> Batch:
+  """A packed batch with further columns, for what is known only after packing, such as credit that reads values.
+
+  Args:
+    batch: from `pack`. trajectories: those that `pack` got, in its order. columns: by name.
+
+  Raises:
+    ValueError, NonFinite: as `pack`.
+  """
+  _check_columns(trajectories, columns)
+  forest = Forest(trajectories)
+  mask = np.asarray(batch.action_mask)
+  owner, offset = np.asarray(batch.action_sequence)[mask], np.asarray(batch.action_offset)[mask]
+  first = np.cumsum([0, *(len(t.tokens) for t in trajectories)])
+  added = {}
+  for name, column in columns.items():
+    values = by_name(SHARED, column.shared, kind="rule of a column")(forest, column.values)
+    added[name] = np.zeros(mask.shape, np.float32)
+    added[name][mask] = np.concatenate(values)[first[owner] + offset]
+  return batch.with_columns(**added)
+
+
+def unpack(batch: Batch, values: np.ndarray, trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
+  """The way back from a packed batch: per-token arrays `[T_n]` of each trajectory, 0 where it sampled nothing.
+
+  A token that branches share is listed once, and has the same value in each of them.
+
+  Args:
+    batch: from `pack`. values: `[M, B, A]`, such as a column. trajectories: those that `pack` got, in its order.
+
+  Raises:
+    ValueError: values of another shape than the batch lists action tokens.
+  """
+  values, mask = np.asarray(values), np.asarray(batch.action_mask)
+  if values.shape != mask.shape:
+    raise ValueError(f"one value per listed action token: the batch lists {mask.shape}, the values are {values.shape}")
+  owner, offset = np.asarray(batch.action_sequence)[mask], np.asarray(batch.action_offset)[mask]
+  first = np.cumsum([0, *(len(t.tokens) for t in trajectories)])
+  flat = np.zeros(first[-1], values.dtype)
+  flat[first[owner] + offset] = values[mask]
+  out = np.split(flat, first[1:-1])
+  forest = Forest(trajectories)
+  for root in forest.roots:
+    for n in forest.descendants(root):  # every parent before its children
+      for child in forest.children[n]:
+        shared = trajectories[child].fork_at
+        out[child][:shared] = out[n][:shared]
+  return out
 
 
 # ---- which trees ----------------------------------------------------------------------------------------------------
 
 
-def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[_Forest, list[_Tree]]:
+def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[Forest, list[_Tree]]:
   """A forest of its own, from which the branches that no row could hold are cut off, and all its trees.
 
   These are the roots that share a group and a prompt, and what was cut off; the largest come first.
   """
-  forest = _Forest(trajectories)
+  forest = Forest(trajectories)
   groups: dict[tuple, list[int]] = {}
   for n in forest.roots:
     t = forest.trajectories[n]
@@ -245,7 +223,7 @@ def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[_F
   return forest, sorted(trees, key=lambda tree: -_room(forest, tree)[0])
 
 
-def _split(forest: _Forest, roots: list[int], config: PackConfig) -> Iterator[_Tree]:
+def _split(forest: Forest, roots: list[int], config: PackConfig) -> Iterator[_Tree]:
   prefix = forest.trajectories[roots[0]].prompt_length
   tree = _Tree(prefix, [])
   for n in roots:
@@ -258,7 +236,7 @@ def _split(forest: _Forest, roots: list[int], config: PackConfig) -> Iterator[_T
   yield tree
 
 
-def _cut(forest: _Forest, n: int, prefix: int, config: PackConfig) -> Iterator[_Tree]:
+def _cut(forest: Forest, n: int, prefix: int, config: PackConfig) -> Iterator[_Tree]:
   """Takes the largest branches off trajectory n until the rest fits into a row; gives them as trees of their own."""
   t, children = forest.trajectories[n], forest.children[n]
   while not _fits((0, 0), _room(forest, _Tree(prefix, [n])), config):
@@ -274,7 +252,7 @@ def _cut(forest: _Forest, n: int, prefix: int, config: PackConfig) -> Iterator[_
     yield _Tree(fork_at, [largest])
 
 
-def _room(forest: _Forest, tree: _Tree) -> tuple[int, int]:
+def _room(forest: Forest, tree: _Tree) -> tuple[int, int]:
   sizes = [forest.size(n, tree.prefix) for n in tree.roots]
   return tree.prefix + sum(tokens for tokens, _ in sizes), sum(actions for _, actions in sizes)
 
@@ -283,7 +261,7 @@ def _fits(used: tuple[int, int], more: tuple[int, int], config: PackConfig) -> b
   return used[0] + more[0] <= config.row_tokens and used[1] + more[1] <= config.row_actions
 
 
-def _row_with_room(rows: list[_Row], forest: _Forest, tree: _Tree, config: PackConfig) -> _Row:
+def _row_with_room(rows: list[_Row], forest: Forest, tree: _Tree, config: PackConfig) -> _Row:
   """First fit."""
   room = _room(forest, tree)
   for row in rows:
@@ -296,7 +274,7 @@ def _row_with_room(rows: list[_Row], forest: _Forest, tree: _Tree, config: PackC
 # ---- laying out -----------------------------------------------------------------------------------------------------
 
 
-def _lay_out(forest: _Forest, tree: _Tree, row: _Row) -> None:
+def _lay_out(forest: Forest, tree: _Tree, row: _Row) -> None:
   """Appends a tree to a row, depth first."""
   start = len(row.tokens)
   _append(forest, tree.roots[0], 0, tree.prefix, None, row, actions=False)
@@ -333,37 +311,36 @@ def _append(forest, n, start, end, parent, row, *, actions=True):
     row.actions.append((index, parent if offset == start else index - 1, n, offset))
 
 
-def _to_arrays(rows, forest, columns, config) -> Batch:
-  """Pads every row to the fixed shape."""
+def _to_arrays(rows: Sequence[_Row], temperature: float, config: PackConfig) -> Batch:
+  """Pads every row to the fixed shape; a batch without columns."""
   if len(rows) > config.micro_batches * config.rows:
     raise AssertionError("more rows than trajectories")
   lead = (config.micro_batches * config.rows,)
   tokens, positions, subtree_end = (np.zeros((*lead, config.row_tokens), np.int32) for _ in range(3))
-  index, parent = (np.zeros((*lead, config.row_actions), np.int32) for _ in range(2))
+  index, parent, offsets = (np.zeros((*lead, config.row_actions), np.int32) for _ in range(3))
   sequence = np.full((*lead, config.row_actions), config.sequences, np.int32)
   mask = np.zeros((*lead, config.row_actions), bool)
-  per_action = {name: np.zeros((*lead, config.row_actions), np.float32) for name in ("sampler_logp", *columns)}
-  sources = {"sampler_logp": [t.sampler_logp for t in forest.trajectories], **columns}
   for r, row in enumerate(rows):
     size, count = len(row.tokens), len(row.actions)
     tokens[r, :size], positions[r, :size], subtree_end[r, :size] = row.tokens, row.positions, row.subtree_end
     if count:
-      index[r, :count], parent[r, :count], sequence[r, :count], _ = np.transpose(row.actions)
+      index[r, :count], parent[r, :count], sequence[r, :count], offsets[r, :count] = np.transpose(row.actions)
     mask[r, :count] = True
-    for name, target in per_action.items():
-      target[r, :count] = [sources[name][n][offset] for _, _, n, offset in row.actions]
-  length = np.bincount(sequence[mask], minlength=config.sequences).astype(np.float32)
-  split = (config.micro_batches, config.rows, -1)
-  shaped = {
-    "tokens": tokens, "positions": positions, "subtree_end": subtree_end, "action_index": index,
-    "action_parent": parent, "action_mask": mask, "action_sequence": sequence, **per_action,
-  }  # fmt: skip
-  return Batch(
-    **{name: array.reshape(split) for name, array in shaped.items()},
-    sequence_length=length,
-    temperature=np.float32(forest.trajectories[0].temperature),
+  batch = Batch(
+    tokens=tokens,
+    positions=positions,
+    subtree_end=subtree_end,
+    action_index=index,
+    action_parent=parent,
+    action_offset=offsets,
+    action_mask=mask,
+    action_sequence=sequence,
+    sequence_length=np.bincount(sequence[mask], minlength=config.sequences).astype(np.float32),
+    temperature=np.float32(temperature),
     micro_batches=np.int32(-(-len(rows) // config.rows)),
+    columns={},
   )
+  return batch.map_rows(lambda array: array.reshape(config.micro_batches, config.rows, -1))
 
 
 def layout_tokens(batch: Batch) -> int:

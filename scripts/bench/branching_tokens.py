@@ -15,7 +15,6 @@ import dataclasses
 import pathlib
 import sys
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -36,11 +35,10 @@ def unique_tokens(trajectories):
 
 def update_tokens(trajectories, pack_sizes):
   """Tokens that the update computes in one large row, and in rows of the configured size."""
-  zeros = {"advantages": [np.zeros(len(t.tokens), np.float32) for t in trajectories]}
   row = max(pack_sizes.row_tokens, sum(len(t.tokens) for t in trajectories))
   whole = PackConfig(row, row, 1, len(trajectories))
   rows = PackConfig(pack_sizes.row_tokens, pack_sizes.row_actions, pack_sizes.rows, len(trajectories))
-  return tuple(layout_tokens(pack(trajectories, zeros, sizes)) for sizes in (whole, rows))
+  return tuple(layout_tokens(pack(trajectories, {}, sizes)) for sizes in (whole, rows))
 
 
 def measure(config, parts, params, branching, groups):

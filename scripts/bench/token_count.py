@@ -9,7 +9,6 @@ decoding step of a slot; the update computes what its rows hold. Padding is coun
 import argparse
 import sys
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -41,10 +40,9 @@ def main(argv):
   sampling = got.stats.prefilled + got.stats.sampled
   row = max(config.pack.row_tokens, every)  # one row holds all: what a row boundary repeats is the config's choice
   sizes = PackConfig(row, row, 1, len(got.trajectories))
-  zeros = {"advantages": [np.zeros(len(t.tokens), np.float32) for t in got.trajectories]}
-  update = layout_tokens(pack(got.trajectories, zeros, sizes))
+  update = layout_tokens(pack(got.trajectories, {}, sizes))
   configured = PackConfig(config.pack.row_tokens, config.pack.row_actions, config.pack.rows, len(got.trajectories))
-  in_rows = layout_tokens(pack(got.trajectories, zeros, configured))
+  in_rows = layout_tokens(pack(got.trajectories, {}, configured))
   table = Table("tokens", "count", "against unique")
   for name, count in (
     ("of all samples, one by one", every), ("unique", unique), ("computed in sampling", sampling),

@@ -242,7 +242,7 @@ def test_old_log_probs_are_those_of_the_policy_at_the_start(name, algorithm, par
     pytest.skip("has no ratio")
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   batch, _ = algorithm.prepare(state, sample(params, np.random.default_rng(7)))
-  given = batch._replace(old_logp=SCORE(params, batch))
+  given = batch.with_columns(old_logp=SCORE(params, batch))
   ends = []
   for chosen in (batch, given):
     state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))

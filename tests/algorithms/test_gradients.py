@@ -47,7 +47,7 @@ def forest(trajectories):
 
 @pytest.fixture(scope="module")
 def batch(forest, policy):
-  return pack(forest, {"advantages": [np.ones(len(t.tokens), np.float32) for t in forest]}, policy.pack)
+  return pack(forest, {}, policy.pack)
 
 
 def test_action_outputs_are_those_of_every_path_alone(batch, forest, policy, params, naive, where, compiled_outputs):
@@ -68,7 +68,7 @@ def test_action_outputs_are_those_of_every_path_alone(batch, forest, policy, par
 
 def test_the_scorer_gives_log_probs_of_every_micro_batch_in_use(forest, policy, params, naive, listed):
   narrow = dataclasses.replace(policy.pack, rows=1)
-  batch = pack(forest, {"advantages": [np.ones(len(t.tokens), np.float32) for t in forest]}, narrow)
+  batch = pack(forest, {}, narrow)
   assert batch.micro_batches == 2
   assert batch.action_mask.shape[0] == 8
   score = gradients.make_scorer(policy)(params, batch)
@@ -76,12 +76,12 @@ def test_the_scorer_gives_log_probs_of_every_micro_batch_in_use(forest, policy, 
 
 
 def test_a_micro_batch_keeps_what_belongs_to_the_whole():
-  batch = toy_batch()._replace(old_logp=None, ref_logp=jnp.arange(12.0).reshape(4, 1, 3))
+  batch = toy_batch().with_columns(ref_logp=jnp.arange(12.0).reshape(4, 1, 3))
   micro = gradients.micro_batch(batch, jnp.int32(2))
   np.testing.assert_array_equal(micro.tokens, batch.tokens[2])
-  np.testing.assert_array_equal(micro.ref_logp, [[6.0, 7.0, 8.0]])
+  np.testing.assert_array_equal(micro.columns["ref_logp"], [[6.0, 7.0, 8.0]])
   np.testing.assert_array_equal(micro.sequence_length, batch.sequence_length)
-  assert micro.old_logp is None
+  assert set(micro.columns) == set(batch.columns)
 
 
 # ---- lengths and metrics ----------------------------------------------------------------------------------------
@@ -107,7 +107,9 @@ def test_policy_metrics_by_hand(given):
   logp = old + 0.7 if given else old
   out = ActionOutputs(jnp.zeros((3, 2, 4)), logp, jnp.asarray([[1.0, 2.0], [0.5, 0.5], [7.0, 7.0]]))
   micro = toy_batch()._replace(
-    action_mask=mask, sampler_logp=sampler, sequence_length=jnp.asarray([5.0, 3.0]), old_logp=old if given else None
+    action_mask=mask,
+    sequence_length=jnp.asarray([5.0, 3.0]),
+    columns={"sampler_logp": sampler} | ({"old_logp": old} if given else {}),
   )
   flags = {"clipped_low": jnp.asarray([[True, True], [True, False], [True, True]])}
   sums, maxima = gradients.policy_metrics(out, micro, flags)
@@ -148,14 +150,17 @@ def toy_batch(micro_batches=4):
     subtree_end=nothing,
     action_index=nothing,
     action_parent=nothing,
+    action_offset=nothing,
     action_mask=place(np.ones(10), False, bool),
     action_sequence=place(OWNER, 4, np.int32),
-    sampler_logp=place(OLD_LOGP, 0, np.float32),
-    advantages=place(ADVANTAGES, 0, np.float32),
     sequence_length=jnp.asarray(np.bincount(OWNER), jnp.float32),
     temperature=jnp.float32(1.0),
     micro_batches=jnp.int32(micro_batches),
-    old_logp=place(OLD_LOGP, 0, np.float32),
+    columns={
+      "sampler_logp": place(OLD_LOGP, 0, np.float32),
+      "advantages": place(ADVANTAGES, 0, np.float32),
+      "old_logp": place(OLD_LOGP, 0, np.float32),
+    },
   )
 
 
@@ -166,9 +171,9 @@ def toy_loss(name):
     del reference
     logp = jax.nn.log_softmax(params)[micro.tokens]
     rest = micro.action_mask, micro.action_sequence, micro.sequence_length
-    per_token, flags = losses.ppo(logp, micro.old_logp, micro.advantages, *rest)
+    per_token, flags = losses.ppo(logp, micro.columns["old_logp"], micro.columns["advantages"], *rest)
     sums = {"tokens": jnp.sum(micro.action_mask, dtype=jnp.float32), "clipped": jnp.sum(flags["clipped_low"])}
-    return LossOutput(reduce(per_token, *rest), sums, {"largest": jnp.max(micro.advantages)})
+    return LossOutput(reduce(per_token, *rest), sums, {"largest": jnp.max(micro.columns["advantages"])})
 
   return loss
 
@@ -256,9 +261,11 @@ def two_leaf_loss(params, reference, micro):
   """Its gradient in "value" is infinite at 0, where the loss is not, and as steep as one likes elsewhere."""
   del reference
   root = jnp.sum(jnp.sqrt(params["value"]))
-  scaled = jnp.sum(params["policy"]["w"]) * jnp.sum(micro.advantages)
+  scaled = jnp.sum(params["policy"]["w"]) * jnp.sum(micro.columns["advantages"])
   return LossOutput(
-    1e3 * root + scaled, {"policy/entropy": jnp.sum(micro.ref_logp)}, {"ratio_max": jnp.max(micro.old_logp)}
+    1e3 * root + scaled,
+    {"policy/entropy": jnp.sum(micro.columns["ref_logp"])},
+    {"ratio_max": jnp.max(micro.columns["old_logp"])},
   )
 
 
@@ -275,10 +282,10 @@ def two_leaf_loss(params, reference, micro):
 )
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_the_first_number_that_is_not_finite_is_named(spoiled, named, micro_batches):
-  batch = toy_batch(micro_batches)._replace(ref_logp=jnp.zeros((micro_batches, 4 // micro_batches, 3)))
+  batch = toy_batch(micro_batches).with_columns(ref_logp=jnp.zeros((micro_batches, 4 // micro_batches, 3)))
   for name in spoiled.keys() & {"advantages", "sampler_logp", "ref_logp"}:
     column = jnp.where(batch.action_mask, jnp.float32(spoiled[name]), 0.0)
-    batch = batch._replace(**{name: column})
+    batch = batch.with_columns(**{name: column})
   optimizer = optax.sgd(spoiled.get("rate", 0.1))
   step = gradients.make_step(two_leaf_loss, optimizer)
   state = two_leaf_state(optimizer, spoiled.get("steep", 1.0))
@@ -289,7 +296,7 @@ def test_the_first_number_that_is_not_finite_is_named(spoiled, named, micro_batc
 
 def test_what_stands_on_padding_ends_no_step():
   batch = toy_batch(1)
-  batch = batch._replace(ref_logp=jnp.where(batch.action_mask, 0.0, jnp.nan))
+  batch = batch.with_columns(ref_logp=jnp.where(batch.action_mask, 0.0, jnp.nan))
   optimizer = optax.sgd(0.1)
   step = gradients.make_step(toy_loss("token_mean"), optimizer)
   _, metrics = step(toy_state(optimizer), batch, 0, 1)
@@ -340,8 +347,7 @@ def run_minibatches(batch, seed=0, **settings):
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_there_are_as_many_steps_as_asked_for_and_none_is_empty(forest, policy, minibatches, epochs):
   """Eight trajectories in two trees; behind prompts of their own, for more minibatches than trees, in six."""
-  ones = [np.ones(len(t.tokens), np.float32) for t in forest]
-  batch = pack(forest, {"advantages": ones}, policy.pack, least_trees=minibatches)
+  batch = pack(forest, {}, policy.pack, least_trees=minibatches)
   seen, placed = run_minibatches(batch, epochs=epochs, minibatches=minibatches)
   assert len(seen) == epochs * minibatches and all(seen)
   assert len(placed) == epochs  # each epoch's batch lies where its devices are
@@ -353,8 +359,7 @@ def test_there_are_as_many_steps_as_asked_for_and_none_is_empty(forest, policy, 
 
 
 def test_epochs_deal_anew_as_the_key_says(forest, policy):
-  ones = [np.ones(len(t.tokens), np.float32) for t in forest]
-  batch = pack(forest, {"advantages": ones}, policy.pack, least_trees=3)
+  batch = pack(forest, {}, policy.pack, least_trees=3)
   first = run_minibatches(batch, epochs=4, minibatches=3)[0]
   assert first == run_minibatches(batch, epochs=4, minibatches=3)[0]
   assert first != run_minibatches(batch, seed=1, epochs=4, minibatches=3)[0]
@@ -408,7 +413,7 @@ def test_an_unknown_reduction_is_refused_with_the_nearest():
 @pytest.mark.parametrize(("name", "factor"), [("token_mean", 1.0), ("sequence_mean", 1.0), ("sequence_sum_norm", 0.25)])
 def test_only_one_reduction_reads_the_constant(name, factor):
   batch = gradients.micro_batch(toy_batch(1), jnp.int32(0))
-  arrays = batch.advantages, batch.action_mask, batch.action_sequence, batch.sequence_length
+  arrays = batch.columns["advantages"], batch.action_mask, batch.action_sequence, batch.sequence_length
   one, four = (
     gradients.reduction(ConfigDict({"reduction": name, "reduction_constant": c}))(*arrays) for c in (1.0, 4.0)
   )

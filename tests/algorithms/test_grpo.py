@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from agentrl.algorithms import gradients, grpo
-from agentrl.batching.pack import pack
+from agentrl.batching.pack import Column, pack
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
 from agentrl.training import config as config_lib
@@ -44,7 +44,7 @@ def loss(policy, batch):
   """`loss(params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(params, columns=None, **overrides):
-    micro = gradients.micro_batch(batch._replace(**(columns or {})), jnp.int32(0))
+    micro = gradients.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
     return grpo._loss(policy, grpo._resolve(settings(**overrides)), {"policy": params}, None, micro)
 
   return compute
@@ -79,7 +79,7 @@ def test_every_action_token_has_the_advantage_of_its_trajectory(name, trajectori
   batch, metrics = algorithm.prepare(None, apart)
   columns = [np.full(len(t.tokens), a) for t, a in zip(apart, CREDIT[name], strict=True)]
   assert batch.action_mask.sum() == sum(t.action_mask.sum() for t in apart)
-  np.testing.assert_allclose(batch.advantages, listed(batch, columns), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["advantages"], listed(batch, columns), atol=1e-5)
   np.testing.assert_allclose(metrics["advantage/mean_abs"], np.mean(np.abs(CREDIT[name])), rtol=1e-5)
   np.testing.assert_allclose(metrics["advantage/nonzero"], 5 / 6, rtol=1e-6)
 
@@ -159,7 +159,7 @@ def test_per_branch_is_the_gradient_of_rows_that_repeat_what_they_share(tree, po
       np.asarray([np.mean(own[holders(tree, n, t)]) for t in range(len(c))], np.float32) for n, c in enumerate(columns)
     ]
   wide = dataclasses.replace(policy.pack, row_tokens=64, row_actions=40, rows=1, share_prefixes=False)
-  naive = pack(apart(tree), {"advantages": columns}, wide)
+  naive = pack(apart(tree), {"advantages": Column(columns)}, wide)
   assert int(naive.action_mask.sum()) > int(together.action_mask.sum())
   np.testing.assert_allclose(gradient_of(config, together), gradient_of(config, naive), atol=2e-5)
 
@@ -174,7 +174,7 @@ def test_once_is_the_gradient_of_rows_whose_repeated_tokens_share_one_count(tree
     copies = [holders(tree, n, position) for position in range(len(t.tokens))]
     columns.append(np.asarray([np.mean(own[c]) / len(c) for c in copies], np.float32))
   wide = dataclasses.replace(policy.pack, row_tokens=64, row_actions=40, rows=1, share_prefixes=False)
-  naive = gradient_of(config, pack(apart(tree), {"advantages": columns}, wide))
+  naive = gradient_of(config, pack(apart(tree), {"advantages": Column(columns)}, wide))
   np.testing.assert_allclose(gradient_of(config, together), naive, atol=2e-5)
   per_branch, _ = grpo.make(policy, optax.sgd(1.0), settings(**{**config, "shared_tokens": "per_branch"})).prepare(
     None, tree
@@ -208,7 +208,7 @@ def test_without_branches_both_ways_of_counting_are_one(trajectories, policy):
     grpo.make(policy, optax.sgd(1.0), settings(shared_tokens=how)).prepare(None, trajectories)[0]
     for how in ("once", "per_branch")
   )
-  np.testing.assert_allclose(once.advantages, per_branch.advantages, rtol=1e-6)
+  np.testing.assert_allclose(once.columns["advantages"], per_branch.columns["advantages"], rtol=1e-6)
 
 
 def test_an_unknown_way_of_counting_names_the_nearest(policy):
@@ -229,21 +229,25 @@ def test_at_ratio_one_the_loss_is_minus_the_mean_advantage(batch, loss, params):
   value = loss(params).loss
   np.testing.assert_allclose(value, -np.mean(CREDIT["grpo"]), atol=1e-6)
   # Tokens of long trajectories weigh more where tokens are averaged: 3, 3, 5 and 2, 4, 4 of them.
-  np.testing.assert_allclose(loss(params, reduction="token_mean").loss, -batch.advantages.sum() / 21, rtol=1e-5)
+  np.testing.assert_allclose(
+    loss(params, reduction="token_mean").loss, -batch.columns["advantages"].sum() / 21, rtol=1e-5
+  )
   summed = loss(params, reduction="sequence_sum_norm", reduction_constant=10.0).loss
-  np.testing.assert_allclose(summed, -batch.advantages.sum() / (6 * 10), rtol=1e-5)
-  assert abs(batch.advantages.sum()) > 1
+  np.testing.assert_allclose(summed, -batch.columns["advantages"].sum() / (6 * 10), rtol=1e-5)
+  assert abs(batch.columns["advantages"].sum()) > 1
 
 
 def test_bounds_of_the_ratio_reach_the_loss(batch, loss, outputs, params):
   logp, _ = outputs(params)
-  ratio = np.exp(logp - batch.sampler_logp)
+  ratio = np.exp(logp - batch.columns["sampler_logp"])
   clipped = np.clip(ratio, 1 - 0.1, 1 + 0.05)
-  per_token = -np.minimum(ratio * batch.advantages, clipped * batch.advantages)
-  out = loss(params, {"old_logp": jnp.asarray(batch.sampler_logp)}, loss={"clip_low": 0.1, "clip_high": 0.05})
+  per_token = -np.minimum(ratio * batch.columns["advantages"], clipped * batch.columns["advantages"])
+  out = loss(
+    params, {"old_logp": jnp.asarray(batch.columns["sampler_logp"])}, loss={"clip_low": 0.1, "clip_high": 0.05}
+  )
   np.testing.assert_allclose(out.loss, by_sequence(batch, per_token), rtol=1e-4)
-  low = (ratio < 0.9) & (batch.advantages < 0) & batch.action_mask
-  high = (ratio > 1.05) & (batch.advantages > 0) & batch.action_mask
+  low = (ratio < 0.9) & (batch.columns["advantages"] < 0) & batch.action_mask
+  high = (ratio > 1.05) & (batch.columns["advantages"] > 0) & batch.action_mask
   assert low.any()
   assert high.any()
   np.testing.assert_allclose(out.sums["policy/clipped_low"], low.sum() / 21, rtol=1e-5)
@@ -253,11 +257,11 @@ def test_bounds_of_the_ratio_reach_the_loss(batch, loss, outputs, params):
 @pytest.mark.parametrize("cap", [1.2, 1e6])
 def test_the_importance_weight_is_truncated_at_the_cap(batch, loss, outputs, params, cap):
   logp, _ = outputs(params)
-  weight = np.exp(logp - batch.sampler_logp)[batch.action_mask]
+  weight = np.exp(logp - batch.columns["sampler_logp"])[batch.action_mask]
   assert weight.min() < 1 < 1.2 < weight.max()
-  weight = np.minimum(np.exp(logp - batch.sampler_logp), cap)
+  weight = np.minimum(np.exp(logp - batch.columns["sampler_logp"]), cap)
   value = loss(params, importance_cap=cap).loss
-  np.testing.assert_allclose(value, by_sequence(batch, -weight * batch.advantages), rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(value, by_sequence(batch, -weight * batch.columns["advantages"]), rtol=1e-4, atol=1e-6)
 
 
 def test_the_entropy_bonus_is_the_coefficient_times_the_entropy(batch, loss, outputs, params):
@@ -295,8 +299,8 @@ def test_recorded_and_reference_log_probs_and_advantages_are_constants(
   columns = {
     "old_logp": old_logp,
     "ref_logp": ref_logp,
-    "sampler_logp": jnp.asarray(batch.sampler_logp),
-    "advantages": jnp.asarray(batch.advantages),
+    "sampler_logp": jnp.asarray(batch.columns["sampler_logp"]),
+    "advantages": jnp.asarray(batch.columns["advantages"]),
   }
   gradient = jax.grad(lambda p, c: loss(p, c, policy_loss=name, **EVERYTHING).loss, argnums=(0, 1))
   of_params, of_columns = gradient(params, columns)
@@ -337,11 +341,11 @@ def updated(batch, policy, params, other_params):
 def test_one_update_follows_the_slope_of_the_naive_objective(updated, batch, outputs, params, other_params):
   start, _ = outputs(params)
   ref_logp, _ = outputs(other_params)
-  weight = np.minimum(np.exp(start - batch.sampler_logp), 1.2)
+  weight = np.minimum(np.exp(start - batch.columns["sampler_logp"]), 1.2)
 
   def objective(params):
     logp, entropy = outputs(params)
-    surrogate = -weight * np.exp(logp - start) * batch.advantages
+    surrogate = -weight * np.exp(logp - start) * batch.columns["advantages"]
     per_token = surrogate - 0.1 * entropy + 0.5 * k3(logp, ref_logp)
     return per_token[batch.action_mask].mean()
 
@@ -386,7 +390,7 @@ def test_the_report_draws_what_an_update_writes(updated):
     ({"policy_loss": "pppo"}, "no policy loss is called 'pppo'.*did you mean 'ppo'"),
     ({"kl": "k4"}, "no KL estimator is called 'k4'"),
     ({"reduction": "mean"}, "no reduction is called 'mean'"),
-    ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: ppo takes clip_low"),
+    ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: did you mean 'clip_low'"),
   ],
 )
 def test_a_wrong_name_is_refused_when_the_algorithm_is_built(policy, wrong, message):

@@ -65,7 +65,7 @@ def loss(policy, batch, params):
   """`loss(trained params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(trained=None, columns=None, **overrides):
-    micro = gradients.micro_batch(batch._replace(**(columns or {})), jnp.int32(0))
+    micro = gradients.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
     trained = {"policy": params, "value": value_head(2)} if trained is None else trained
     return ppo._loss(policy, ppo._resolve(settings(**overrides)), trained, None, micro)
 
@@ -97,9 +97,9 @@ def test_rewards_stand_at_the_end_of_their_turn_and_of_the_trajectory(prepare, t
   )
   batch, _ = prepare([whole, cut], gae_lambda=0.0, whiten=False)
   rewards = [[0, 0, 0, 0, 0.5, 0, 0, 0.125 + 0.5], [0, 0, 0, 0.25 + 1.0, 0]]
-  np.testing.assert_allclose(batch.advantages, listed(batch, rewards), atol=1e-6)
-  np.testing.assert_allclose(batch.returns, listed(batch, rewards), atol=1e-6)
-  np.testing.assert_array_equal(batch.old_values, 0.0)  # a new critic knows nothing
+  np.testing.assert_allclose(batch.columns["advantages"], listed(batch, rewards), atol=1e-6)
+  np.testing.assert_allclose(batch.columns["returns"], listed(batch, rewards), atol=1e-6)
+  np.testing.assert_array_equal(batch.columns["old_values"], 0.0)  # a new critic knows nothing
 
 
 def credit_by_hand(rewards, values, sampled, discount, gae_lambda):
@@ -126,25 +126,31 @@ def test_credit_is_estimated_over_sampled_tokens_alone_and_kl_lowers_their_rewar
     for t, s, r, v in zip(trajectories, scored, reference, values, strict=True)
   ]
   targets = [a + v for a, v in zip(advantages, values, strict=True)]
-  np.testing.assert_allclose(batch.old_logp, listed(batch, [s.logp for s in scored]), atol=1e-5)
-  np.testing.assert_allclose(batch.ref_logp, listed(batch, [s.logp for s in reference]), atol=1e-5)
-  np.testing.assert_allclose(batch.old_values, listed(batch, values), atol=1e-5)
-  np.testing.assert_allclose(batch.returns, listed(batch, targets), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["old_logp"], listed(batch, [s.logp for s in scored]), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["ref_logp"], listed(batch, [s.logp for s in reference]), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["old_values"], listed(batch, values), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["returns"], listed(batch, targets), atol=1e-5)
   mask = np.asarray(batch.action_mask)
   raw, goal, known = (listed(batch, x)[mask] for x in (advantages, targets, values))
-  np.testing.assert_allclose(np.asarray(batch.advantages)[mask], (raw - raw.mean()) / raw.std(ddof=1), atol=1e-4)
-  np.testing.assert_array_equal(np.asarray(batch.advantages)[~mask], 0.0)
+  np.testing.assert_allclose(
+    np.asarray(batch.columns["advantages"])[mask], (raw - raw.mean()) / raw.std(ddof=1), atol=1e-4
+  )
+  np.testing.assert_array_equal(np.asarray(batch.columns["advantages"])[~mask], 0.0)
   np.testing.assert_allclose(metrics["value/explained_variance"], 1 - np.var(goal - known) / np.var(goal), rtol=1e-4)
 
 
 def test_kl_in_the_loss_leaves_rewards_alone(prepared, batch, trajectories, outputs, other_params, listed):
   """Returns of lambda 1 do not depend on values: what is still to come, and nothing of the reference."""
   to_go = [np.cumsum(own_rewards(t)[::-1])[::-1] * t.action_mask for t in trajectories]
-  np.testing.assert_allclose(batch.returns, listed(batch, to_go), atol=1e-5)
-  np.testing.assert_allclose(batch.advantages, batch.returns - batch.old_values, atol=1e-6)
-  np.testing.assert_allclose(batch.ref_logp, outputs(other_params, value_head(1))[0], atol=1e-5)
+  np.testing.assert_allclose(batch.columns["returns"], listed(batch, to_go), atol=1e-5)
+  np.testing.assert_allclose(
+    batch.columns["advantages"], batch.columns["returns"] - batch.columns["old_values"], atol=1e-6
+  )
+  np.testing.assert_allclose(batch.columns["ref_logp"], outputs(other_params, value_head(1))[0], atol=1e-5)
   mask = batch.action_mask
-  explained = 1 - np.var((batch.returns - batch.old_values)[mask]) / np.var(batch.returns[mask])
+  explained = 1 - np.var((batch.columns["returns"] - batch.columns["old_values"])[mask]) / np.var(
+    batch.columns["returns"][mask]
+  )
   np.testing.assert_allclose(prepared[1]["value/explained_variance"], explained, rtol=1e-4)
 
 
@@ -164,16 +170,18 @@ def per_token(batch, values):
 
 
 def test_at_ratio_one_the_surrogate_is_minus_the_mean_advantage(batch, loss):
-  np.testing.assert_allclose(loss(value_coef=0.0).loss, -per_token(batch, batch.advantages), rtol=1e-4)
+  np.testing.assert_allclose(loss(value_coef=0.0).loss, -per_token(batch, batch.columns["advantages"]), rtol=1e-4)
   # 21 tokens of 6 trajectories.
   summed = loss(value_coef=0.0, reduction="sequence_sum_norm", reduction_constant=10.0).loss
-  np.testing.assert_allclose(summed, -batch.advantages.sum() / (6 * 10), rtol=1e-4)
+  np.testing.assert_allclose(summed, -batch.columns["advantages"].sum() / (6 * 10), rtol=1e-4)
 
 
 def test_bounds_of_the_ratio_reach_the_surrogate(batch, loss):
-  ratio = np.exp(batch.old_logp - batch.sampler_logp)
-  bounded = np.minimum(ratio * batch.advantages, np.clip(ratio, 0.9, 1.05) * batch.advantages)
-  out = loss(None, {"old_logp": batch.sampler_logp}, value_coef=0.0, loss={"clip_low": 0.1, "clip_high": 0.05})
+  ratio = np.exp(batch.columns["old_logp"] - batch.columns["sampler_logp"])
+  bounded = np.minimum(ratio * batch.columns["advantages"], np.clip(ratio, 0.9, 1.05) * batch.columns["advantages"])
+  out = loss(
+    None, {"old_logp": batch.columns["sampler_logp"]}, value_coef=0.0, loss={"clip_low": 0.1, "clip_high": 0.05}
+  )
   np.testing.assert_allclose(out.loss, -per_token(batch, bounded), rtol=1e-4)
   assert out.sums["policy/clipped_low"] > 0
   assert out.sums["policy/clipped_high"] > 0
@@ -182,10 +190,10 @@ def test_bounds_of_the_ratio_reach_the_surrogate(batch, loss):
 @pytest.mark.parametrize("clip", [0.05, 10.0])
 def test_the_value_loss_is_weighed_and_clipped_around_the_old_values(batch, loss, outputs, params, clip):
   _, _, values = outputs(params, value_head(2))
-  moved = values - batch.old_values
+  moved = values - batch.columns["old_values"]
   assert 0.05 < np.abs(moved[batch.action_mask]).max() < 10
-  held = batch.old_values + np.clip(moved, -clip, clip)
-  value_loss = np.maximum((values - batch.returns) ** 2, (held - batch.returns) ** 2) / 2
+  held = batch.columns["old_values"] + np.clip(moved, -clip, clip)
+  value_loss = np.maximum((values - batch.columns["returns"]) ** 2, (held - batch.columns["returns"]) ** 2) / 2
   without, out = loss(value_coef=0.0), loss(value_coef=0.7, value_clip=clip)
   np.testing.assert_allclose(out.loss - without.loss, 0.7 * per_token(batch, value_loss), rtol=1e-4)
   np.testing.assert_allclose(out.sums["value/loss"], per_token(batch, value_loss), rtol=1e-4)
@@ -199,7 +207,7 @@ def test_the_entropy_bonus_is_the_coefficient_times_the_entropy(batch, loss, out
 
 @pytest.mark.parametrize(("where", "factor"), [("loss", 0.5), ("reward", 0.0)])
 def test_kl_enters_the_loss_only_when_it_is_not_in_the_reward(batch, loss, where, factor):
-  d = batch.old_logp - batch.ref_logp
+  d = batch.columns["old_logp"] - batch.columns["ref_logp"]
   difference = loss(kl_coef=0.5, kl="k3", kl_in=where).loss - loss().loss
   np.testing.assert_allclose(difference, factor * per_token(batch, np.exp(-d) + d - 1), rtol=1e-4)
 
@@ -211,7 +219,7 @@ def test_kl_enters_the_loss_only_when_it_is_not_in_the_reward(batch, loss, where
 def test_value_detach_stops_the_critic_at_the_trunk(batch, loss, params, detach):
   """Without advantages all that could move the policy is the critic."""
   trained = {"policy": params, "value": value_head(2)}
-  columns = {"advantages": np.zeros_like(batch.advantages)}
+  columns = {"advantages": np.zeros_like(batch.columns["advantages"])}
   gradient = jax.grad(lambda p: loss(p, columns, value_detach=detach, value_clip=10.0).loss)(trained)
   assert optax.tree.norm(gradient["value"]) > 0.01
   if detach:
@@ -222,7 +230,7 @@ def test_value_detach_stops_the_critic_at_the_trunk(batch, loss, params, detach)
 
 def test_what_prepare_and_the_sampler_recorded_are_constants(batch, loss, params):
   columns = ("old_logp", "ref_logp", "sampler_logp", "advantages", "old_values", "returns")
-  columns = {name: jnp.asarray(getattr(batch, name)) for name in columns}
+  columns = {name: jnp.asarray(batch.columns[name]) for name in columns}
   columns["old_logp"] = columns["old_logp"] + 0.1
   everything = {"kl_coef": 0.5, "kl_in": "loss", "entropy_coef": 0.1}
   trained = {"policy": params, "value": value_head(2)}
@@ -257,7 +265,7 @@ def test_the_value_head_is_as_wide_as_the_settings_say(policy, params, loss, wid
     ({"kl_in": "rewards"}, r"algo\.kl_in='rewards'; choose 'reward' or 'loss'"),
     ({"kl": "k4"}, "no KL estimator is called 'k4'"),
     ({"reduction": "mean"}, "no reduction is called 'mean'"),
-    ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: ppo takes clip_low"),
+    ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: did you mean 'clip_low'"),
   ],
 )
 def test_a_wrong_name_is_refused_when_the_algorithm_is_built(policy, wrong, message):

@@ -43,7 +43,7 @@ def test_advantages_are_reward_minus_value(baseline, policy, params, trajectorie
   gained = [np.where(t.action_mask, t.reward - values_of(naive, params, head, t), 0.0) for t in trajectories]
   rewards = [np.where(t.action_mask, t.reward, 0.0) for t in trajectories]
   advantages = gained if baseline == "value" else rewards
-  np.testing.assert_allclose(batch.advantages, listed(batch, advantages), atol=1e-5)
+  np.testing.assert_allclose(batch.columns["advantages"], listed(batch, advantages), atol=1e-5)
 
   def every(columns):
     return np.concatenate([a[t.action_mask] for a, t in zip(columns, trajectories, strict=True)])
@@ -76,7 +76,7 @@ def test_ratios_of_the_policy_itself_are_one(policy, params, trajectories):
   algorithm = build(policy, kl_coef=0.0, loss={"clip_high": 0.0})
   state, _ = started(algorithm, params)
   batch, _ = algorithm.prepare(state, trajectories)
-  assert batch.old_logp is None and state.reference is None
+  assert "old_logp" not in batch.columns and state.reference is None
   _, metrics = algorithm.update(state, jax.random.key(0), batch)
   assert metrics["policy/log_ratio"] == 0.0
 
@@ -88,7 +88,7 @@ def test_the_detached_critic_leaves_the_trunk_alone(policy, params, trajectories
     algorithm = build(policy, kl_coef=0.0, policy_loss="reinforce", value_detach=detach, target="path")
     state, _ = started(algorithm, params)
     batch, _ = algorithm.prepare(state, trajectories)
-    batch = batch._replace(advantages=jnp.zeros_like(batch.advantages))
+    batch = batch.with_columns(advantages=jnp.zeros_like(batch.columns["advantages"]))
     ends[detach], _ = algorithm.update(state, jax.random.key(0), batch)
   moved = lambda end: max(
     float(jnp.max(jnp.abs(a - b)))
@@ -132,9 +132,9 @@ def test_visit_shares_are_the_advantages(policy, params, searched, listed):
   batch, _ = algorithm.prepare(state, searched)
   path = np.asarray([0, 0, 0.5, 0.5, 0, 0.875])
   shares = [path, [0, 0, 0.25], [0, 0, 0.25, 0.25], [*path[:5], 0.125], np.ones(len(searched[4].tokens))]
-  np.testing.assert_allclose(batch.advantages, listed(batch, shares), atol=1e-6)
+  np.testing.assert_allclose(batch.columns["advantages"], listed(batch, shares), atol=1e-6)
   returns = [np.full(len(t.tokens), t.reward) for t in searched]
-  np.testing.assert_allclose(batch.returns, listed(batch, returns), atol=1e-6)
+  np.testing.assert_allclose(batch.columns["returns"], listed(batch, returns), atol=1e-6)
   assert int(np.sum(batch.action_mask)) == 3 + 1 + 2 + 1 + int(np.sum(searched[4].action_mask))
 
 

@@ -1,14 +1,13 @@
 """Dealing a packed batch: balance, chance, and that every token keeps what belongs to it."""
 
 import dataclasses
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from agentrl.batching import minibatches
-from agentrl.batching.pack import PackConfig, pack
-from agentrl.types import Batch, StopReason, Trajectory
+from agentrl.batching.pack import Column, PackConfig, pack
+from agentrl.types import StopReason, Trajectory
 
 CONFIG = PackConfig(row_tokens=60, row_actions=40, rows=2, sequences=16)
 
@@ -40,7 +39,7 @@ def packed(lengths=LENGTHS, groups=10, config=CONFIG, **settings):
   """Trajectories of these lengths in so many groups, and their batch with a column that names each token."""
   found = [trajectory(n, n % groups, length) for n, length in enumerate(lengths)]
   names = [1000.0 * t.uid + np.arange(len(t.tokens), dtype=np.float32) for t in found]
-  return found, pack(found, {"advantages": names, "returns": names}, config, **settings)
+  return found, pack(found, {"advantages": Column(names), "mine": Column(names)}, config, **settings)
 
 
 def tokens_by_part(batch, ranges):
@@ -59,7 +58,7 @@ def test_every_action_keeps_its_token_its_columns_and_the_path_that_it_sees():
   found.append(branch(found[2], 20, 12, 6))
   found.append(branch(found[20 - 10], 21, 15, 2))
   columns = [1000.0 * t.uid + np.arange(len(t.tokens), dtype=np.float32) for t in found]
-  before = pack(found, {"advantages": columns, "returns": columns}, dataclasses.replace(CONFIG, row_tokens=90))
+  before = pack(found, {"mine": Column(columns, shared="owner")}, dataclasses.replace(CONFIG, row_tokens=90))
   after, ranges = minibatches.deal(before, 3, np.random.default_rng(0))
   seen = []
   for m, b, a in np.argwhere(after.action_mask):
@@ -67,8 +66,9 @@ def test_every_action_keeps_its_token_its_columns_and_the_path_that_it_sees():
     t, offset = found[n], after.positions[m, b, at]
     np.testing.assert_array_equal(path_of(after, m, b, at), t.tokens[: offset + 1])
     np.testing.assert_array_equal(path_of(after, m, b, after.action_parent[m, b, a]), t.tokens[:offset])
-    assert after.sampler_logp[m, b, a] == t.sampler_logp[offset]
-    assert after.returns[m, b, a] == 1000.0 * t.uid + offset
+    assert after.columns["sampler_logp"][m, b, a] == t.sampler_logp[offset]
+    assert after.columns["mine"][m, b, a] == 1000.0 * t.uid + offset
+    assert after.action_offset[m, b, a] == offset
     seen.append((n, offset))
   assert len(seen) == len(set(seen)) == before.action_mask.sum()
   assert sorted(seen) == sorted(
@@ -77,16 +77,7 @@ def test_every_action_keeps_its_token_its_columns_and_the_path_that_it_sees():
   )
   assert ranges[0][0] == 0 and ranges[-1][1] == after.micro_batches
   np.testing.assert_array_equal(after.sequence_length, before.sequence_length)
-  assert after.old_logp is None
-
-
-def test_a_column_that_nobody_told_it_of_is_dealt_with_the_others():
-  wider = NamedTuple("wider", [(name, Any) for name in (*Batch._fields, "mine")])
-  wider.per_token, wider.per_action = Batch.per_token, Batch.per_action
-  before = wider(*packed()[1], mine=packed()[1].returns)
-  after, _ = minibatches.deal(before, 3, np.random.default_rng(0))
-  assert not np.array_equal(after.returns, before.returns)
-  np.testing.assert_array_equal(after.mine, after.returns)
+  assert set(after.columns) == {"sampler_logp", "mine"}
 
 
 def test_padding_is_as_pack_leaves_it():
@@ -94,7 +85,7 @@ def test_padding_is_as_pack_leaves_it():
   after, _ = minibatches.deal(before, 4, np.random.default_rng(0))
   assert set(after.action_sequence[~after.action_mask]) == {CONFIG.sequences}
   used = after.subtree_end > 0
-  assert not after.tokens[~used].any() and not after.advantages[~after.action_mask].any()
+  assert not after.tokens[~used].any() and not after.columns["advantages"][~after.action_mask].any()
   assert minibatches.trees_of(after)  # can be dealt again
 
 
@@ -133,7 +124,7 @@ def test_shapes_depend_on_sizes_alone_and_the_deal_not_on_rows():
     _, before = packed(lengths, config=dataclasses.replace(CONFIG, rows=rows))
     after, ranges = minibatches.deal(before, 3, np.random.default_rng(1))
     shapes.add((rows, after.tokens.shape[0]))
-    contents.append([sorted(after.advantages[a:b][after.action_mask[a:b]]) for a, b in ranges])
+    contents.append([sorted(after.columns["advantages"][a:b][after.action_mask[a:b]]) for a, b in ranges])
   assert len(shapes) == 2  # one for each number of rows
   assert contents[0] == contents[2] != contents[1]
 
@@ -171,9 +162,8 @@ def test_branches_that_were_cut_off_are_still_there_without_sharing(row_tokens):
   """A tree of 46 tokens is cut for small rows, each time that the trajectories are divided into trees."""
   trunk = trajectory(0, 0, 13)
   found = [trunk, *(branch(trunk, n, 6, 10) for n in (1, 2, 3)), trajectory(4, 0, 12)]
-  ones = {"advantages": [np.ones(len(t.tokens), np.float32) for t in found]}
   config = dataclasses.replace(CONFIG, row_tokens=row_tokens)
-  shared, apart = (pack(found, ones, config, least_trees=least) for least in (1, 9))
+  shared, apart = (pack(found, {}, config, least_trees=least) for least in (1, 9))
   assert len(listed(shared)) == 13 + 3 * 10 + 12
   assert listed(apart) == listed(shared)
   np.testing.assert_array_equal(apart.sequence_length, shared.sequence_length)

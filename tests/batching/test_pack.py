@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.batching.pack import PackConfig, layout_tokens, pack
+from agentrl.batching.pack import Column, PackConfig, add_columns, layout_tokens, pack, unpack
 from agentrl.models import transformer
 from agentrl.ops.finite import NonFinite
 from agentrl.types import StopReason, Trajectory
@@ -75,7 +75,8 @@ FORESTS = {"even": forest, "odd": odd_forest}
 
 
 def columns(trajectories):
-  return {"advantages": [np.arange(len(t.tokens), dtype=np.float32) + 100 * n for n, t in enumerate(trajectories)]}
+  values = [np.arange(len(t.tokens), dtype=np.float32) + 100 * n for n, t in enumerate(trajectories)]
+  return {"advantages": Column(values)}
 
 
 def path_of(row_tokens, row_end, index):
@@ -108,9 +109,9 @@ def test_every_own_action_token_stands_once_behind_its_own_past(make, share):
     np.testing.assert_array_equal(tokens[path], t.tokens[: depth + 1])
     np.testing.assert_array_equal(batch.positions[m, b][path], np.arange(depth + 1))
     assert batch.action_parent[m, b, a] == path[-2]
-    assert batch.sampler_logp[m, b, a] == t.sampler_logp[depth]
+    assert batch.columns["sampler_logp"][m, b, a] == t.sampler_logp[depth]
     holders = [n for n, other in enumerate(trajectories) if holds(trajectories, n, owner, depth)]
-    np.testing.assert_allclose(batch.advantages[m, b, a], np.mean([100 * n + depth for n in holders]))
+    np.testing.assert_allclose(batch.columns["advantages"][m, b, a], np.mean([100 * n + depth for n in holders]))
     assert seen.setdefault((owner, depth), (m, b, a)) == (m, b, a)
   wanted = {
     (n, i)
@@ -123,23 +124,41 @@ def test_every_own_action_token_stands_once_behind_its_own_past(make, share):
   np.testing.assert_array_equal(batch.sequence_length[: len(trajectories)], lengths)
 
 
-def test_tokens_that_branches_share_get_the_mean_of_their_advantages():
+@pytest.mark.parametrize(
+  ("shared", "of_the_trunk"),
+  [
+    # Tokens 2 and 3 are in all three: (1 + 4 - 2) / 3 = 1; tokens 4 and 5 in the trunk and the second branch: -1/2.
+    ("mean", [1.0, 1.0, -0.5, -0.5, 1.0, 1.0]),
+    ("sum", [3.0, 3.0, -1.0, -1.0, 1.0, 1.0]),
+    ("owner", [1.0] * 6),
+  ],
+)
+def test_a_token_that_branches_share_has_the_number_that_the_rule_of_its_column_says(shared, of_the_trunk):
   trunk = dataclasses.replace(trajectory(0, [4, 5], 6), action_mask=np.arange(8) >= 2)
   branches = [branch(trunk, 1, 4, 3), branch(trunk, 2, 6, 1)]
   credit = [np.full(len(t.tokens), a, np.float32) for t, a in zip([trunk, *branches], [1.0, 4.0, -2.0], strict=True)]
-  batch = pack([trunk, *branches], {"advantages": credit}, CONFIG)
-  by_owner = {n: batch.advantages[batch.action_mask & (batch.action_sequence == n)].tolist() for n in range(3)}
-  # Tokens 2 and 3 are in all three: (1 + 4 - 2) / 3 = 1; tokens 4 and 5 in the trunk and the second branch: -1/2.
-  assert by_owner == {0: [1.0, 1.0, -0.5, -0.5, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
+  batch = pack([trunk, *branches], {"mine": Column(credit, shared)}, CONFIG)
+  values = {n: batch.columns["mine"][batch.action_mask & (batch.action_sequence == n)].tolist() for n in range(3)}
+  assert values == {0: of_the_trunk, 1: [4.0] * 3, 2: [-2.0]}
 
 
-def test_the_sum_instead_of_the_mean():
-  trunk = dataclasses.replace(trajectory(0, [4, 5], 6), action_mask=np.arange(8) >= 2)
-  branches = [branch(trunk, 1, 4, 3), branch(trunk, 2, 6, 1)]
-  credit = [np.full(len(t.tokens), a, np.float32) for t, a in zip([trunk, *branches], [1.0, 4.0, -2.0], strict=True)]
-  batch = pack([trunk, *branches], {"advantages": credit}, CONFIG, mean_of_branches=False)
-  by_owner = {n: batch.advantages[batch.action_mask & (batch.action_sequence == n)].tolist() for n in range(3)}
-  assert by_owner == {0: [3.0, 3.0, -1.0, -1.0, 1.0, 1.0], 1: [4.0] * 3, 2: [-2.0]}
+@pytest.mark.parametrize("make", FORESTS.values(), ids=FORESTS)
+@pytest.mark.parametrize(("row_tokens", "share"), [(64, True), (64, False), (22, True)])
+def test_unpack_is_the_way_back_to_trajectories(make, row_tokens, share):
+  """Each token, also one that a branch has from its parent, has the number that the batch lists for it."""
+  trajectories = make()
+  config = dataclasses.replace(CONFIG, row_tokens=row_tokens, share_prefixes=share)
+  batch = pack(trajectories, columns(trajectories), config)
+  back = unpack(batch, batch.columns["advantages"], trajectories)
+  for n, t in enumerate(trajectories):
+    wanted = np.zeros(len(t.tokens))
+    for depth in np.flatnonzero(t.action_mask).tolist():
+      owner = n
+      while trajectories[owner].parent is not None and depth < trajectories[owner].fork_at:
+        owner = next(m for m, other in enumerate(trajectories) if other.uid == trajectories[owner].parent)
+      holders = [m for m in range(len(trajectories)) if holds(trajectories, m, owner, depth)]
+      wanted[depth] = np.mean([100 * m + depth for m in holders])
+    np.testing.assert_allclose(back[n], wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +181,7 @@ def listed(batch):
     path = path_of(batch.tokens[m, b], batch.subtree_end[m, b], batch.action_index[m, b, a])
     key = (int(batch.action_sequence[m, b, a]), len(path) - 1)
     assert key not in found and batch.action_parent[m, b, a] == path[-2]
-    found[key] = (float(batch.advantages[m, b, a]), batch.tokens[m, b][path].tolist())
+    found[key] = (float(batch.columns["advantages"][m, b, a]), batch.tokens[m, b][path].tolist())
   return found
 
 
@@ -249,9 +268,32 @@ def test_branches_in_a_circle_are_refused():
 @pytest.mark.parametrize("name", ["advantages", "returns"])
 def test_a_column_that_is_not_finite_names_the_trajectory(name):
   trajectories = [TRUNK, dataclasses.replace(BRANCH, reward=None)]
-  values = {**columns(trajectories), name: [np.zeros(9, np.float32), np.full(8, np.nan, np.float32)]}
+  values = {**columns(trajectories), name: Column([np.zeros(9, np.float32), np.full(8, np.nan, np.float32)])}
   with pytest.raises(NonFinite, match=rf"trajectory 1 \(task t\): its {name} are not all finite; its reward is None"):
     pack(trajectories, values, CONFIG)
+
+
+def test_an_unknown_rule_of_a_column_names_the_nearest():
+  with pytest.raises(ValueError, match="no rule of a column is called 'men': did you mean 'mean'"):
+    pack([TRUNK], {"mine": Column([np.zeros(9)], "men")}, CONFIG)
+
+
+def test_a_column_of_another_length_names_the_trajectory():
+  with pytest.raises(ValueError, match=r"trajectory 0 \(task t\) has 9 tokens, and column 'mine' 8"):
+    pack([TRUNK], {"mine": Column([np.zeros(8)])}, CONFIG)
+
+
+def test_columns_may_be_added_to_a_packed_batch():
+  trajectories = forest()
+  at_once = pack(trajectories, columns(trajectories), CONFIG)
+  later = add_columns(pack(trajectories, {}, CONFIG), trajectories, columns(trajectories))
+  assert list(later.columns) == ["sampler_logp", "advantages"]
+  np.testing.assert_array_equal(later.columns["advantages"], at_once.columns["advantages"])
+
+
+def test_unpack_refuses_values_of_another_batch():
+  with pytest.raises(ValueError, match="one value per listed action token"):
+    unpack(pack([TRUNK], {}, CONFIG), np.zeros((1, 1, 40)), [TRUNK])
 
 
 def test_padding_gives_finite_numbers():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentrl.algorithms.contract import LearnerState
-from agentrl.batching.pack import PackConfig, pack
+from agentrl.batching.pack import Column, PackConfig, pack
 from agentrl.ops.finite import NonFinite
 from agentrl.training import evaluation, guards, loop
 from agentrl.training.checkpoint import Checkpointer
@@ -181,7 +181,8 @@ def test_an_evaluation_before_the_first_step_tells_the_step_too(run, tmp_path, m
 
 def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tiny_assembly, tmp_path):
   def prepare(state, kept):
-    return pack(kept, {"advantages": [np.full(len(t.tokens), np.nan) for t in kept]}, PackConfig(128, 96, 1, 4)), {}
+    nothing = Column([np.full(len(t.tokens), np.nan) for t in kept])
+    return pack(kept, {"advantages": nothing}, PackConfig(128, 96, 1, 4)), {}
 
   parts = tiny_assembly()
   spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(prepare=prepare))
