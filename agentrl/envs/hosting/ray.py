@@ -15,6 +15,7 @@ import threading
 import ray
 import ray.exceptions
 
+from agentrl.envs.children import heed_children
 from agentrl.envs.hosting.host import Host, Reply, Request
 from agentrl.envs.hosting.worker import Deadlines, WorkerLost, as_reply, lost_before
 
@@ -25,6 +26,14 @@ ENDS_DESCENDANTS = "RAY_kill_child_processes_on_worker_exit_with_raylet_subreape
 _start_lock = threading.Lock()
 
 
+class ActorHost(Host):
+  """The host in an actor, where Ray has the kernel forget how child processes ended."""
+
+  def __init__(self, family: str):
+    heed_children()
+    super().__init__(family)
+
+
 class RayWorker:
   """See `worker.Worker`. An actor takes no part of a core for itself: environments mostly wait."""
 
@@ -33,11 +42,12 @@ class RayWorker:
       if not ray.is_initialized():
         os.environ.setdefault(ENDS_DESCENDANTS, "true")
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    heed_children()  # joining a cluster made this process ignore them
     self._deadlines = deadlines
     self._lock = threading.Lock()
     self._lost: str | None = None
     self._ready = False
-    self._actor = ray.remote(Host).options(num_cpus=0, max_restarts=0, max_task_retries=0).remote(family)
+    self._actor = ray.remote(ActorHost).options(num_cpus=0, max_restarts=0, max_task_retries=0).remote(family)
 
   @property
   def alive(self) -> bool:

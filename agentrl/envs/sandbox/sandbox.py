@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from agentrl.envs.children import heed_children
 from agentrl.envs.sandbox.guest import Guest
 from agentrl.envs.sandbox.isolators import ISOLATORS
 from agentrl.envs.sandbox.limits import Completed, Limits
@@ -29,6 +30,7 @@ class Sandbox:
   def __init__(self, limits: Limits | None = None, *, isolator: str | None = None):
     if isolator is not None and isolator not in ISOLATORS:
       raise ValueError(f"no isolator is called {isolator!r}; known: {', '.join(ISOLATORS)}")
+    heed_children()  # a guest's exit code says whether it was killed
     self._limits = Limits() if limits is None else limits
     self._isolate = ISOLATORS[probe(tuple(ISOLATORS) if isolator is None else (isolator,)).isolator]
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -92,6 +93,11 @@ def test_what_an_environment_leaves_behind_ends_with_its_actor_also_in_a_session
   assert sleepers_become(2)
   pool.close()
   assert sleepers_become(0)  # it takes Ray about ten seconds
+
+
+def test_exit_codes_are_learned_here_and_in_an_actor(pool):
+  assert play(pool, faulty.generate(0, split="train", faults={"1": "status"}))[0] == "exit code 3"
+  assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
 
 
 def sleepers_become(number):

@@ -7,6 +7,7 @@ time alone: that a file in the folder `task.data["marks"]` does not exist yet sa
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -131,5 +132,6 @@ FAULTS = {
   "silence": _fail_silently,
   "nothing": lambda _: NOTHING,
   "opening": lambda _: "z" * (70 << 20),
+  "status": lambda _: f"exit code {subprocess.run(['sh', '-c', 'exit 3']).returncode}",
   "child": lambda _: os.system("sleep 3600 & setsid -f sleep 3600"),
 }
