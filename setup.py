@@ -86,4 +86,5 @@ setuptools.setup(
   packages=setuptools.find_packages(include=["agentrl", "agentrl.*"]),
   install_requires=CORE,
   extras_require=EXTRAS,
+  entry_points={"console_scripts": ["agentrl=agentrl.__main__:main"]},
 )

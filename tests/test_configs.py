@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from agentrl.envs import tasks
-from agentrl.training import assembly, config, metrics, ranges
+from agentrl.training import assembly, config, metrics
+from agentrl.training.defaults import check_numbers
 from experiments import train
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -48,7 +49,7 @@ def test_it_builds_and_survives_json(file, smoke):
   again = config.from_json(config.to_json(built))
   assert again == built and not config.differences(built, again)
   assert built.is_locked
-  ranges.check_numbers(built)
+  check_numbers(built)
   assembly.check_sizes(built)
 
 

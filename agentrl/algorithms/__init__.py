@@ -1,6 +1,6 @@
 """Algorithms, one file each, found by module name.
 
-A file exposes `default_config() -> ConfigDict`, `RANGES` of the numbers in it (by dotted key, see `ops/ranges.py`),
+A file exposes `default_config() -> ConfigDict`, `RANGES` of the numbers in it (by dotted key, see `settings.py`),
 `make(policy, optimizer, cfg) -> Algorithm` and `optimizer_steps(cfg, updates)`, the optimiser steps it takes in so many
 updates, by which learning-rate schedules count. To add one, add a file; one of yours may stand anywhere,
 and is named by its import path.

@@ -40,7 +40,7 @@ from agentrl.models import heads, transformer
 from agentrl.ops import losses, reduce
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32, with_float32_masters
-from agentrl.ops.ranges import above, at_least, between
+from agentrl.settings import above, at_least, between
 from agentrl.types import Trajectory
 
 WIDTH_STEP = 32  # rows are cut to a multiple of this many tokens: few shapes, little padding

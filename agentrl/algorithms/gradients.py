@@ -22,8 +22,8 @@ from agentrl.models import transformer
 from agentrl.named import by_name
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32
-from agentrl.ops.ranges import above, at_least
 from agentrl.ops.reduce import REDUCTIONS, token_mean
+from agentrl.settings import above, at_least
 from agentrl.types import Batch
 
 # Of the settings that several algorithms share.

@@ -44,7 +44,7 @@ from agentrl.batching.filters import with_reward
 from agentrl.batching.pack import Column, pack
 from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, ratios, reduce
-from agentrl.ops.ranges import at_least
+from agentrl.settings import at_least
 from agentrl.types import Trajectory
 
 

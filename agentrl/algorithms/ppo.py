@@ -24,7 +24,7 @@ from agentrl.batching.pack import Column, pack
 from agentrl.models import heads
 from agentrl.named import by_name, with_settings
 from agentrl.ops import advantages, kl, losses, reduce, returns
-from agentrl.ops.ranges import above, at_least, between
+from agentrl.settings import above, at_least, between
 from agentrl.types import Trajectory
 
 

@@ -18,7 +18,7 @@ from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching.filters import without_failures
 from agentrl.batching.pack import pack
 from agentrl.ops import losses, reduce
-from agentrl.ops.ranges import FINITE, between
+from agentrl.settings import FINITE, between
 from agentrl.types import Trajectory
 
 

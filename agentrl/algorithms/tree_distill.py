@@ -42,7 +42,7 @@ from agentrl.batching.pack import Column, pack
 from agentrl.models import heads
 from agentrl.named import by_name, with_settings
 from agentrl.ops import kl, losses, reduce
-from agentrl.ops.ranges import at_least
+from agentrl.settings import at_least
 from agentrl.types import Trajectory
 
 

@@ -16,25 +16,25 @@ import numpy as np
 from agentrl.batching.forest import Forest
 from agentrl.named import by_name
 from agentrl.ops.finite import NonFinite
+from agentrl.settings import at_least, setting
 from agentrl.types import Batch, Trajectory
 
 
 @dataclasses.dataclass(frozen=True)
 class PackConfig:
-  """Sizes of a batch; fixed, so that the update compiles once.
+  """Sizes of a batch; fixed, so that the update compiles once. The section `pack` of a config, and what a run derives.
 
   Attributes:
-    row_tokens: T. row_actions: A, action tokens of a row; only these are unembedded.
-    rows: B, rows of a micro-batch (of all devices together).
     sequences: N, the most trajectories that a batch may hold.
-    share_prefixes: lay the samples of a group behind one copy of their prompt; False repeats it, for comparison.
   """
 
-  row_tokens: int
-  row_actions: int
-  rows: int
-  sequences: int
-  share_prefixes: bool = True
+  row_tokens: int = setting(256, "T, tokens of a row", at_least(1))
+  row_actions: int = setting(128, "A, action tokens of a row; only these are unembedded", at_least(1))
+  rows: int = setting(8, "B, rows of a micro-batch, of all devices together", at_least(1))
+  share_prefixes: bool = setting(
+    True, "lay the samples of a group behind one copy of their prompt; false repeats it, for comparison"
+  )
+  sequences: int = dataclasses.field(kw_only=True)
 
   @property
   def micro_batches(self) -> int:

@@ -88,7 +88,6 @@ def make(
   call_seconds: float = 5.0,
   max_output_chars: int = 2000,
   hosting: Hosting | None = None,
-  backend: str = "local",
 ) -> TaskSource:
   """Tasks and environments from the strings and numbers of a config.
 
@@ -105,8 +104,7 @@ def make(
       now, with the tool itself.
     call_seconds: deadline of one tool call.
     max_output_chars: characters of a tool's output that the policy sees.
-    hosting: worker processes for the environments; None: they live in this process.
-    backend: where those are: key of `hosting.WORKERS`.
+    hosting: worker processes for the environments; None, or without any: they live in this process.
 
   Raises:
     ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family or does not start; a
@@ -120,7 +118,7 @@ def make(
     by_name(TOOLS, oracle_tool, kind="tool")
   options = dict(options or {})
   _check_options(family, module, options)
-  pool = _pool(family, hosting, backend)
+  pool = _pool(family, hosting)
 
   def task(index: int, split: str) -> Task:
     return checks.as_task(module.generate(index, split=split, difficulty=difficulty, **options), family)
@@ -171,20 +169,21 @@ def _try(family: str, task: Callable[[int, str], Task], oracle: Callable[[Task],
     raise ValueError(str(error)) from error
 
 
-def _pool(family: str, hosting: Hosting | None, backend: str) -> EnvironmentPool | None:
+def _pool(family: str, hosting: Hosting | None) -> EnvironmentPool | None:
   isolation = tasks.find(family).isolation
-  if hosting is None and isolation is not tasks.Isolation.NONE:
+  hosted = hosting is not None and hosting.processes > 0
+  if not hosted and isolation is not tasks.Isolation.NONE:
     raise ValueError(
       f"environments of {family} need worker processes of their own, since the library behind them has global state or "
       "starts processes: set hosting.processes to how many there may be"
     )
-  if hosting is None:
+  if not hosted:
     return None
   from agentrl.envs.hosting import WORKERS, EnvironmentPool
 
   alone = isolation is tasks.Isolation.EXCLUSIVE
   hosting = dataclasses.replace(hosting, episodes=1) if alone else hosting
-  return EnvironmentPool(family, hosting, by_name(WORKERS, backend, kind="backend of workers")())
+  return EnvironmentPool(family, hosting, by_name(WORKERS, hosting.backend, kind="hosting.backend")())
 
 
 def _specs(recipe: Recipe) -> Sequence[ToolSpec]:

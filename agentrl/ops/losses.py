@@ -17,8 +17,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.ranges import above, at_least
 from agentrl.ops.ratios import masked_log_ratio, sequence_log_ratio
+from agentrl.settings import above, at_least
 
 Diagnostics = dict[str, jax.Array]
 PolicyLoss = Callable[..., tuple[jax.Array, Diagnostics]]

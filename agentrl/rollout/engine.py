@@ -25,6 +25,7 @@ from agentrl.models import transformer
 from agentrl.named import by_name
 from agentrl.ops.attention import cache as cache_ops
 from agentrl.rollout.sampling import Sample, sample_token, token_keys
+from agentrl.settings import at_least, check_fields, setting
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
 SEATED = 2**30  # in `Slots.waited`
@@ -33,41 +34,42 @@ KEEP = -1  # a command entry that leaves its slot as it is
 
 @dataclasses.dataclass(frozen=True)
 class EngineConfig:
-  """Sizes of the slot engine on one device.
+  """Sizes of the slot engine on one device: the section `engine` of a config, and what a run derives.
+
+  The rows of a tick are fixed, so that numbers do not depend on how many slots happen to wait for their tools: with
+  more slots than rows, the rows stay full. A slot keeps its row to the end of its turn, so that turns do not all end
+  together; then the longest waiting gets it.
+
+  The trainer has no cache: what `cache_dtype` rounds is a difference between sampler and trainer. On SmolLM2 bf16
+  halves the cache of fp32 params for 4e-3 nats of mean |difference|, int8 quarters it (47.8 of 180 MiB) for 2e-2
+  (LOG.md, 2026-11-22).
 
   Attributes:
-    slots: B. positions: S, tokens per slot, prompt included.
-    decode_rows: slots that decode in one tick; 0: all. With more slots than rows, the rows stay full while other slots
-      wait for their tools. A slot keeps its row to the end of its turn, so that turns do not all end together; then the
-      longest waiting gets it. Fixed, so that numbers do not depend on how many happen to wait.
-    decode_tokens: tokens decoded per slot and tick; the host is asked once a tick.
-    feed_tokens: given tokens that one command may carry for a slot; longer ones take several ticks.
-    prefill_tokens, prefill_rows: shape of a prefill chunk; one row of many tokens suits CPUs, several rows GPUs.
-    live_step: attention reads the cache up to the next multiple of this many positions that holds the longest live
-      slot; where that is over half of the slot, it reads the whole slot, which needs no copy. Not read by attention
-      that follows each slot's own length.
-    attention: implementation of attention over the cache, see `cache_attention`; empty: its own choice.
-    cache_dtype: of keys and values, "float32", "bfloat16" or "int8"; empty: the params'. The trainer has no cache: what
-      is rounded here is a difference between sampler and trainer. On SmolLM2 bf16 halves the cache of fp32 params for
-      4e-3 nats of mean |difference|, int8 quarters it (47.8 of 180 MiB) for 2e-2 (LOG.md, 2026-11-22).
+    positions: S, tokens per slot, prompt included; a run has as many as `rollout.max_tokens`.
   """
 
-  slots: int = 32
   positions: int = 512
-  decode_rows: int = 0
-  decode_tokens: int = 16
-  feed_tokens: int = 256
-  prefill_tokens: int = 32
-  prefill_rows: int = 1
-  live_step: int = 64
-  attention: str = ""
-  cache_dtype: str = ""
+  slots: int = setting(32, "B, slots of one device", at_least(1))
+  decode_rows: int = setting(0, "slots that decode in one tick, while others wait for their tools; 0: all", at_least(0))
+  decode_tokens: int = setting(8, "tokens decoded per slot and tick; the host is asked once a tick", at_least(1))
+  feed_tokens: int = setting(
+    128, "given tokens that one command may carry for a slot; longer ones take several ticks", at_least(1)
+  )
+  prefill_tokens: int = setting(32, "tokens of a row of a prefill chunk", at_least(1))
+  prefill_rows: int = setting(1, "rows of a prefill chunk; one suits CPUs, several GPUs", at_least(1))
+  live_step: int = setting(
+    64,
+    "attention reads the cache up to the next multiple of this many positions that holds the longest live slot, and "
+    "the whole slot where that is over half of it; not read by attention that follows each slot's own length",
+    at_least(1),
+  )
+  attention: str = setting("", 'over the cache: "reference", "xla" or "triton"; empty: by device')
+  cache_dtype: str = setting("", 'of keys and values: "float32", "bfloat16" or "int8"; empty: that of the model')
 
   def __post_init__(self):
-    for field in dataclasses.fields(self):
-      least = 0 if field.name == "decode_rows" else 1
-      if field.type == "int" and getattr(self, field.name) < least:
-        raise ValueError(f"engine.{field.name}={getattr(self, field.name)} must be at least {least}")
+    check_fields(self, section="engine")
+    if self.positions < 1:
+      raise ValueError(f"positions={self.positions} of a slot must be at least 1")
     if self.attention:
       by_name(cache_ops.IMPLEMENTATIONS, self.attention, kind="engine.attention")
     if self.cache_dtype:

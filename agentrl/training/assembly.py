@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
@@ -18,25 +16,24 @@ from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.batching import filters
 from agentrl.batching.pack import PackConfig
-from agentrl.envs.hosting import Hosting
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
-from agentrl.named import by_name, check_name
+from agentrl.named import check_name
 from agentrl.ops.finite import nonfinite_leaves
-from agentrl.ops.precision import with_float32_masters
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import jax_flags, sharding
+from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
+from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import resolve
+from agentrl.training.defaults import check_numbers
 from agentrl.training.policy import load_policy
-from agentrl.training.ranges import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +85,7 @@ def assemble(config: ConfigDict) -> Assembly:
   keys = {name: jax.random.fold_in(root, n) for n, name in enumerate(names)}
   mesh = sharding.make_mesh(**config.mesh)
   sharding.check_rows(config.pack.rows, mesh)
-  tasks = open_tasks(config)
+  tasks = open_tasks(config.task, config.hosting, environment_seconds=config.rollout.environment_seconds)
   try:
     return _assemble(config, tasks, keys, mesh)
   except BaseException:
@@ -96,25 +93,10 @@ def assemble(config: ConfigDict) -> Assembly:
     raise
 
 
-def open_tasks(config: ConfigDict) -> envs.TaskSource:
-  """Tasks and environments as the config has them; whoever is done with them closes them."""
-  settings = config.hosting.to_dict()
-  backend, hosting = settings.pop("backend"), None
-  if settings["processes"]:
-    hosting = _named("hosting", Hosting, call_seconds=config.rollout.environment_seconds, **settings)
-  return _named("task", envs.make, hosting=hosting, backend=backend, **config.task.to_dict())
-
-
 def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Array], mesh: Mesh) -> Assembly:
   model, params, chat_format = load_policy(config, tasks, keys["init"])
   require_finite(params, config.model.path or f"model.source={config.model.source!r}")
-  batch = PackConfig(
-    row_tokens=config.pack.row_tokens,
-    row_actions=config.pack.row_actions,
-    rows=config.pack.rows,
-    sequences=config.rollout.groups * config.rollout.group_size * _per_sample(config),
-    share_prefixes=config.pack.share_prefixes,
-  )
+  batch = PackConfig(**config.pack, sequences=config.rollout.groups * config.rollout.group_size * _per_sample(config))
   collector = _collector(config, model, chat_format, tasks, mesh)
   searcher = _searcher(config, model, collector, mesh)
   sampler = _sampler(config, collector, mesh)
@@ -127,7 +109,7 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     place_hidden=sharding.place_hidden_on(mesh),
     linear_logprob=sharding.linear_logprob_on(mesh, model),
   )
-  algorithm = _algorithm(config, config.algorithm, config.algo, policy, config.optimizer)
+  algorithm = _algorithm(config, policy)
   if config.rollout.strategy == "tree_search":
     collector = dataclasses.replace(collector, searcher=dataclasses.replace(searcher, siblings=algorithm.siblings))
   if config.rollout.strategy == "reranked":
@@ -174,69 +156,26 @@ def most_actions(config: ConfigDict) -> int:
   return min(room, config.rollout.max_turns * config.rollout.turn_tokens) if config.rollout.turn_tokens else room
 
 
-def make_optimizer(settings: ConfigDict, steps: int, section: str = "optimizer") -> optax.GradientTransformation:
-  """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
-
-  Its arithmetic is float32, whatever the dtype of the params; see `ops/precision.py`.
-
-  Args:
-    settings: section `optimizer` of a config.
-    steps: of the optimiser, in the whole run.
-    section: of the config, which has the schedule.
-  """
-  peak, warmup = settings.learning_rate, settings.warmup_steps
-  after = {
-    "constant": lambda: optax.constant_schedule(peak),
-    "linear": lambda: optax.linear_schedule(peak, 0.0, max(1, steps - warmup)),
-    "cosine": lambda: optax.cosine_decay_schedule(peak, max(1, steps - warmup)),
-  }
-  decay = by_name(after, settings.schedule, kind=f"{section}.schedule")()
-  rate = optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), decay], [warmup])
-  return with_float32_masters(
-    optax.chain(
-      optax.clip_by_global_norm(settings.max_grad_norm),
-      optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
-      _paced(settings.value_rate, settings.value_warmup),
-    )
-  )
-
-
-def _paced(value_rate: float, value_warmup: int) -> optax.GradientTransformation:
-  """Scales the steps of the value head, the key "value" of what is trained; all else stands still in its warm-up."""
-
-  def init(params):
-    del params
-    return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
-
-  def update(updates, state, params=None):
-    del params
-    others = jnp.where(state.count < value_warmup, 0.0, 1.0)
-    scaled = {
-      name: jax.tree.map(lambda a, by=value_rate if name == "value" else others: a * jnp.asarray(by, a.dtype), tree)
-      for name, tree in updates.items()
-    }
-    return scaled, optax.ScaleByScheduleState(optax.safe_increment(state.count))
-
-  return optax.GradientTransformation(init, update)
-
-
-def _algorithm(config, name, overrides, policy: Policy, optimizer: ConfigDict) -> Algorithm:
-  module = _named("algorithm", algorithms.load, name)
-  settings = resolve(module.default_config(), overrides, where=f"algo (of algorithm {name!r})")
+def _algorithm(config: ConfigDict, policy: Policy) -> Algorithm:
+  module = _named("algorithm", algorithms.load, config.algorithm)
+  settings = resolve(module.default_config(), config.algo, where=f"algo (of algorithm {config.algorithm!r})")
   steps = module.optimizer_steps(settings, config.train.steps)
-  return module.make(policy, make_optimizer(optimizer, steps), settings)
+  return module.make(policy, make_optimizer(OptimizerSettings(**config.optimizer), steps), settings)
 
 
 def _cold_start(config, policy: Policy) -> Algorithm:
   """Supervised learning with the run's optimiser settings at a rate of its own."""
-  own = {"learning_rate": config.cold_start.learning_rate, "value_warmup": 0}
   section = "cold_start" if config.cold_start.schedule else "optimizer"
-  settings = config.optimizer.to_dict() | own | {"schedule": config[section].schedule}
+  settings = dataclasses.replace(
+    OptimizerSettings(**config.optimizer),
+    learning_rate=config.cold_start.learning_rate,
+    value_warmup=0,
+    schedule=config[section].schedule,
+  )
   policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
   module = algorithms.load("sft")
-  return module.make(
-    policy, make_optimizer(ConfigDict(settings), config.cold_start.steps, section), module.default_config()
-  )
+  optimizer = make_optimizer(settings, config.cold_start.steps, section=section)
+  return module.make(policy, optimizer, module.default_config())
 
 
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:
@@ -277,10 +216,7 @@ def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
 
 def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
   """What searches need; None where the config asks for none. Wrong settings are errors either way."""
-  settings = config.search.to_dict()
-  settings.pop("saved_trees")  # read by loop.py
-  names = {"c_puct": "c", "unvisited_parent": "unvisited_parent", "virtual_value": "virtual_value"}
-  search = SearchConfig(puct=Puct(**{field: settings.pop(key) for key, field in names.items()}), **settings)
+  search = SearchConfig(**config.search)
   if config.rollout.strategy != "tree_search" and not config.eval.search:
     return None
   check_search(search, collector.engine, collector.chat)

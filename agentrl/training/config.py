@@ -10,7 +10,6 @@ Sequences become tuples, so that a locked config cannot change and equals itself
 """
 
 import ast
-import copy
 import difflib
 import importlib.util
 import itertools
@@ -51,9 +50,7 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
 
   Args:
     path: file with `get_config(smoke=False) -> ConfigDict`.
-    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. One that changes `algorithm`
-      puts that algorithm's defaults into `algo`: settings of another algorithm would not fit. A mapping as the value of
-      one of `OPEN_SECTIONS` takes the place of all that is in it.
+    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. See `resolve`.
     smoke: asks for the variant of two steps on a CPU.
 
   Returns:
@@ -80,12 +77,7 @@ def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sectio
     if sections and key.split(".")[0] not in sections:
       welcome = " and ".join(f"{PREFIX}{name}.*" for name in sections)
       raise ConfigError(f"{text} goes with --config; of a run, which has its own config, {welcome} may be changed")
-    value = _parse(config, key, value_text, where)
-    if key == "algorithm" and value != config.algorithm:
-      config = ConfigDict({**config, "algo": algorithms.load(value).default_config()})
-    if key in OPEN_SECTIONS:
-      config = _emptied(config, key)
-    config = resolve(config, _nested(key, value), where=where)
+    config = resolve(config, {key: _parse(config, key, value_text, where)}, where=where)
   return config.lock()
 
 
@@ -105,12 +97,19 @@ def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str) -> ConfigDict:
   """Lays `overrides` over `defaults`; every key must exist in the defaults, with a value of the same type.
 
+  One rule for a config that is derived from another one, and for the command line:
+
+  - a mapping for a section changes the keys that it names;
+  - a mapping for one of `OPEN_SECTIONS` takes the place of all that is in it;
+  - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
+  - another `algorithm` puts that algorithm's defaults into `algo`: the settings of one do not fit another.
+
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults.
 
   Args:
     defaults: for example an algorithm's `default_config()`.
-    overrides: nested mapping with some of the same keys.
+    overrides: mapping with some of the same keys, nested or dotted.
     where: what to call the source of the overrides in an error: a file or a section.
 
   Returns:
@@ -120,6 +119,8 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
     ConfigError: an unknown key (the nearest known one is named) or a value of another type.
   """
   merged = ConfigDict(_checked(defaults, where="the defaults"))
+  if "algorithm" in merged and overrides.get("algorithm", merged.algorithm) != merged.algorithm:
+    merged.algo = algorithms.load(overrides["algorithm"]).default_config()
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
 
@@ -218,39 +219,43 @@ def _checked_value(value: Any, *, where: str, key: str) -> Any:
 
 
 def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDict, prefix: str, where: str) -> None:
-  is_open = len(section) == 0
+  """Lays overrides over a section; see `resolve`."""
+  takes_any = len(section) == 0 or _is_free(prefix)
   for name, value in overrides.items():
+    name, _, rest = name.partition(".")
     key = f"{prefix}{name}"
-    if _is_free(key) and not (isinstance(section.get(name), ConfigDict) and isinstance(value, Mapping | ConfigDict)):
+    if not takes_any and name not in section:
+      raise ConfigError(unknown_key(f"{key}.{rest}" if rest else key, root, where))
+    if rest:
+      inner = _inner(section, name, f"{key}.{rest}", takes_any=takes_any, root=root, where=where)
+      _merge(inner, {rest: value}, root=root, prefix=f"{key}.", where=where)
+    elif takes_any:
       with section.ignore_type():
         section[name] = _checked_value(value, where=where, key=key)
-    elif is_open:
-      section[name] = _checked_value(value, where=where, key=key)
-    elif name not in section:
-      raise ConfigError(_unknown(key, root, where))
     elif isinstance(section[name], ConfigDict):
       if not isinstance(value, Mapping | ConfigDict):
         raise ConfigError(_is_section(key, section[name], where))
+      if key in OPEN_SECTIONS:
+        section[name] = ConfigDict()
       _merge(section[name], value, root=root, prefix=f"{key}.", where=where)
     else:
       coerced = _coerced(value, section[name], section.get_type(name), where=where, key=key)
       section[name] = _checked_value(coerced, where=where, key=key)
 
 
-def _is_free(key: str) -> bool:
-  """Whether a key lies in one of `OPEN_SECTIONS`."""
-  return any(key.startswith(f"{section}.") for section in OPEN_SECTIONS)
+def _inner(section: ConfigDict, name: str, key: str, *, takes_any: bool, root: ConfigDict, where: str) -> ConfigDict:
+  """The section that a dotted key leads through; made where any key is welcome."""
+  if takes_any and not isinstance(section.get(name), ConfigDict):
+    with section.ignore_type():
+      section[name] = ConfigDict()
+  if not isinstance(section[name], ConfigDict):
+    raise ConfigError(unknown_key(key, root, where))
+  return section[name]
 
 
-def _emptied(config: ConfigDict, key: str) -> ConfigDict:
-  """A copy in which the section `key` holds nothing."""
-  emptied = copy.deepcopy(config).unlock()
-  *parents, name = key.split(".")
-  section = emptied
-  for parent in parents:
-    section = section[parent]
-  section[name] = ConfigDict()
-  return emptied
+def _is_free(prefix: str) -> bool:
+  """Whether keys that begin so lie in one of `OPEN_SECTIONS`."""
+  return any(prefix.startswith(f"{section}.") for section in OPEN_SECTIONS)
 
 
 def _coerced(value: Any, default: Any, declared: type, *, where: str, key: str) -> Any:
@@ -275,12 +280,6 @@ def _split_assignment(override: str) -> tuple[str, str]:
   return key, text
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-  for name in reversed(key.split(".")):
-    value = {name: value}
-  return value
-
-
 def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
   """The value that `text` means for `key`: strings as they are, everything else as a Python (or JSON) literal."""
   if key in OPEN_SECTIONS:
@@ -291,10 +290,10 @@ def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
       section = ConfigDict()
       break
     if part not in section or not isinstance(section[part], ConfigDict):
-      raise ConfigError(_unknown(key, config, where))
+      raise ConfigError(unknown_key(key, config, where))
     section = section[part]
   if len(section) and name not in section and not _is_free(key):
-    raise ConfigError(_unknown(key, config, where))
+    raise ConfigError(unknown_key(key, config, where))
   declared = section.get_type(name) if name in section else type(None)
   if declared is ConfigDict:
     raise ConfigError(_is_section(key, section[name], where))
@@ -326,16 +325,18 @@ def _parse_section(key: str, text: str, where: str) -> Mapping[str, Any]:
 # ---- messages ---------------------------------------------------------------------------------------------------
 
 
-def _unknown(key: str, root: ConfigDict, where: str) -> str:
+def unknown_key(key: str, root: ConfigDict, where: str) -> str:
+  """What to tell whoever gave a key that there is not: the nearest one. `where` is the file that gave it."""
   near = _nearest_key(key, root)
   hint = f"the nearest valid one is {near!r}" if near else f"there are {', '.join(root.keys())}"
-  section = _entry(root, near) if key.startswith(f"{near}.") else None
+  section = entry(root, near) if key.startswith(f"{near}.") else None
   if isinstance(section, ConfigDict):  # nothing in it is like the key
     hint = f"{near!r} has {', '.join(section)}"
   return f"{where}: unknown config key {key!r}; {hint}"
 
 
-def _entry(root: ConfigDict, key: str) -> Any:
+def entry(root: ConfigDict, key: str) -> Any:
+  """What stands at a dotted key."""
   for part in key.split("."):
     root = root[part]
   return root

@@ -8,9 +8,10 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from agentrl import envs
 from agentrl.models import folder
 from agentrl.models.weights import hf
-from agentrl.training.assembly import open_tasks
+from agentrl.training.build.tasks import open_tasks
 from agentrl.training.evaluation import restore_policy
 from agentrl.training.policy import end_tokens, load_model, load_tokenizer
 
@@ -34,7 +35,12 @@ def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, ou
   """
   folder.require_absent(out, (*hf.MODEL_FILES, *folder.TOKENIZER_FILES))
   with contextlib.ExitStack() as opened:
-    tokenizer = load_tokenizer(config, lambda: opened.enter_context(contextlib.closing(open_tasks(config))))
+
+    def tasks() -> envs.TaskSource:
+      source = open_tasks(config.task, config.hosting, environment_seconds=config.rollout.environment_seconds)
+      return opened.enter_context(contextlib.closing(source))
+
+    tokenizer = load_tokenizer(config, tasks)
   model, like = load_model(config, tokenizer, jax.random.key(config.seed))
   params, found = restore_policy(config, like, run, step)
   ends = end_tokens(config.chat, tokenizer)

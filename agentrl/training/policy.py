@@ -16,8 +16,57 @@ from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer, TokenizerError
 from agentrl.models.weights import gguf, hf
 from agentrl.named import by_name
+from agentrl.settings import above, at_least, setting
 from agentrl.training import cold_start
 from agentrl.training.left_out import check_left_out
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+  """The section `model` of a config: where the policy comes from, and what its weights are.
+
+  What samples, is evaluated and exported of a "bfloat16" model are float32 masters rounded to it: with masters, moments
+  and the sum of gradients a weight takes 18 bytes, and one of "float32" takes 16.
+  """
+
+  source: str = setting(
+    "random", '"random": the sizes below; "hf": a folder with safetensors; "smollm2": the packaged model'
+  )
+  path: str = setting("", 'folder, for "hf"')
+  dtype: str = setting("float32", 'of weights and activations; "bfloat16" keeps float32 masters')
+  remat: str = setting("none", 'what the backward pass keeps of a layer: "none" all, "dots" matmuls, "full" its input')
+  attention: str = setting(
+    "", '`implementation` of ops/attention/forest in the update: "triton" on a GPU; empty: automatic'
+  )
+  vocabulary: int = setting(
+    0, 'of "random": ids at most of a tokenizer trained on authored traces; 0: the bytes', at_least(0)
+  )
+  layers: int = setting(2, 'L, of "random"', at_least(1))
+  width: int = setting(64, 'D, of "random"', at_least(1))
+  heads: int = setting(4, 'H, of "random"', at_least(1))
+  kv_heads: int = setting(2, 'K, of "random"', at_least(1))
+  head_dim: int = setting(16, 'C, of "random"', at_least(1))
+  ffn: int = setting(256, 'F, of "random"', at_least(1))
+  rope_base: float = setting(10_000.0, 'base of the rotary embedding\'s wavelengths, of "random"', above(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatSettings:
+  """The section `chat` of a config: how the policy is talked to."""
+
+  style: str = setting(
+    "tags",
+    '"tags": <open>code</close> inline; "chatml_json", "llama3_json": JSON calls in ChatML or in Llama 3\'s messages; '
+    '"dialogue": utterances, without tools',
+  )
+  template: str = setting("plain", '"plain", "chatml" or "llama3"; read by "tags" and "dialogue"')
+  stop: str = setting("\n", 'ends an utterance and its reply; empty: the end-of-turn token; read by "dialogue"')
+  open: str = setting("<calc>", 'begins a tool call; read by "tags"')
+  close: str = setting("</calc>", 'ends a tool call; read by "tags"')
+  observation_open: str = setting("=", 'before a tool\'s output; read by "tags"')
+  observation_close: str = setting("\n", 'behind a tool\'s output; read by "tags"')
+  answer_open: str = setting("", 'before an answer; empty: the whole last turn; read by "tags"')
+  answer_close: str = setting("", 'behind an answer; read by "tags"')
 
 
 def load_policy(

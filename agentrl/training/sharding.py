@@ -34,7 +34,12 @@ RULES: Mapping[str, str | None] = {
 
 
 def make_mesh(data: int = 0, fsdp: int = 1, tensor: int = 1) -> Mesh:
-  """A mesh over the first devices; `data=0` takes all that fsdp and tensor leave.
+  """A mesh over the first devices.
+
+  Args:
+    data: devices that hold the same weights and other rows; 0: what the other axes leave.
+    fsdp: devices among which weights and optimiser state are divided.
+    tensor: devices among which heads and vocabulary are divided.
 
   Raises:
     ValueError: there are fewer devices than the product, or `data=0` cannot use all of them.

@@ -36,8 +36,8 @@ def unique_tokens(trajectories):
 def update_tokens(trajectories, pack_sizes):
   """Tokens that the update computes in one large row, and in rows of the configured size."""
   row = max(pack_sizes.row_tokens, sum(len(t.tokens) for t in trajectories))
-  whole = PackConfig(row, row, 1, len(trajectories))
-  rows = PackConfig(pack_sizes.row_tokens, pack_sizes.row_actions, pack_sizes.rows, len(trajectories))
+  whole = PackConfig(row, row, 1, sequences=len(trajectories))
+  rows = PackConfig(pack_sizes.row_tokens, pack_sizes.row_actions, pack_sizes.rows, sequences=len(trajectories))
   return tuple(layout_tokens(pack(trajectories, {}, sizes)) for sizes in (whole, rows))
 
 

@@ -73,8 +73,8 @@ def main():
   rollouts, samples = trajectories(a.groups, a.group, a.prompt, a.new), a.groups * a.group
   params = init_params(jax.random.key(0), SMOLLM2)
   packs = {
-    "repeated": PackConfig(a.prompt + a.new, a.new, a.group, samples, share_prefixes=False),
-    "shared": PackConfig(a.prompt + a.group * a.new, a.group * a.new, a.rows, samples),
+    "repeated": PackConfig(a.prompt + a.new, a.new, a.group, sequences=samples, share_prefixes=False),
+    "shared": PackConfig(a.prompt + a.group * a.new, a.group * a.new, a.rows, sequences=samples),
   }
   updates = {name: updater(pack, rollouts, params) for name, pack in packs.items()}
   norms = [update() for update in updates.values()]

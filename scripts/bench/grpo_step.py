@@ -88,7 +88,7 @@ def main():
     slots=slots, positions=a.prompt_len + a.max_new, decode_tokens=16, feed_tokens=a.prompt_len, prefill_tokens=32,
     prefill_rows=4, live_step=64,
   )  # fmt: skip
-  pack = PackConfig(a.prompt_len + a.group * a.max_new, a.group * a.max_new, 1, slots)
+  pack = PackConfig(a.prompt_len + a.group * a.max_new, a.group * a.max_new, 1, sequences=slots)
   grpo = algorithms.load("grpo")
   model, params = gguf.load(gguf.smollm2_path(), remat="dots")
   algorithm = grpo.make(Policy(model, pack), optax.adamw(1e-6), grpo.default_config())

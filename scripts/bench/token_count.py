@@ -39,9 +39,9 @@ def main(argv):
   unique = unique_tokens(got.trajectories)
   sampling = got.stats.prefilled + got.stats.sampled
   row = max(config.pack.row_tokens, every)  # one row holds all: what a row boundary repeats is the config's choice
-  sizes = PackConfig(row, row, 1, len(got.trajectories))
+  sizes = PackConfig(row, row, 1, sequences=len(got.trajectories))
   update = layout_tokens(pack(got.trajectories, {}, sizes))
-  configured = PackConfig(config.pack.row_tokens, config.pack.row_actions, config.pack.rows, len(got.trajectories))
+  configured = PackConfig(**config.pack, sequences=len(got.trajectories))
   in_rows = layout_tokens(pack(got.trajectories, {}, configured))
   table = Table("tokens", "count", "against unique")
   for name, count in (

@@ -221,7 +221,7 @@ def test_idle_slots_stay_as_they_are(machine):
   assert after.length[1] == len(PROMPT)
 
 
-@pytest.mark.parametrize("name", ["slots", "positions", "decode_tokens", "feed_tokens", "prefill_tokens", "live_step"])
+@pytest.mark.parametrize("name", ["slots", "decode_tokens", "feed_tokens", "prefill_tokens", "live_step"])
 def test_sizes_must_be_positive(name):
   with pytest.raises(ValueError, match=f"engine.{name}=0 must be at least 1"):
     EngineConfig(**{name: 0})
@@ -248,6 +248,8 @@ def test_sizes_must_fit_each_other(lab):
     EngineConfig(slots=4, prefill_rows=5)
   with pytest.raises(ValueError, match=r"engine.decode_rows=5 exceeds engine.slots=4"):
     EngineConfig(slots=4, decode_rows=5)
+  with pytest.raises(ValueError, match="positions=0 of a slot must be at least 1"):
+    EngineConfig(positions=0)
   with pytest.raises(ValueError, match=r"engine.decode_rows=-1 must be at least 0"):
     EngineConfig(decode_rows=-1)
   with pytest.raises(ValueError, match="pause_table has shape"):

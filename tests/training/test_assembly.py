@@ -2,79 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from agentrl import envs
 from agentrl.training import assembly, cold_start, policy
 from agentrl.training import config as config_lib
-from agentrl.training.defaults import base_config
-
-
-def rates(steps, **settings):
-  """Learning rate of every step: AdamW's first updates have its size, the sign of a constant gradient turned round."""
-  settings = {**base_config().optimizer.to_dict(), "learning_rate": 1.0, **settings}
-  optimizer = assembly.make_optimizer(ConfigDict(settings), steps)
-  params = {"w": jnp.zeros(())}
-  state, sizes = optimizer.init(params), []
-  with jax.numpy_dtype_promotion("standard"):
-    for _ in range(steps):
-      update, state = optimizer.update({"w": jnp.float32(0.5)}, state, params)
-      sizes.append(-float(update["w"]))
-  return sizes
-
-
-@pytest.mark.parametrize(
-  ("schedule", "warmup", "expected"),
-  [
-    ("constant", 0, [1, 1, 1, 1]),
-    ("constant", 2, [0, 0.5, 1, 1]),
-    ("linear", 0, [1, 0.75, 0.5, 0.25]),
-    ("linear", 2, [0, 0.5, 1, 0.5]),
-    ("cosine", 0, [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]),  # (1 + cos(pi n / 4)) / 2
-  ],
-)
-def test_schedules_by_hand(schedule, warmup, expected):
-  np.testing.assert_allclose(rates(4, schedule=schedule, warmup_steps=warmup), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_a_run_without_steps_of_the_optimizer_has_a_schedule(schedule):
-  settings = ConfigDict({**base_config().optimizer.to_dict(), "schedule": schedule, "warmup_steps": 2})
-  optimizer, params = assembly.make_optimizer(settings, 0), {"w": jnp.zeros(())}
-  with jax.numpy_dtype_promotion("standard"):
-    update, _ = optimizer.update({"w": jnp.float32(0.5)}, optimizer.init(params), params)
-  assert np.isfinite(update["w"])
-
-
-@pytest.mark.parametrize("section", ["optimizer", "cold_start"])
-def test_an_unknown_schedule_names_its_section(section):
-  config = base_config()
-  with pytest.raises(ValueError, match=f"no {section}.schedule is called 'lineal': did you mean 'linear'"):
-    assembly.make_optimizer(ConfigDict({**config.optimizer.to_dict(), "schedule": "lineal"}), 4, section)
-
-
-def test_a_value_head_has_a_pace_of_its_own():
-  settings = {"learning_rate": 1.0, "max_grad_norm": 1e9, "value_rate": 5.0, "value_warmup": 2}
-  optimizer = assembly.make_optimizer(ConfigDict({**base_config().optimizer.to_dict(), **settings}), 4)
-  params = {"policy": {"w": jnp.zeros(())}, "value": jnp.zeros(())}
-  state, sizes = optimizer.init(params), []
-  with jax.numpy_dtype_promotion("standard"):
-    for _ in range(4):
-      update, state = optimizer.update({"policy": {"w": jnp.float32(0.5)}, "value": jnp.float32(0.5)}, state, params)
-      sizes.append((-float(update["policy"]["w"]), -float(update["value"])))
-  np.testing.assert_allclose(sizes, [(0, 5), (0, 5), (1, 5), (1, 5)], atol=1e-5)
-
-
-def test_the_gradient_is_clipped_by_its_global_norm():
-  settings = ConfigDict({**base_config().optimizer.to_dict(), "max_grad_norm": 1.0})
-  optimizer = assembly.make_optimizer(settings, 4)
-  params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
-  with jax.numpy_dtype_promotion("standard"):
-    _, state = optimizer.update({"a": jnp.float32(30.0), "b": jnp.float32(40.0)}, optimizer.init(params), params)
-  first_moment = [float(leaf) for leaf in jax.tree.leaves(state) if leaf.dtype == jnp.float32][:2]
-  np.testing.assert_allclose(first_moment, [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)  # (1 - b1) of the clipped gradient
+from agentrl.training.defaults import run_config
 
 
 @pytest.mark.parametrize(
@@ -169,6 +102,36 @@ def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
 def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monkeypatch):
   chosen, policies, make = object(), [], assembly._algorithm
   monkeypatch.setattr(assembly.sharding, "linear_logprob_on", lambda mesh, model: chosen)
-  monkeypatch.setattr(assembly, "_algorithm", lambda *settings: policies.append(settings[3]) or make(*settings))
+  monkeypatch.setattr(assembly, "_algorithm", lambda *settings: policies.append(settings[1]) or make(*settings))
   assembly.assemble(tiny_config).tasks.close()
   assert [policy.linear_logprob for policy in policies] == [chosen]
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"rollout": {"temperature": 0.0}}, "rollout.temperature=0.0 must be above 0: .*only eval.temperature may be 0"),
+    ({"optimizer": {"max_grad_norm": 0.0}}, "optimizer.max_grad_norm=0.0 must be above 0: .*a large number"),
+    ({"algo": {"loss": {"clip_low": -0.1}}}, "algo.loss.clip_low=-0.1 must be at least 0: it is a distance"),
+    ({"algo": {"minibatches": 0}}, "algo.minibatches=0 must be at least 1"),
+  ],
+)
+def test_a_run_refuses_them_before_it_builds_anything(tiny_config, monkeypatch, settings, message):
+  monkeypatch.setattr(assembly.envs, "make", None)
+  with pytest.raises(ValueError, match=message):
+    assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
+
+
+@pytest.mark.parametrize(
+  ("turns", "turn_tokens", "actions"),
+  [(3, 0, 63), (3, 12, 36), (5, 12, 60), (6, 12, 63)],  # 6 turns of 12 would be 72: more than fits behind a prompt
+)
+def test_the_most_actions_of_a_trajectory(turns, turn_tokens, actions):
+  rollout = {"max_tokens": 64, "max_turns": turns, "turn_tokens": turn_tokens}
+
+  def sized(row_actions):
+    return run_config({"rollout": rollout, "pack": {"row_actions": row_actions}}, where="test")
+
+  assembly.check_sizes(sized(actions))
+  with pytest.raises(ValueError, match=f"pack.row_actions={actions - 1} .*to {actions}, or bound"):
+    assembly.check_sizes(sized(actions - 1))

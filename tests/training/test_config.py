@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, config_dict
 
 from agentrl.training import config as config_lib
 from agentrl.training.config import ConfigError
+from agentrl.training.defaults import run_config
 
 SOURCE = """
   from ml_collections import ConfigDict, config_dict
@@ -119,6 +120,36 @@ def test_options_take_any_key(override, expected):
   changed = config_lib.override(config, [override], where="c")
   assert changed.task.options.to_dict() == expected
   assert config.task.options.to_dict() == {"database": "geography"} and changed.is_locked
+
+
+RULE = [  # an override, and the same in a derived config
+  ("--config.task.options.seed=3", {"task.options.seed": 3}),
+  ("--config.task.options.a.b=python", {"task.options.a.b": "python"}),
+  ('--config.task.options={"steps": 8}', {"task": {"options": {"steps": 8}}}),
+  ('--config.task.options={"steps": 8}', {"task.options": {"steps": 8}}),
+  ("--config.task.options={}", {"task": {"options": {}}}),
+  ('--config.reward={"economy": 0.5}', {"reward": {"economy": 0.5}}),
+  ("--config.reward.economy=0.5", {"reward.economy": 0.5}),
+  ("--config.task.tool=sql", {"task": {"tool": "sql"}}),
+  ("--config.task.tool=sql", {"task.tool": "sql"}),
+  ("--config.rollout.branching.window=5", {"rollout": {"branching": {"window": 5}}}),
+  ("--config.algorithm=ppo", {"algorithm": "ppo"}),
+]
+
+
+@pytest.mark.parametrize(("override", "derived"), RULE)
+def test_a_command_line_and_a_derived_config_merge_alike(override, derived):
+  settings = {"task": {"options": {"database": "geography"}}, "reward": {"correct": 1.0}, "algo": {"kl_coef": 0.5}}
+  base = run_config(settings, where="base")
+  typed = config_lib.override(base, [override], where="typed")
+  assert config_lib.differences(typed, run_config(derived, where="derived", base=base)) == []
+  assert config_lib.differences(typed, base) != []
+
+
+@pytest.mark.parametrize("derived", [{"task.optoins.a": 1}, {"task.tool.a": 1}, {"rollout.strategyy": "x"}])
+def test_a_dotted_key_that_is_not_there_is_named(derived):
+  with pytest.raises(ConfigError, match=f"here: unknown config key '{next(iter(derived))}'; the nearest valid one is"):
+    run_config(derived, where="here")
 
 
 @pytest.mark.parametrize("text", ["3", "{1: 2", "database"])

@@ -1,10 +1,21 @@
-"""Defaults: every key is there, and changes land where they should."""
+"""Defaults: every key is there, changes land where they should, and every number keeps to its range."""
+
+import inspect
+import math
+import pathlib
 
 import pytest
+from ml_collections import ConfigDict
 
 from agentrl import algorithms
+from agentrl.ops import losses
+from agentrl.settings import ranges_of, settings_in
 from agentrl.training import config as config_lib
-from agentrl.training.defaults import base_config, run_config
+from agentrl.training.build.sections import RunSettings
+from agentrl.training.defaults import base_config, check_numbers, run_config
+
+RECORDED = sorted((pathlib.Path(__file__).parents[2] / "results").rglob("config.json"))
+RANGES = ranges_of(settings_in(RunSettings))
 
 
 def test_no_settings_give_the_defaults_and_the_algorithm_s_own():
@@ -42,3 +53,75 @@ def test_a_base_keeps_its_algo_unless_the_algorithm_changes():
 def test_errors_name_the_key(settings, message):
   with pytest.raises(ValueError, match=message):
     run_config(settings, where="here.py")
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------------
+
+
+def numbers(settings):
+  """Dotted keys of all numbers, those without a default among them."""
+  keys = []
+  for name in settings:
+    if isinstance(settings[name], ConfigDict):
+      keys += [f"{name}.{key}" for key in numbers(settings[name])]
+    elif settings.get_type(name) in (int, float):
+      keys.append(name)
+  return keys
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+def test_every_number_of_an_algorithm_has_a_range(name):
+  module = algorithms.load(name)
+  own = {key for key in module.RANGES if not key.startswith("loss.")}
+  assert own == set(numbers(module.default_config()))
+
+
+def test_every_number_of_a_policy_loss_has_a_range():
+  settings = {
+    parameter.name
+    for loss in losses.POLICY_LOSSES.values()
+    for parameter in inspect.signature(loss).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY
+  }
+  assert settings == set(losses.RANGES)
+
+
+def changed(key, value, algorithm="grpo"):
+  """The default config of an algorithm with one number put in its place, whatever its type."""
+  config = config_lib.from_json(config_lib.to_json(run_config({"algorithm": algorithm}, where="test"))).unlock()
+  *sections, name = key.split(".")
+  section = config
+  for part in sections:
+    section = section[part]
+  with section.ignore_type():
+    section[name] = value
+  return config
+
+
+def outside(allowed):
+  """Numbers just beyond the ends of a range, and those that are in none."""
+  low = [] if math.isinf(allowed.low) else [allowed.low if allowed.above_low else allowed.low - 1]
+  high = [] if math.isinf(allowed.high) else [allowed.high if allowed.below_high else allowed.high + 1]
+  return [*low, *high, math.nan, math.inf]
+
+
+OF_ALGORITHMS = [
+  (name, f"algo.{key}", allowed) for name in algorithms.names() for key, allowed in algorithms.load(name).RANGES.items()
+]
+
+
+@pytest.mark.parametrize(
+  ("algorithm", "key", "allowed"), [("grpo", key, allowed) for key, allowed in RANGES.items()] + OF_ALGORITHMS
+)
+def test_a_number_outside_its_range_is_refused_by_name(algorithm, key, allowed):
+  check_numbers(run_config({"algorithm": algorithm}, where="test"))
+  for value in outside(allowed):
+    with pytest.raises(ValueError) as refused:
+      check_numbers(changed(key, value, algorithm))
+    assert str(refused.value).startswith(f"{key}=") and f" must be {allowed}" in str(refused.value)
+
+
+def test_recorded_runs_lie_inside():
+  assert RECORDED
+  for file in RECORDED:
+    check_numbers(config_lib.from_json(file.read_text()))

@@ -182,7 +182,7 @@ def test_an_evaluation_before_the_first_step_tells_the_step_too(run, tmp_path, m
 def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tiny_assembly, tmp_path):
   def prepare(state, kept):
     nothing = Column([np.full(len(t.tokens), np.nan) for t in kept])
-    return pack(kept, {"advantages": nothing}, PackConfig(128, 96, 1, 4)), {}
+    return pack(kept, {"advantages": nothing}, PackConfig(128, 96, 1, sequences=4)), {}
 
   parts = tiny_assembly()
   spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(prepare=prepare))

@@ -5,8 +5,9 @@ import optax
 import pytest
 
 from agentrl import algorithms
-from agentrl.training import assembly, resume
 from agentrl.training import config as config_lib
+from agentrl.training import resume
+from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
 from agentrl.training.defaults import base_config, run_config
 
 ALGORITHMS = ("archer", "grpo", "ppo", "sft", "tree_distill")
@@ -53,9 +54,8 @@ def test_fewer_steps_than_are_done_are_refused():
 
 def rates(schedule, steps):
   """Size of the update of a gradient of 1, at each of the first 4 steps."""
-  settings = base_config().optimizer
-  settings.update({"schedule": schedule, "warmup_steps": 1})
-  optimizer, params = assembly.make_optimizer(settings, steps), {"policy": jax.numpy.ones(())}
+  settings = OptimizerSettings(schedule=schedule, warmup_steps=1)
+  optimizer, params = make_optimizer(settings, steps), {"policy": jax.numpy.ones(())}
   state, found = optimizer.init(params), []
   for _ in range(4):
     with jax.numpy_dtype_promotion("standard"):

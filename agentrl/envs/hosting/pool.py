@@ -13,6 +13,7 @@ from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
 from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
 from agentrl.envs.tasks import NoDemonstration
+from agentrl.settings import above, at_least, check_fields, setting
 from agentrl.types import Action, EnvironmentFailed, FailureKind, NoRoom, Task
 
 _START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
@@ -20,27 +21,31 @@ _START_ATTEMPTS = 3  # workers in a row that die before their first answer, unti
 
 @dataclasses.dataclass(frozen=True)
 class Hosting:
-  """How environments are hosted.
+  """How environments are hosted: the section `hosting` of a config, and what a run derives.
+
+  An episode that lost its worker is played again from its seed in another one, up to where it was. Episodes beyond
+  those that a worker may have open are refused until one closes.
 
   Attributes:
-    processes: workers.
-    episodes: open in one worker at a time; those beyond are refused until one closes.
-    retries: per episode; it is then played again from its seed in another worker, up to where it was.
-    start_seconds: until a new worker must be ready. call_seconds: for one call. episode_seconds: that the calls of an
-      episode may take together, repeated ones included; it fails at the next call.
+    call_seconds: for one call of an environment.
   """
 
-  processes: int
-  episodes: int = 16
-  retries: int = 1
-  start_seconds: float = 60.0
+  processes: int = setting(0, "worker processes; 0: environments live beside the trainer", at_least(0))
+  episodes: int = setting(
+    16, "open in one process at a time, further ones wait; 1 where the family asks for it", at_least(1)
+  )
+  retries: int = setting(1, "per episode: played again from its seed in another process", at_least(0))
+  start_seconds: float = setting(60.0, "until a process must be ready", above(0))
+  episode_seconds: float = setting(
+    3600.0, "that the calls of an episode may take together, repeated ones included", above(0)
+  )
+  backend: str = setting("local", '"local": on this machine; "ray": actors of a Ray cluster')
   call_seconds: float = 60.0
-  episode_seconds: float = 3600.0
 
   def __post_init__(self):
-    for name, value in vars(self).items():
-      if value < (0 if name == "retries" else 1) and not (name.endswith("seconds") and value > 0):
-        raise ValueError(f"Hosting.{name} must be {'0 or more' if name == 'retries' else 'positive'}, got {value}")
+    check_fields(self, section="hosting")
+    if not self.call_seconds > 0:
+      raise ValueError(f"hosting: call_seconds={self.call_seconds} must be above 0")
 
 
 class EnvironmentPool:

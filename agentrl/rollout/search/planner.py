@@ -19,6 +19,7 @@ from agentrl.rollout.search import tree
 from agentrl.rollout.search.desk import Desk, Job, Link
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Node
+from agentrl.settings import FINITE, above, at_least, check_fields, setting
 from agentrl.types import EnvironmentFailed, FailureKind, Trajectory
 
 ROLLOUT = -1  # index of the nodes of a rollout in place of a child's
@@ -26,40 +27,40 @@ ROLLOUT = -1  # index of the nodes of a rollout in place of a child's
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-  """How trees grow.
+  """How trees grow: the section `search` of a config.
 
-  Attributes:
-    simulations: visits of the search's root after its own evaluation.
-    width: steps sampled per expansion; equal ones become one child.
-    depth: steps of a path; a path that is cut here is graded as one that ran into the length limit.
-    step_tokens: sampled tokens of a step, at most.
-    step_end: text that ends a step inside a turn; empty: a step is a whole turn.
-    parallel: simulations of one tree in flight.
-    puct: the selection rule, with its settings.
-    prior: name in `tree.PRIORS`. prior_temperature: of the softmax over siblings.
-    evaluate: "value": the value head at the node; "rollout": the reward of one sample from it to the end.
-    commit: "path": one search, whose visited path is the result; where that ends early, another search begins there.
-      "step": after each search one step is taken. Either way what is known of the subtree is kept.
+  A path that is cut at `depth` is graded as one that ran into the length limit. Where a visited path ends early,
+  another search begins there; after every search what is known of the subtree is kept.
   """
 
-  simulations: int = 32
-  width: int = 4
-  depth: int = 8
-  step_tokens: int = 64
-  step_end: str = "\n"
-  parallel: int = 4
-  puct: tree.Puct = dataclasses.field(default_factory=tree.Puct)
-  prior: str = "sum"
-  prior_temperature: float = 1.0
-  evaluate: str = "value"
-  commit: str = "path"
+  simulations: int = setting(32, "visits of a search's root, beside its own evaluation", at_least(1))
+  width: int = setting(4, "steps sampled where a leaf is expanded; equal ones become one child", at_least(1))
+  depth: int = setting(8, "steps of a path", at_least(1))
+  step_tokens: int = setting(32, "sampled tokens of a step, at most", at_least(1))
+  step_end: str = setting("\n", "text that ends a step inside a turn; empty: a step is a whole turn")
+  parallel: int = setting(4, "simulations of a tree in flight", at_least(1))
+  c_puct: float = setting(0.5, "weight of the prior in the selection", at_least(0))
+  unvisited_parent: bool = setting(False, "Q of a step without visits: its parent's; else 0")
+  virtual_value: float = setting(0.0, "value of a visit in flight", FINITE)
+  prior: str = setting("sum", 'of the log-probs of a step: "sum", "mean" or "uniform" (none)')
+  prior_temperature: float = setting(1.0, "of the softmax over siblings", above(0))
+  evaluate: str = setting(
+    "value", '"value": the value head at the node; "rollout": the reward of one sample from it to the end'
+  )
+  commit: str = setting(
+    "path", '"path": one search gives the path; "step": a search before every step, on what is known'
+  )
+  saved_trees: int = setting(
+    2, "written to the run folder whenever trajectories are, the first by uid; 0: none", at_least(0)
+  )
+
+  @property
+  def puct(self) -> tree.Puct:
+    """The selection rule."""
+    return tree.Puct(self.c_puct, self.unvisited_parent, self.virtual_value)
 
   def __post_init__(self):
-    for name in ("simulations", "width", "depth", "step_tokens", "parallel"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"search.{name}={getattr(self, name)} must be at least 1")
-    if self.prior_temperature <= 0:
-      raise ValueError(f"search.prior_temperature={self.prior_temperature} must be positive")
+    check_fields(self, section="search")
     choices = {"prior": tuple(tree.PRIORS), "evaluate": ("value", "rollout"), "commit": ("path", "step")}
     for name, known in choices.items():
       check_name(known, getattr(self, name), kind=f"search.{name}")

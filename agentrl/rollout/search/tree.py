@@ -119,7 +119,7 @@ class Puct:
     virtual_value: 0 as published; a pessimistic value spreads simulations further.
   """
 
-  c: float = 0.5
+  c: float
   unvisited_parent: bool = False
   virtual_value: float = 0.0
 

@@ -40,35 +40,28 @@ from agentrl.named import check_name
 from agentrl.rollout.engine import Commands, EngineConfig
 from agentrl.rollout.episode import Branch, Episode, Request
 from agentrl.rollout.strategies.independent import Independent
+from agentrl.settings import FINITE, at_least, between, check_fields, setting
 
 
 @dataclasses.dataclass(frozen=True)
 class BranchingConfig:
-  """When to branch, and how much; see the module.
+  """When to branch, and how much: the section `rollout.branching` of a config; see the module."""
 
-  Attributes:
-    initial: N, samples of a group that start at the prompt. branches: started at once where the rule says so.
-    rule: "threshold", "code" or "random". window: k, tokens whose entropies are compared.
-    alpha, beta, threshold: of the rule "threshold". probability: of "code" and "random". weight: of "code".
-  """
-
-  initial: int = 8
-  branches: int = 1
-  rule: str = "threshold"
-  window: int = 20
-  alpha: float = 0.5
-  beta: float = 0.2
-  threshold: float = 0.5
-  probability: float = 0.5
-  weight: float = 0.2
+  initial: int = setting(
+    4, "N, samples that start at the prompt; the rest of `rollout.group_size` are branches", at_least(1)
+  )
+  branches: int = setting(1, "started at once where the rule says so", at_least(1))
+  rule: str = setting("threshold", '"threshold": the paper\'s, "code": the released code\'s, "random": the control')
+  window: int = setting(20, "k, tokens whose entropies are compared; the metrics of any strategy read it", at_least(1))
+  alpha: float = setting(0.5, 'read by "threshold"', FINITE)
+  beta: float = setting(0.2, 'read by "threshold"', FINITE)
+  threshold: float = setting(0.5, 'read by "threshold"', FINITE)
+  probability: float = setting(0.5, 'read by "code" and "random"', between(0, 1))
+  weight: float = setting(0.2, 'read by "code"', FINITE)
 
   def __post_init__(self):
     check_name(RULES, self.rule, kind="rollout.branching.rule")
-    for name in ("initial", "branches", "window"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"rollout.branching.{name}={getattr(self, name)} must be at least 1")
-    if not 0 <= self.probability <= 1:
-      raise ValueError(f"rollout.branching.probability={self.probability} must lie between 0 and 1")
+    check_fields(self, section="rollout.branching")
 
   def check(self, group_size: int, engine: EngineConfig) -> None:
     """Raises ValueError where groups of this size cannot be sampled on these slots."""

@@ -77,14 +77,14 @@ def test_a_fault_that_stays_is_the_environments_failure(pool, fault, words):
 
 
 def test_a_config_names_the_backend():
-  with contextlib.closing(envs.make("arithmetic", "calculator", hosting=Hosting(1), backend="ray")) as source:
+  with contextlib.closing(envs.make("arithmetic", "calculator", hosting=Hosting(1, backend="ray"))) as source:
     task, environment = source.task(0, "train"), source.environment()
     environment.reset(task, 0)
     observations = [environment.step(action) for action in source.oracle(task)]
     environment.close()
   assert observations[-1].parts == {"correct": 1.0}
   with pytest.raises(ValueError, match="no backend of workers is called 'rat': did you mean 'ray'"):
-    envs.make("arithmetic", "calculator", hosting=Hosting(1), backend="rat")
+    envs.make("arithmetic", "calculator", hosting=Hosting(1, backend="rat"))
 
 
 def test_what_an_environment_leaves_behind_ends_with_its_actor_also_in_a_session_of_its_own(pool):

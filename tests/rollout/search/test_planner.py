@@ -12,13 +12,12 @@ from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request
 from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
-from agentrl.rollout.search.tree import Puct
 from agentrl.types import EnvironmentFailed, FailureKind, Message, Observation, Task
 
 TOKENIZER = Tokenizer.byte_level()
 CHAT = ChatFormat.dialogue(TOKENIZER, "")
 END = TOKENIZER.special("<|im_end|>")
-SEARCH = SearchConfig(simulations=20, width=3, depth=4, step_tokens=4, step_end="\n", parallel=4, puct=Puct(c=1.0))
+SEARCH = SearchConfig(simulations=20, width=3, depth=4, step_tokens=4, step_end="\n", parallel=4, c_puct=1.0)
 
 
 class Answers:

@@ -220,7 +220,7 @@ def test_barring_takes_ancestors_without_another_way():
   root.children[0].children = [Node(root.children[0], 0)]
   tree.bar(root.children[0].children[0])
   assert root.children[0].barred and not root.barred
-  assert Puct().select(root) is root.children[1]
+  assert Puct(c=0.5).select(root) is root.children[1]
   tree.bar(root.children[1])
   assert root.barred
 

@@ -367,7 +367,7 @@ def test_a_branch_leaves_only_at_a_tool_result(lab):
     ({"window": 0}, "rollout.branching.window=0 must be at least 1"),
     ({"initial": 0}, "rollout.branching.initial=0"),
     ({"branches": 0}, "rollout.branching.branches=0"),
-    ({"probability": 1.5}, "rollout.branching.probability=1.5 must lie between 0 and 1"),
+    ({"probability": 1.5}, "rollout.branching.probability=1.5 must be at least 0 and at most 1"),
   ],
 )
 def test_bad_settings_name_their_key(change, message):

@@ -16,14 +16,13 @@ from agentrl.rollout.episode import RequestQueue
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.search.record import branches, describe
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.search.tree import Puct
 from agentrl.rollout.strategies.tree_search import TreeSearch
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import StopReason
 from tests.rollout.conftest import ENGINE, Counting, one_device
 
 SLOTS = dataclasses.replace(ENGINE, slots=12, positions=96)
-SEARCH = SearchConfig(simulations=12, width=3, depth=5, step_tokens=6, step_end="q", parallel=3, puct=Puct(c=1.0))
+SEARCH = SearchConfig(simulations=12, width=3, depth=5, step_tokens=6, step_end="q", parallel=3, c_puct=1.0)
 BASE_KEY = jax.random.key(7)
 
 
@@ -102,7 +101,7 @@ def test_trees_do_not_depend_on_slots_other_trees_or_the_driver(searches, refere
   assert_same_trees(records(searches, strategy), reference)
 
 
-SPREAD = dataclasses.replace(SEARCH, prior="uniform", puct=Puct(c=2.0))
+SPREAD = dataclasses.replace(SEARCH, prior="uniform", c_puct=2.0)
 
 
 def test_slow_environments_change_nothing(searches):

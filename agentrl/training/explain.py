@@ -1,0 +1,96 @@
+"""Prints a config, or what its keys mean.
+
+agentrl config configs/quickstart.py --config.seed=3        the config with every key, as JSON
+agentrl config --explain                                    every key: its default, the numbers it takes, its meaning
+agentrl config --explain rollout                            the keys of a section, or one key
+agentrl config --explain algo --config.algorithm=ppo        the settings of an algorithm
+agentrl config configs/archer_sixteen.py --explain algo     those of a config, with the values that it gives them
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from agentrl import algorithms
+from agentrl.command_line import run_command
+from agentrl.settings import Range, Setting, comments_in, settings_in
+from agentrl.training import config as config_lib
+from agentrl.training.build.sections import RunSettings
+from agentrl.training.defaults import base_config
+
+_WIDTH = 110  # characters of a line of meaning
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  overrides, rest = config_lib.split_argv(argv)
+  parser = argparse.ArgumentParser(
+    prog="agentrl config", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("file", nargs="?", help="a file under configs/; the defaults unless given")
+  parser.add_argument(
+    "--explain", nargs="?", const="", metavar="SECTION", help="say what the keys mean, of one section or of all"
+  )
+  parser.add_argument("--smoke", action="store_true", help="the config's variant of two steps")
+  parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+  arguments = parser.parse_args(rest)
+  return run_command(
+    lambda: run(arguments, overrides), traceback=arguments.traceback, interrupted="Nothing was written."
+  )
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+  """Prints what the arguments ask for."""
+  if arguments.file is None:
+    config = config_lib.override(base_config(), overrides, where="the defaults")
+  else:
+    config = config_lib.load(arguments.file, overrides, smoke=arguments.smoke)
+  if arguments.explain is None:
+    print(config_lib.to_json(config), end="")
+  else:
+    print("\n".join(explained(config, arguments.explain)))
+
+
+def explained(config: ConfigDict, section: str = "") -> list[str]:
+  """Lines about the keys of a section.
+
+  Args:
+    config: whose values are shown, and whose algorithm the keys of `algo` belong to.
+    section: dotted key of a section or of a single key; empty: everything.
+
+  Raises:
+    ConfigError: there is no such key; names the nearest.
+  """
+  settings = settings_of_run(config)
+  chosen = [s for s in settings if not section or f"{s.key}.".startswith(f"{section}.")]
+  if not chosen:
+    raise config_lib.ConfigError(config_lib.unknown_key(section, config, "--explain"))
+  lines = []
+  for setting in chosen:
+    lines.append(_line(setting, config_lib.entry(config, setting.key)))
+    lines += textwrap.wrap(setting.told, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+  return lines
+
+
+def settings_of_run(config: ConfigDict) -> list[Setting]:
+  """Every setting of a config, those of its algorithm among them."""
+  module = algorithms.load(config.algorithm)
+  told = comments_in(module.default_config)
+  own = [
+    Setting(f"algo.{key}", default, told[key], module.RANGES.get(key))
+    for key, default in config_lib.flatten(module.default_config()).items()
+  ]
+  return [s for setting in settings_in(RunSettings) for s in (own if setting.key == "algo" else [setting])]
+
+
+def _line(setting: Setting, value: Any) -> str:
+  """Such as: rollout.groups = 16   at least 1; default 8."""
+  value = value.to_dict() if isinstance(value, ConfigDict) else value
+  notes = [str(setting.allowed)] if isinstance(setting.allowed, Range) else []
+  notes += [f"default {setting.default!r}"] if value != setting.default else []
+  return f"{setting.key} = {value!r}" + (f"   {'; '.join(notes)}" if notes else "")

@@ -1,0 +1,79 @@
+"""`agentrl config`: a config with every key, and what its keys mean."""
+
+import json
+
+import pytest
+
+from agentrl.__main__ import main
+from agentrl.training import config as config_lib
+from agentrl.training.defaults import base_config, run_config
+from agentrl.training.explain import settings_of_run
+
+
+def test_a_config_is_printed_with_every_key(capsys):
+  assert main(["config", "configs/quickstart.py", "--config.seed=3", "--smoke"]) == 0
+  wanted = config_lib.load("configs/quickstart.py", ["--config.seed=3"], smoke=True)
+  assert config_lib.from_json(capsys.readouterr().out) == wanted
+
+
+def test_without_a_file_it_is_the_defaults(capsys):
+  assert main(["config"]) == 0
+  assert json.loads(capsys.readouterr().out) == json.loads(config_lib.to_json(base_config()))
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo", "archer", "sft", "tree_distill"])
+def test_every_key_is_explained_with_its_default(algorithm):
+  config = run_config({"algorithm": algorithm}, where="test")
+  told = {s.key: s.default for s in settings_of_run(config)}
+  leaves = config_lib.flatten(config)
+  assert told.keys() == leaves.keys()
+  assert {key: value for key, value in told.items() if value != leaves[key]} == (
+    {} if algorithm == "grpo" else {"algorithm": "grpo"}
+  )
+  assert [s.key for s in settings_of_run(config) if not s.told and not s.key.startswith("algo.")] == []
+
+
+@pytest.mark.parametrize(
+  ("argv", "lines"),
+  [
+    (["--explain", "cold_start.batch"], ["cold_start.batch = 64   at least 1", "    traces per step"]),
+    (
+      ["configs/quickstart.py", "--explain", "train.steps"],
+      ["train.steps = 200   at least 0; default 100", "    updates by the algorithm"],
+    ),
+    (
+      ["--explain", "algo.actor.batch", "--config.algorithm=archer"],
+      ["algo.actor.batch = 64   at least 1", "    fresh utterances per actor step"],
+    ),
+  ],
+)
+def test_a_key_is_explained(argv, lines, capsys):
+  assert main(["config", *argv]) == 0
+  assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_a_section_is_explained_whole(capsys):
+  assert main(["config", "--explain", "eval"]) == 0
+  keys = [line.split(" = ")[0] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+  assert keys == ["eval.tasks", "eval.samples", "eval.temperature", "eval.search"]
+
+
+@pytest.mark.parametrize(
+  ("argv", "status", "told"),
+  [
+    (
+      ["config", "--explain", "rolout"],
+      1,
+      "--explain: unknown config key 'rolout'; the nearest valid one is 'rollout'",
+    ),
+    (["config", "configs/quickstar.py"], 1, "did you mean configs/quickstart.py?"),
+    (["confg"], 2, "no command is called 'confg': did you mean 'config'?"),
+  ],
+)
+def test_what_is_not_there_is_named(argv, status, told, capsys):
+  assert main(argv) == status
+  assert told in capsys.readouterr().err
+
+
+def test_the_command_lists_its_commands(capsys):
+  assert main([]) == 0 and "Commands: config" in capsys.readouterr().out
