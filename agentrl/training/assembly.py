@@ -19,7 +19,6 @@ from agentrl.batching.pack import PackConfig
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.named import check_name
-from agentrl.ops.finite import nonfinite_leaves
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
@@ -28,12 +27,13 @@ from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.rollout.strategies.tree_search import check_search
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.training import jax_flags, sharding
+from agentrl.training.build.chat import ChatSettings
+from agentrl.training.build.model import ModelSettings, load_policy
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector, Reranker, Searcher
 from agentrl.training.config import resolve
 from agentrl.training.defaults import check_numbers
-from agentrl.training.policy import load_policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +94,13 @@ def assemble(config: ConfigDict) -> Assembly:
 
 
 def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Array], mesh: Mesh) -> Assembly:
-  model, params, chat_format = load_policy(config, tasks, keys["init"])
-  require_finite(params, config.model.path or f"model.source={config.model.source!r}")
+  model, params, chat_format = load_policy(
+    ModelSettings(**config.model),
+    ChatSettings(**config.chat),
+    tasks,
+    keys["init"],
+    max_tokens=config.rollout.max_tokens,
+  )
   batch = PackConfig(**config.pack, sequences=config.rollout.groups * config.rollout.group_size * _per_sample(config))
   collector = _collector(config, model, chat_format, tasks, mesh)
   searcher = _searcher(config, model, collector, mesh)
@@ -304,9 +309,3 @@ def _sampler(config, collector: Collector, mesh: Mesh) -> UtteranceSampler:
 def _whole(params: Any, mesh: Mesh) -> Any:
   """Params as a driver takes them, whole on every device."""
   return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-
-
-def require_finite(params: Any, where: str) -> None:
-  """Raises ValueError where a weight is NaN or infinite; `where` names what was loaded."""
-  if bad := nonfinite_leaves(params):
-    raise ValueError(f"{where}: these weights hold NaN or infinity: {', '.join(bad[:5])}")

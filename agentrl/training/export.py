@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 from agentrl import envs
 from agentrl.models import folder
 from agentrl.models.weights import hf
+from agentrl.training.build.chat import ChatSettings, end_tokens
+from agentrl.training.build.model import ModelSettings, load_model, load_tokenizer
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.evaluation import restore_policy
-from agentrl.training.policy import end_tokens, load_model, load_tokenizer
 
 
 def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, out: pathlib.Path) -> int:
@@ -34,16 +35,17 @@ def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, ou
     FileNotFoundError: the run has no such checkpoint.
   """
   folder.require_absent(out, (*hf.MODEL_FILES, *folder.TOKENIZER_FILES))
+  settings, chat = ModelSettings(**config.model), ChatSettings(**config.chat)
   with contextlib.ExitStack() as opened:
 
     def tasks() -> envs.TaskSource:
       source = open_tasks(config.task, config.hosting, environment_seconds=config.rollout.environment_seconds)
       return opened.enter_context(contextlib.closing(source))
 
-    tokenizer = load_tokenizer(config, tasks)
-  model, like = load_model(config, tokenizer, jax.random.key(config.seed))
+    tokenizer = load_tokenizer(settings, chat, tasks)
+  model, like = load_model(settings, tokenizer, jax.random.key(config.seed), max_tokens=config.rollout.max_tokens)
   params, found = restore_policy(config, like, run, step)
-  ends = end_tokens(config.chat, tokenizer)
+  ends = end_tokens(chat, tokenizer)
   out.mkdir(parents=True, exist_ok=True)
   folder.save_tokenizer(tokenizer, out, end=ends[0])
   generation = folder.read_generation(tokenizer)

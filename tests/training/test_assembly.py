@@ -1,11 +1,9 @@
 """Names and numbers of a config become parts; what is wrong is named."""
 
 import jax
-import jax.numpy as jnp
 import pytest
 
-from agentrl import envs
-from agentrl.training import assembly, cold_start, policy
+from agentrl.training import assembly, cold_start
 from agentrl.training import config as config_lib
 from agentrl.training.defaults import run_config
 
@@ -43,30 +41,6 @@ def test_errors_name_the_key(tiny_config, settings, message):
     assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
 
 
-def test_tags_need_a_tool_of_one_text(tiny_config, tiny_assembly):
-  parts = tiny_assembly()
-  with pytest.raises(ValueError, match="chatml_json"):
-    policy.make_chat(tiny_config.chat, parts.tokenizer, parts.tasks.__class__((), *[None] * 3))
-
-
-def test_a_dialogue_needs_a_family_without_tools(tiny_config, tiny_assembly):
-  parts = tiny_assembly()
-
-  def make_chat(tasks, **settings):
-    chat = config_lib.resolve(tiny_config, {"chat": {"style": "dialogue", **settings}}, where="test").chat
-    return policy.make_chat(chat, parts.tokenizer, tasks)
-
-  conversation = envs.make("twenty_questions", "", options={"table": "sixteen"})
-  assert make_chat(conversation, stop="|").syntax.stops() == ("|",)
-  assert make_chat(conversation, stop="", template="chatml").template.before == "<|im_start|>{role}\n"
-  with pytest.raises(ValueError, match=r"chat.style='dialogue' takes no tools, but there are \['calculate'\]"):
-    make_chat(parts.tasks)
-  with pytest.raises(ValueError, match=r"set chat\.stop to ''"):
-    make_chat(conversation, template="chatml")
-  with pytest.raises(ValueError, match="'dialogue' where there is no tool"):
-    make_chat(conversation, style="tags")
-
-
 def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
   def in_words(vocabulary):
     settings = {"model": {"vocabulary": vocabulary}, "task": {"family": "word_problems"}}
@@ -82,12 +56,6 @@ def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
   assert count["trained"] < 0.9 * count["bytes"]
   with pytest.raises(ValueError, match="a vocabulary of 100 tokens has no room"):
     in_words(100)
-
-
-def test_weights_that_are_not_numbers_are_named():
-  with pytest.raises(ValueError, match=r"folder: .* bad$"):
-    assembly.require_finite({"good": jnp.ones(2), "bad": jnp.asarray([1.0, jnp.nan])}, "folder")
-  assembly.require_finite({"good": jnp.ones(2)}, "folder")
 
 
 def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):

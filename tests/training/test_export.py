@@ -11,7 +11,8 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig
 from agentrl.models.weights import hf
 from agentrl.training import config as config_lib
-from agentrl.training import export, policy
+from agentrl.training import export
+from agentrl.training.build import model
 
 MODEL = ModelConfig(vocab_size=264, width=8, layers=1, heads=2, kv_heads=1, head_dim=4, ffn=8)
 
@@ -24,7 +25,7 @@ def export_from(tmp_path, monkeypatch, tiny_config):
 
   def run(tokenizer, out=tmp_path / "out"):
     monkeypatch.setattr(export, "load_tokenizer", lambda *_: tokenizer)
-    monkeypatch.setattr(export, "load_model", lambda *_: (MODEL, params))
+    monkeypatch.setattr(export, "load_model", lambda *_, **__: (MODEL, params))
     monkeypatch.setattr(export, "restore_policy", lambda config, like, *_: (like, 7))
     assert export.export_policy(config, run=tmp_path, step=None, out=out) == 7
     return out
@@ -64,7 +65,7 @@ def test_what_an_earlier_export_left_is_refused_before_anything_is_written(expor
 def test_a_tokenizer_that_was_trained_on_demonstrations_is_trained_anew(tiny_config, tmp_path, monkeypatch):
   closed = []
   monkeypatch.setattr(envs.TaskSource, "close", lambda tasks: closed.append(tasks))
-  monkeypatch.setattr(policy, "_TOKENIZER_TRACES", 8)
+  monkeypatch.setattr(model, "_TOKENIZER_TRACES", 8)
   monkeypatch.setattr(export, "restore_policy", lambda config, like, *_: (like, 7))
   config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
   export.export_policy(config, run=tmp_path, step=None, out=tmp_path / "out")

@@ -1,17 +1,19 @@
-"""Models are read, and how to talk to them is chosen."""
+"""Models and tokenizers are read, trained or made; what is wrong with them is named."""
 
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from agentrl.models import transformer
-from agentrl.models.syntax import JsonSyntax
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig
 from agentrl.models.weights import hf
 from agentrl.training import config as config_lib
-from agentrl.training import policy
+from agentrl.training.build import model as model_lib
+from agentrl.training.build.chat import ChatSettings
+from agentrl.training.build.model import ModelSettings, load_policy
 
 
 @pytest.fixture
@@ -22,6 +24,13 @@ def model_folder(tmp_path):
   return tmp_path
 
 
+def loaded(config, tasks):
+  chat = ChatSettings(**config.chat)
+  return load_policy(
+    ModelSettings(**config.model), chat, tasks, jax.random.key(0), max_tokens=config.rollout.max_tokens
+  )
+
+
 @pytest.fixture
 def tasks(tiny_assembly):
   return tiny_assembly().tasks
@@ -30,11 +39,11 @@ def tasks(tiny_assembly):
 def test_a_folder_gives_the_model_and_what_ends_its_texts(tiny_config, model_folder, tasks):
   source = {"model": {"source": "hf", "path": str(model_folder)}}
   config = config_lib.resolve(tiny_config, {**source, "rollout": {"max_tokens": 32}}, where="test")
-  model, _, chat = policy.load_policy(config, tasks, jax.random.key(0))
+  model, _, chat = loaded(config, tasks)
   assert (model.max_positions, chat.tokenizer.ends, chat.tokenizer.folder) == (32, {258}, model_folder)
   longer = config_lib.resolve(tiny_config, {**source, "rollout": {"max_tokens": 33}}, where="test")
   with pytest.raises(ValueError, match=r"rollout\.max_tokens=33 exceeds the 32 positions"):
-    policy.load_policy(longer, tasks, jax.random.key(0))
+    loaded(longer, tasks)
 
 
 @pytest.mark.parametrize(
@@ -51,31 +60,12 @@ def test_tokenizer_and_chat_are_wrong_before_the_weights_are_read(
   (model_folder / "added_tokens.json").write_text(added)
   settings = {"model": {"source": "hf", "path": str(model_folder)}, "chat": {"style": style}}
   with pytest.raises(ValueError, match=problem):
-    policy.load_policy(config_lib.resolve(tiny_config, settings, where="test"), tasks, jax.random.key(0))
+    loaded(config_lib.resolve(tiny_config, settings, where="test"), tasks)
 
 
 def test_a_random_model_has_a_position_for_every_token(tiny_config, tasks):
   config = config_lib.resolve(tiny_config, {"rollout": {"max_tokens": 9000}}, where="test")
-  assert policy.load_policy(config, tasks, jax.random.key(0))[0].max_positions == 9000
-
-
-def test_json_calls_come_in_the_messages_of_either_family(tiny_config, tasks):
-  names = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-  for style, tokenizer in (("chatml_json", Tokenizer.byte_level()), ("llama3_json", Tokenizer.byte_level(names))):
-    settings = config_lib.resolve(tiny_config, {"chat": {"style": style}}, where="test").chat
-    assert isinstance(policy.make_chat(settings, tokenizer, tasks).syntax, JsonSyntax)
-
-
-@pytest.mark.parametrize(
-  "settings",
-  [{"style": "tags"}, {"style": "tags", "template": "chatml"}, {"style": "chatml_json"}, {"style": "dialogue"}],
-)
-def test_what_ends_a_turn_is_known_without_tools(tiny_config, tasks, settings):
-  config = config_lib.resolve(tiny_config, {"chat": settings}, where="test")
-  tokenizer = Tokenizer.byte_level()
-  tools = dataclasses.replace(tasks, tools=[]) if settings["style"] == "dialogue" else tasks
-  made = policy.make_chat(config.chat, tokenizer, tools)
-  assert policy.end_tokens(config.chat, tokenizer) == tuple(made.stop_tokens().tolist())
+  assert loaded(config, tasks)[0].max_positions == 9000
 
 
 def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_config, tasks, monkeypatch, caplog):
@@ -85,8 +75,14 @@ def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_conf
     return tasks.oracle(task)
 
   broken = dataclasses.replace(tasks, oracle=oracle)
-  monkeypatch.setattr(policy, "_TOKENIZER_TRACES", 8)
+  monkeypatch.setattr(model_lib, "_TOKENIZER_TRACES", 8)
   config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
-  assert policy.load_policy(config, broken, jax.random.key(0))[0].vocab_size == 267
+  assert loaded(config, broken)[0].vocab_size == 267
   (told,) = [record.getMessage() for record in caplog.records if "the tokenizer is trained" in record.getMessage()]
   assert "without 4 of 8 demonstrations; the first: " in told and "no such page" in told
+
+
+def test_weights_that_are_not_numbers_are_named():
+  with pytest.raises(ValueError, match=r"folder: .* bad$"):
+    model_lib.require_finite({"good": jnp.ones(2), "bad": jnp.asarray([1.0, jnp.nan])}, "folder")
+  model_lib.require_finite({"good": jnp.ones(2)}, "folder")

@@ -1,0 +1,104 @@
+"""Every key of a config: the sections, each the dataclass or the function that reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from agentrl.batching.pack import PackConfig
+from agentrl.envs.hosting import Hosting
+from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.search.planner import SearchConfig
+from agentrl.settings import at_least, between, from_function, section, setting
+from agentrl.training import sharding
+from agentrl.training.build.chat import ChatSettings
+from agentrl.training.build.model import ModelSettings
+from agentrl.training.build.optimizer import OptimizerSettings
+from agentrl.training.build.rollout import RolloutSettings
+from agentrl.training.build.tasks import TaskSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class ColdStartSettings:
+  """Supervised learning on authored traces before reinforcement learning."""
+
+  steps: int = setting(0, "of supervised learning on authored traces before RL", at_least(0))
+  batch: int = setting(64, "traces per step", at_least(1))
+  direct_share: float = setting(0.0, "of traces that answer at once, without the tool", between(0, 1))
+  learning_rate: float = setting(1e-3, "at its peak", at_least(0))
+  schedule: str = setting("", "of the rate, as in `optimizer`; empty: that of `optimizer`")
+  run: str = setting(
+    "", "folder of a run whose cold start, with the same settings, is taken over in place of these steps"
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+  """How long a run is, and what it writes when."""
+
+  steps: int = setting(100, "updates by the algorithm", at_least(0))
+  eval_every: int = setting(50, "steps; also before the first and after the last one", at_least(1))
+  checkpoint_every: int = setting(50, "steps; also at the end", at_least(1))
+  trajectories_every: int = setting(
+    10, "steps; how often sampled trajectories are written to the run folder", at_least(1)
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+  """How a policy is measured on the held-out split."""
+
+  tasks: int = setting(64, "of the held-out split", at_least(1))
+  samples: int = setting(1, "independent ones of each task", at_least(1))
+  temperature: float = setting(1.0, "of sampling; 0 is greedy", at_least(0))
+  search: int = setting(
+    0,
+    "searches of each task beside the samples, at every evaluation, with the settings of `search`; 0: none. A search "
+    "is told the reward of every end that it reaches: its success is that of a policy with a checker at hand",
+    at_least(0),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class WandbSettings:
+  """Where metrics go beside the run folder."""
+
+  mode: str = setting("disabled", '"online", "offline" or "disabled"')
+  project: str = setting("agentrl", "of Weights & Biases")
+
+
+MeshSettings = from_function(
+  sharding.make_mesh,
+  "MeshSettings",
+  ranges={"data": at_least(0), "fsdp": at_least(1), "tensor": at_least(1)},
+  given={},
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+  """Every key of a config but those of `algo`, which are the algorithm's."""
+
+  seed: int = setting(0, "of every random number", between(0, 2**32 - 1))
+  model: ModelSettings = section(ModelSettings)
+  chat: ChatSettings = section(ChatSettings)
+  task: Any = section(TaskSettings)
+  hosting: Hosting = section(Hosting)
+  rollout: RolloutSettings = section(RolloutSettings)
+  search: SearchConfig = section(SearchConfig)
+  engine: EngineConfig = section(EngineConfig)
+  pack: PackConfig = section(PackConfig)
+  reward: Mapping[str, float] = setting({}, 'weight of each named part, see rewards/parts.py: {"correct": 1.0}')
+  reward_options: Mapping[str, Any] = setting(
+    {}, 'keyword arguments of parts: {"soft_overlong": {"max_tokens": 512, "buffer": 64}}'
+  )
+  filters: tuple[str, ...] = setting((), "names in batching.filters.FILTERS, in order, before the advantages")
+  cold_start: ColdStartSettings = section(ColdStartSettings)
+  algorithm: str = setting("grpo", "module under algorithms/, or the import path of one of yours")
+  algo: Mapping[str, Any] = setting({}, "the algorithm's own settings, from its default_config()")
+  optimizer: OptimizerSettings = section(OptimizerSettings)
+  train: TrainSettings = section(TrainSettings)
+  eval: EvalSettings = section(EvalSettings)
+  mesh: Any = section(MeshSettings)
+  wandb: WandbSettings = section(WandbSettings)
