@@ -1,6 +1,6 @@
 """A tiny model from scratch clicks what a web page's instruction asks for, in a real browser.
 
-The demonstrations are those of the scripted solvers. Pages are read as text; see `envs/adapters/miniwob.py`.
+The demonstrations are those of the scripted solvers. Pages are read as text; see `envs/adapters/miniwob/`.
 
   python experiments/train.py --config configs/miniwob.py --workdir runs/miniwob
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from agentrl.envs import tasks
+from agentrl.envs import families
 from agentrl.training import assembly, config, metrics
 from agentrl.training.defaults import check_numbers
 from experiments import train
@@ -30,7 +30,7 @@ def runs(file):
 def missing(family):
   """What is not installed of what a task family needs."""
   try:
-    tasks.load(family)
+    families.load(family)
   except ImportError as error:
     return str(error)
   if family == "miniwob" and shutil.which("chromedriver") is None:

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 from agentrl import envs
-from agentrl.envs import tasks
+from agentrl.envs import families
+from agentrl.envs.base import Isolation
 from agentrl.envs.hosting import Hosting
 from agentrl.envs.tools import check_options
 
@@ -76,31 +77,31 @@ def rows_of(section):
 
 def options_of(family):
   """Of a family's `generate`, read from its source: not every extra is installed everywhere."""
-  source = pathlib.Path(importlib.util.find_spec(tasks.find(family).module).origin).read_text()
+  source = pathlib.Path(importlib.util.find_spec(families.find(family).module).origin).read_text()
   made = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "generate")
   passed_on = PASSED_ON[made.args.kwarg.arg] if made.args.kwarg else set()
   return {argument.arg for argument in made.args.kwonlyargs} - COMMON | passed_on
 
 
 def test_every_family_is_listed_with_its_worker():
-  words = {tasks.Isolation.NONE: "", tasks.Isolation.SHARED: "shared", tasks.Isolation.EXCLUSIVE: "one each"}
+  words = {Isolation.NONE: "", Isolation.SHARED: "shared", Isolation.EXCLUSIVE: "one each"}
   assert {name: row[6] for name, row in rows_of("Worlds and questions").items()} == {
-    name: words[family.isolation] for name, family in tasks.FAMILIES.items()
+    name: words[family.isolation] for name, family in families.FAMILIES.items()
   }
 
 
 def test_every_option_of_every_family_is_listed():
   rows = rows_of("Options")
-  assert set(rows) == set(tasks.FAMILIES)
+  assert set(rows) == set(families.FAMILIES)
   assert {name: set(re.findall("`(.+?)`", row[2])) for name, row in rows.items()} == {
-    name: options_of(name) for name in tasks.FAMILIES
+    name: options_of(name) for name in families.FAMILIES
   }
 
 
-@pytest.mark.parametrize("family", tasks.QUESTIONS)
+@pytest.mark.parametrize("family", families.QUESTIONS)
 def test_the_listed_tools_are_those_that_an_oracle_can_call(family):
   try:
-    module = tasks.load(family)
+    module = families.load(family)
   except ModuleNotFoundError as error:
     pytest.skip(str(error))
   listed = rows_of("Worlds and questions")[family][4].split(";")[0].split(", ")

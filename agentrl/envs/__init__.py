@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agentrl.envs import checks, tasks
-from agentrl.envs.base import Environment, Setting, ToolEnvironment
+from agentrl.envs import checks, families
+from agentrl.envs.base import Environment, Isolation, NoDemonstration, Setting
+from agentrl.envs.recipe import Recipe
 from agentrl.envs.tool import ToolLimits, ToolSpec
 from agentrl.envs.tools import TOOLS, check_options
 from agentrl.named import by_name
@@ -26,29 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["TOOLS", "Recipe", "TaskSource", "make"]
 
 _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training counts up from 0 and never gets there
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-  """What an environment is made from; plain data, so that another process can make it.
-
-  Attributes:
-    family: see `tasks.find`. tool: key of `TOOLS`; "" for a family of `tasks.WORLDS`.
-    setting: system message, examples and limits.
-    tool_options: keyword arguments of the tool's entry in `TOOLS`.
-  """
-
-  family: str
-  tool: str
-  setting: Setting
-  tool_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-  def environment(self) -> Environment:
-    """A fresh one, for one trajectory."""
-    module = tasks.load(self.family)
-    if not self.tool:
-      return module.environment(self.setting)
-    return ToolEnvironment(TOOLS[self.tool](self.setting.limits, **self.tool_options), module.check, self.setting)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +70,8 @@ def make(
   """Tasks and environments from the strings and numbers of a config.
 
   Args:
-    family: key of `tasks.FAMILIES`, or the import path of a module of yours.
-    tool: key of `TOOLS`; "" for a family in `tasks.WORLDS`, which brings its own environment.
+    family: key of `families.FAMILIES`, or the import path of a module of yours.
+    tool: key of `TOOLS`; "" for a family in `families.WORLDS`, which brings its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
     tool_options: of the tool, such as the servers of "mcp", the corpus of "search" or the path of a database.
@@ -110,7 +88,7 @@ def make(
     ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family or does not start; a
       family that asks for worker processes and gets none; whatever `generate` refuses.
   """
-  module = tasks.load(family)
+  module = families.load(family)
   _check_tool(family, tool)
   if tool_options:
     check_options(tool, tool_options)
@@ -135,7 +113,7 @@ def make(
   with contextlib.ExitStack() as on_error:
     if pool is not None:
       on_error.callback(pool.close)
-    with contextlib.suppress(tasks.NoDemonstration):
+    with contextlib.suppress(NoDemonstration):
       _try(family, task, oracle)  # a wrong option or tool is an error here, not in the first rollout
     specs = _specs(bare)
     shown: list[Message] = []
@@ -170,9 +148,9 @@ def _try(family: str, task: Callable[[int, str], Task], oracle: Callable[[Task],
 
 
 def _pool(family: str, hosting: Hosting | None) -> EnvironmentPool | None:
-  isolation = tasks.find(family).isolation
+  isolation = families.find(family).isolation
   hosted = hosting is not None and hosting.processes > 0
-  if not hosted and isolation is not tasks.Isolation.NONE:
+  if not hosted and isolation is not Isolation.NONE:
     raise ValueError(
       f"environments of {family} need worker processes of their own, since the library behind them has global state or "
       "starts processes: set hosting.processes to how many there may be"
@@ -181,7 +159,7 @@ def _pool(family: str, hosting: Hosting | None) -> EnvironmentPool | None:
     return None
   from agentrl.envs.hosting import WORKERS, EnvironmentPool
 
-  alone = isolation is tasks.Isolation.EXCLUSIVE
+  alone = isolation is Isolation.EXCLUSIVE
   hosting = dataclasses.replace(hosting, episodes=1) if alone else hosting
   return EnvironmentPool(family, hosting, by_name(WORKERS, hosting.backend, kind="hosting.backend")())
 
@@ -196,11 +174,11 @@ def _specs(recipe: Recipe) -> Sequence[ToolSpec]:
 
 
 def _check_tool(family: str, tool: str) -> None:
-  world = tasks.find(family).world
+  world = families.find(family).world
   if tool and world:
     raise ValueError(f"{family} brings its own tools or has none, and takes no tool, not even {tool!r}; set it to ''")
   if not tool and not world:
-    raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(tasks.WORLDS)}")
+    raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(families.WORLDS)}")
   if tool:
     by_name(TOOLS, tool, kind="tool")
 

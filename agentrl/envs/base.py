@@ -19,6 +19,7 @@ time-out) are told to the policy in text and counted in `ToolResult.failure`; th
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -69,6 +70,18 @@ class Setting:
   def opening(self) -> list[Message]:
     """System message, if any, and examples."""
     return [*([Message("system", self.system)] if self.system else []), *self.examples]
+
+
+class Isolation(enum.Enum):
+  """What the environments of a family ask of the process they live in."""
+
+  NONE = "none"  # they may live beside the trainer, any number at once, each called from any thread
+  SHARED = "shared"  # a worker process, any number at once in it, called one at a time
+  EXCLUSIVE = "exclusive"  # a worker process for one episode at a time: the library has global state
+
+
+class NoDemonstration(ValueError):
+  """What an oracle raises for a task that the family can ask and nobody has written a solution of."""
 
 
 class ToolEnvironment:

@@ -1,3 +1,1 @@
-"""Tasks and environments of other people's making, a module each; `tasks.FAMILIES` says which extra a module needs."""
-
-"""Worlds over other people's packages, one module each; see the table `WORLDS` in `agentrl.envs.tasks`."""
+"""Tasks and environments of other people's making; `envs/families.py` says which extra of the package each needs."""

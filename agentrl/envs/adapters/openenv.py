@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from agentrl.envs import credentials, output
 from agentrl.envs.base import Setting
-from agentrl.envs.tasks import splits
+from agentrl.envs.tasks.shared import splits
 from agentrl.envs.tool import Tool, ToolError, ToolRunner, ToolSpec, given_tool
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
 

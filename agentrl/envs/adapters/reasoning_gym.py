@@ -25,7 +25,7 @@ from typing import Any
 import reasoning_gym  # noqa: F401  fills the tables of its factory
 from reasoning_gym.factory import CURRICULA, DATASETS
 
-from agentrl.envs.tasks import splits, traces
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.named import by_name
 from agentrl.types import Action, Task
 

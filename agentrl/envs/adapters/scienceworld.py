@@ -23,7 +23,7 @@ from agentrl.envs.adapters import text_game, text_tasks
 from agentrl.envs.adapters.java import JavaEngine, check_java
 from agentrl.envs.adapters.text_game import Reply
 from agentrl.envs.base import Setting
-from agentrl.envs.tasks import splits
+from agentrl.envs.tasks.shared import splits
 from agentrl.types import Action, Task
 
 _ENTRY = "scienceworld.runtime.pythonapi.PythonInterface"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentrl.envs.tasks import splits, traces
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.types import Action, Task
 
 

@@ -7,8 +7,8 @@ worker is a process of ours (`local.py`) or an actor of a Ray cluster (`ray.py`)
 from collections.abc import Callable, Mapping
 
 from agentrl.envs.hosting.local import LocalWorker
-from agentrl.envs.hosting.pool import EnvironmentPool, Hosting
-from agentrl.envs.hosting.worker import Worker
+from agentrl.envs.hosting.pool import EnvironmentPool
+from agentrl.envs.hosting.worker import Hosting, Worker
 
 __all__ = ["WORKERS", "EnvironmentPool", "Hosting"]
 

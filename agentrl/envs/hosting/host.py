@@ -7,9 +7,10 @@ import pickle
 import time
 from typing import Any
 
-from agentrl.envs import Recipe, checks, output, tasks
-from agentrl.envs.base import Environment
+from agentrl.envs import checks, families, output
+from agentrl.envs.base import Environment, NoDemonstration
 from agentrl.envs.hosting import frames
+from agentrl.envs.recipe import Recipe
 from agentrl.types import Action, EnvironmentFailed, FailureKind, Observation, Task
 
 
@@ -46,7 +47,7 @@ class Host:
   """
 
   def __init__(self, family: str):
-    self._family = tasks.load(family)
+    self._family = families.load(family)
     self._environments: dict[int, Environment] = {}
     self._max_chars: dict[int, int] = {}  # of an observation, by episode
 
@@ -95,10 +96,10 @@ class Host:
     messages = checks.as_messages(environment.reset(task, seed))
     return messages, checks.as_tools(environment.tools)
 
-  def _oracle(self, task: Task, tool: str) -> list[Action] | tasks.NoDemonstration:
+  def _oracle(self, task: Task, tool: str) -> list[Action] | NoDemonstration:
     try:
       return checks.as_actions(self._family.oracle(task, tool))
-    except tasks.NoDemonstration as error:  # an answer like any other
+    except NoDemonstration as error:  # an answer like any other
       return error
 
   def _step(self, episode: int, action: Action) -> Observation:

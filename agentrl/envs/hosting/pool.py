@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import threading
 from collections.abc import Sequence
 
-from agentrl.envs import Recipe
+from agentrl.envs.base import NoDemonstration
 from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
-from agentrl.envs.hosting.worker import Deadlines, Worker, WorkerLost
-from agentrl.envs.tasks import NoDemonstration
-from agentrl.settings import above, at_least, check_fields, setting
+from agentrl.envs.hosting.worker import Deadlines, Hosting, Worker, WorkerLost
+from agentrl.envs.recipe import Recipe
 from agentrl.types import Action, EnvironmentFailed, FailureKind, NoRoom, Task
 
 _START_ATTEMPTS = 3  # workers in a row that die before their first answer, until the pool gives up
-
-
-@dataclasses.dataclass(frozen=True)
-class Hosting:
-  """How environments are hosted: the section `hosting` of a config, and what a run derives.
-
-  An episode that lost its worker is played again from its seed in another one, up to where it was. Episodes beyond
-  those that a worker may have open are refused until one closes.
-
-  Attributes:
-    call_seconds: for one call of an environment.
-  """
-
-  processes: int = setting(0, "worker processes; 0: environments live beside the trainer", at_least(0))
-  episodes: int = setting(
-    16, "open in one process at a time, further ones wait; 1 where the family asks for it", at_least(1)
-  )
-  retries: int = setting(1, "per episode: played again from its seed in another process", at_least(0))
-  start_seconds: float = setting(60.0, "until a process must be ready", above(0))
-  episode_seconds: float = setting(
-    3600.0, "that the calls of an episode may take together, repeated ones included", above(0)
-  )
-  backend: str = setting("local", '"local": on this machine; "ray": actors of a Ray cluster')
-  call_seconds: float = 60.0
-
-  def __post_init__(self):
-    check_fields(self, section="hosting")
-    if not self.call_seconds > 0:
-      raise ValueError(f"hosting: call_seconds={self.call_seconds} must be above 0")
 
 
 class EnvironmentPool:
@@ -55,7 +24,7 @@ class EnvironmentPool:
   several in a row die before they have answered anything, opening an environment fails with the reason.
 
   Args:
-    family: of every environment, see `tasks.find`.
+    family: of every environment, see `families.find`.
     hosting: how many workers, and their deadlines.
     worker: see `hosting.WORKERS`.
   """

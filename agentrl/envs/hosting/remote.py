@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from agentrl.envs.hosting.host import Request
-from agentrl.envs.hosting.worker import Worker, WorkerLost
+from agentrl.envs.hosting.host import Reply, Request
+from agentrl.envs.hosting.worker import Hosting, Worker, WorkerLost
+from agentrl.envs.recipe import Recipe
 from agentrl.envs.tool import ToolSpec
 from agentrl.types import Action, EnvironmentFailed, FailureKind, Message, Observation, Task
 
-if TYPE_CHECKING:
-  from agentrl.envs import Recipe
-  from agentrl.envs.hosting.pool import EnvironmentPool
+
+class Workers(Protocol):
+  """What a hosted environment asks of the pool that it gets its workers from; see `EnvironmentPool`."""
+
+  hosting: Hosting
+
+  def take(self) -> tuple[Worker, int]:
+    """A worker with room for one episode, and a number for the episode."""
+
+  def give_back(self, worker: Worker) -> None:
+    """The episode is over."""
+
+  def call(self, worker: Worker, request: Request, seconds: float) -> Reply:
+    """`Worker.call`."""
+
+  def retried(self) -> None:
+    """An episode begins again."""
 
 
 class HostedEnvironment:
@@ -22,11 +37,11 @@ class HostedEnvironment:
   two episodes the policy is in.
   """
 
-  def __init__(self, pool: EnvironmentPool, recipe: Recipe):
+  def __init__(self, pool: Workers, recipe: Recipe):
     self._pool, self._recipe = pool, recipe
     self._retries = pool.hosting.retries
     self._seconds_left = pool.hosting.episode_seconds
-    self._seat: tuple[Worker, int] | None = None
+    self._place: tuple[Worker, int] | None = None
     self._started: tuple[Task, int] | None = None
     self._messages: list[Message] = []
     self._tools: Sequence[ToolSpec] = ()
@@ -70,11 +85,11 @@ class HostedEnvironment:
     self._started = None
     self._leave()
 
-  def _persist(self, attempt) -> Any:
+  def _persist(self, attempt: Callable[[], Any]) -> Any:
     """Runs `attempt`; on every worker that is lost once more, as far as retries go."""
     while True:
       try:
-        if self._seat is None and attempt != self._begin:
+        if self._place is None and attempt != self._begin:
           self._begin_again()
         return attempt()
       except WorkerLost as error:
@@ -84,7 +99,7 @@ class HostedEnvironment:
         self._pool.retried()
 
   def _begin(self):
-    self._seat = self._pool.take()
+    self._place = self._pool.take()
     messages, self._tools = self._call("reset", self._recipe, *self._started)
     if self._history and messages != self._messages:
       raise self._differs("its opening", messages, self._messages)
@@ -105,14 +120,14 @@ class HostedEnvironment:
     )
 
   def _call(self, method: str, *arguments: Any) -> Any:
-    worker, episode = self._seat
+    worker, episode = self._place
     if self._seconds_left <= 0:
       spent = f"the episode used up its {self._pool.hosting.episode_seconds:g} s"
       raise EnvironmentFailed(spent, FailureKind.DEADLINE)
     try:
       reply = self._pool.call(worker, Request(method, episode, arguments), self._pool.hosting.call_seconds)
     except WorkerLost:
-      self._seat = None
+      self._place = None
       raise
     self._seconds_left -= reply.seconds
     if reply.failure is not None:
@@ -120,9 +135,9 @@ class HostedEnvironment:
     return reply.value
 
   def _leave(self):
-    if self._seat is None:
+    if self._place is None:
       return
-    (worker, episode), self._seat = self._seat, None
+    (worker, episode), self._place = self._place, None
     try:
       reply = self._pool.call(worker, Request("close", episode), self._pool.hosting.call_seconds)
     except WorkerLost:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Protocol
 
 from agentrl.envs.hosting.host import Reply, Request
+from agentrl.settings import above, at_least, check_fields, setting
 
 
 class WorkerLost(Exception):
@@ -18,6 +19,35 @@ class Deadlines:
 
   start: float
   call: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosting:
+  """How environments are hosted: the section `hosting` of a config, and what a run derives.
+
+  An episode that lost its worker is played again from its seed in another one, up to where it was. Episodes beyond
+  those that a worker may have open are refused until one closes.
+
+  Attributes:
+    call_seconds: for one call of an environment.
+  """
+
+  processes: int = setting(0, "worker processes; 0: environments live beside the trainer", at_least(0))
+  episodes: int = setting(
+    16, "open in one process at a time, further ones wait; 1 where the family asks for it", at_least(1)
+  )
+  retries: int = setting(1, "per episode: played again from its seed in another process", at_least(0))
+  start_seconds: float = setting(60.0, "until a process must be ready", above(0))
+  episode_seconds: float = setting(
+    3600.0, "that the calls of an episode may take together, repeated ones included", above(0)
+  )
+  backend: str = setting("local", '"local": on this machine; "ray": actors of a Ray cluster')
+  call_seconds: float = 60.0
+
+  def __post_init__(self):
+    check_fields(self, section="hosting")
+    if not self.call_seconds > 0:
+      raise ValueError(f"hosting: call_seconds={self.call_seconds} must be above 0")
 
 
 class Worker(Protocol):

@@ -15,9 +15,9 @@ import random
 
 from agentrl.envs import numbers
 from agentrl.envs.base import Setting, ToolEnvironment
-from agentrl.envs.tasks import answers, splits, traces
-from agentrl.envs.tasks.company import Entity, day_text
-from agentrl.envs.tasks.mailroom import Office, office_of
+from agentrl.envs.tasks.data.company import Entity, day_text
+from agentrl.envs.tasks.data.mailroom import Office, office_of
+from agentrl.envs.tasks.shared import answers, splits, traces
 from agentrl.envs.tools.archive import Archive, ArchiveTool
 from agentrl.types import Action, Task
 

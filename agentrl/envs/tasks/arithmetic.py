@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 
 from agentrl.envs.numbers import is_number
-from agentrl.envs.tasks import splits, traces
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tools.calculator import Calculator
 from agentrl.types import Action, Task
 

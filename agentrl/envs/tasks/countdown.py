@@ -16,7 +16,7 @@ import re
 from typing import NamedTuple
 
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tasks import splits, traces
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tools.calculator import evaluate
 from agentrl.types import Action, Task
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
 from agentrl.envs.installed import folder_of
-from agentrl.envs.tasks import questioners
+from agentrl.envs.tasks.shared import questioners
 from agentrl.named import by_name
 from agentrl.types import Action, Task
 

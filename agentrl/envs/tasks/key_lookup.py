@@ -12,40 +12,12 @@ from __future__ import annotations
 import random
 import re
 
-from agentrl.envs.tasks import splits, traces
-from agentrl.envs.tool import Toolset
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.types import Action, Task
 
-NO_SUCH_KEY = "no such key"
 UNKNOWN = "unknown"
 _OTHERS = 6  # keys of a table that nobody asks for
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
-
-
-class KeyTable(Toolset):
-  """The table of one task."""
-
-  def __init__(self):
-    self._table: dict[str, str] = {}
-
-  def reset(self, task: Task, seed: int) -> None:
-    """Takes the task's table; not a tool.
-
-    Raises:
-      ValueError: the task has none.
-    """
-    del seed
-    if "table" not in task.data:
-      raise ValueError(f"the tool 'lookup' needs a task with a table, such as key_lookup's; task {task.id} has none")
-    self._table = dict(task.data["table"])
-
-  def lookup(self, key: str) -> str:
-    """Looks up the value of a key.
-
-    Args:
-      key: the whole key.
-    """
-    return self._table.get(key.strip().lower(), NO_SUCH_KEY)
 
 
 def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, unknown: float = 0.25) -> Task:

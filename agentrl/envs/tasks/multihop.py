@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agentrl.envs import numbers
 from agentrl.envs.installed import folder_of
-from agentrl.envs.tasks import answers, splits, traces
-from agentrl.envs.tasks.encyclopaedia import Event, Graph, Link, graph_of
+from agentrl.envs.tasks.data.encyclopaedia import Event, Graph, Link, graph_of
+from agentrl.envs.tasks.shared import answers, splits, traces
 from agentrl.envs.tools.corpus import ENCYCLOPAEDIA
 from agentrl.types import Action, Task
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from agentrl.envs import numbers
 from agentrl.envs.installed import folder_of
-from agentrl.envs.tasks import answers, splits, traces
-from agentrl.envs.tasks.sql_templates import TEMPLATES, Query
+from agentrl.envs.tasks.data.sql_templates import TEMPLATES, Query
+from agentrl.envs.tasks.shared import answers, splits, traces
 from agentrl.envs.tools import databases
 from agentrl.types import Action, Task
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table
-from agentrl.envs.tasks import questioners
-from agentrl.envs.tasks.things import QUESTIONS, THINGS
+from agentrl.envs.tasks.data.things import QUESTIONS, THINGS
+from agentrl.envs.tasks.shared import questioners
 from agentrl.named import by_name
 from agentrl.types import Action, Task
 

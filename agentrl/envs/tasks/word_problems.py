@@ -14,8 +14,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from agentrl.envs.numbers import is_number
-from agentrl.envs.tasks import splits, traces
-from agentrl.envs.tasks.stories import NAMES, STORIES, THINGS
+from agentrl.envs.tasks.data.stories import NAMES, STORIES, THINGS
+from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tools.calculator import Calculator
 from agentrl.named import by_name
 from agentrl.types import Action, Task

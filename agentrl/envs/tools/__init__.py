@@ -46,7 +46,7 @@ def _python_session(limits: ToolLimits) -> Any:
 
 def _lookup(limits: ToolLimits) -> Any:
   del limits
-  from agentrl.envs.tasks.key_lookup import KeyTable
+  from agentrl.envs.tools.lookup import KeyTable
 
   return KeyTable()
 

@@ -11,7 +11,7 @@ if shutil.which("java") is None:
 from agentrl.envs.adapters import scienceworld as world
 from agentrl.envs.adapters.java import JavaMachine
 from agentrl.envs.base import Setting
-from agentrl.envs.tasks import traces
+from agentrl.envs.tasks.shared import traces
 from agentrl.envs.tool import ToolLimits
 
 PATIENT = Setting(limits=ToolLimits(call_seconds=60))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agentrl.envs.adapters import text_tasks
 from agentrl.envs.adapters.text_game import Reply, SavingTextGame, TextGame, command_of
 from agentrl.envs.base import Setting
-from agentrl.envs.tasks import traces
+from agentrl.envs.tasks.shared import traces
 from agentrl.envs.tool import ToolLimits
 from agentrl.types import Action, EnvironmentFailed, Message, Task, ToolCall, TurnKind
 

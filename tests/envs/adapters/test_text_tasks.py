@@ -3,7 +3,7 @@
 import pytest
 
 from agentrl.envs.adapters import text_tasks
-from agentrl.envs.tasks import traces
+from agentrl.envs.tasks.shared import traces
 
 
 def make_task(**options):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from agentrl.envs import tasks
+from agentrl.envs import families
 from agentrl.envs.base import Setting
-from agentrl.envs.tasks import traces
+from agentrl.envs.tasks.shared import traces
 
 LAST = 2**31 - 1
 
@@ -19,7 +19,7 @@ def same_game(task):
 @pytest.fixture(params=["alfworld", "scienceworld", "textworld", "textworld_express"])
 def family(request):
   try:
-    return tasks.load(request.param)
+    return families.load(request.param)
   except ModuleNotFoundError as error:
     pytest.skip(str(error))
 

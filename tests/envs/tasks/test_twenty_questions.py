@@ -4,7 +4,7 @@ import pytest
 
 from agentrl import envs
 from agentrl.envs.tasks import twenty_questions
-from agentrl.envs.tasks.things import QUESTIONS, THINGS
+from agentrl.envs.tasks.data.things import QUESTIONS, THINGS
 from agentrl.types import Action, TurnKind
 
 

@@ -3,7 +3,7 @@ import string
 
 import pytest
 
-from agentrl.envs.tasks.stories import NAMES, STORIES, THINGS
+from agentrl.envs.tasks.data.stories import NAMES, STORIES, THINGS
 from agentrl.envs.tasks.word_problems import KINDS, check, generate
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentrl.envs.adapters.bfcl import matching
-from agentrl.envs.tasks import splits
+from agentrl.envs.tasks.shared import splits
 from agentrl.envs.text_file import read_json_lines
 from agentrl.envs.tool import ToolSpec
 from agentrl.named import by_name

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentrl.envs.tasks import splits
+from agentrl.envs.tasks.shared import splits
 from agentrl.envs.tool import ToolSpec
 from agentrl.named import by_name
 

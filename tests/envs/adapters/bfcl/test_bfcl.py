@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("bfcl_eval", reason="needs bfcl-eval: pip install --no-deps bfcl-eval")
 
-from agentrl.envs import tasks
+from agentrl.envs import base, families
 from agentrl.envs.adapters import bfcl
 from agentrl.envs.adapters.bfcl import entries, matching
 from agentrl.envs.base import Setting
@@ -115,7 +115,7 @@ def test_make_serves_the_family_with_solved_examples(make_hosted):
   assert environment.reset(task, 0)[-1].content == task.question
   assert {spec.name for spec in environment.tools} == {f["name"] for f in task.data["entry"]["functions"]}
   assert environment.step(source.oracle(task)[0]).parts == {"correct": 1.0}
-  assert tasks.WORLDS["bfcl"].isolation is tasks.Isolation.SHARED
+  assert families.WORLDS["bfcl"].isolation is base.Isolation.SHARED
 
 
 @pytest.mark.parametrize("package", ["bfcl_eval", "mpmath"])
@@ -123,8 +123,8 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(package):
   code = f"""
 import sys
 sys.modules[{package!r}] = None
-from agentrl.envs import tasks
-tasks.load("bfcl")
+from agentrl.envs import base, families
+families.load("bfcl")
 """
   got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
   assert "ImportError: bfcl needs bfcl-eval without its dependencies" in got.stderr

@@ -316,8 +316,8 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it():
   code = """
 import sys
 sys.modules["inspect_ai"] = None
-from agentrl.envs import tasks
-tasks.load("tau2")
+from agentrl.envs import families
+families.load("tau2")
 """
   got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
   assert "ImportError: tau2 needs inspect_ai" in got.stderr

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from agentrl.envs.tasks import NoDemonstration
+from agentrl.envs.base import NoDemonstration
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
 
 NOTHING = object()
