@@ -43,7 +43,7 @@ def loss(hidden, embed, tokens, mask=None, *, name, with_entropy=True):
 
 def check():
   """Errors of each kernel against the reference, for sizes one off the tiles, with padding."""
-  print("| implementation | dtype | N, D, V | logp | entropy | hidden gradient | unembedding gradient |")
+  print("| implementation | dtype | T, D, V | logp | entropy | hidden gradient | unembedding gradient |")
   print("|---|---|---|---|---|---|---|")
   worst = 0.0
   for dtype, (count, width, vocabulary) in itertools.product(
@@ -113,7 +113,7 @@ def liger_seconds(width, vocabulary, count):
 
 def speed(shapes):
   """Times and shares, a shape at a time."""
-  print("| D | V | N | form | forward ms | share of GEMM | forward, backward ms | share of GEMM | Liger / logp alone |")
+  print("| D | V | T | form | forward ms | share of GEMM | forward, backward ms | share of GEMM | Liger / logp alone |")
   print("|---|---|---|---|---|---|---|---|---|")
   for width, vocabulary, count in shapes:
     arrays = arrays_of(width, vocabulary, count)
@@ -133,14 +133,14 @@ def speed(shapes):
         f"| {against} |",
         flush=True,
       )
-    print(f"GEMM {rate / 1e12:.0f} TFLOP/s at D={width}, N={count}", flush=True)
+    print(f"GEMM {rate / 1e12:.0f} TFLOP/s at D={width}, T={count}", flush=True)
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--part", choices=["check", "speed"], help="one of the two")
   parser.add_argument("--all", action="store_true", help="every shape")
-  parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "V", "N"), help="one shape in place of those")
+  parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "V", "T"), help="one shape in place of those")
   args = parser.parse_args()
   triton_call.require("scripts/bench/gpu_linear_logprob.py")
   print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}, implementations: {', '.join(kernels())}")

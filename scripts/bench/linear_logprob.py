@@ -1,6 +1,6 @@
-"""Log-prob and entropy of N tokens, forward and backward, by several forms: memory, time, and where the time goes.
+"""Log-prob and entropy of T tokens, forward and backward, by several forms: memory, time, and where the time goes.
 
-    python scripts/bench/linear_logprob.py                       # SmolLM2-135M, N = 4,096, fp32, timed on this machine
+    python scripts/bench/linear_logprob.py                       # SmolLM2-135M, T = 4,096, fp32, timed on this machine
     python scripts/bench/linear_logprob.py --entropy             # the same with the gradient of the entropy
     python scripts/bench/linear_logprob.py --masked 0.5          # half of the tokens are padding
     python scripts/bench/linear_logprob.py --memory              # what compiled programs need, D = 1,024, V = 151,936
@@ -113,7 +113,7 @@ def print_memory():
   """The table of temporary memory, bf16, gradients of both results."""
   width, vocabulary = 1024, 151_936
   print(f"temporary MiB, D={width} V={vocabulary} bfloat16, gradients of both results; nothing is run")
-  print("| form | N=8,192 | N=32,768 | N=131,072 |\n|---|---|---|---|")
+  print("| form | T=8,192 | T=32,768 | T=131,072 |\n|---|---|---|---|")
   for name, form in FORMS.items():
     line = f"| {name} |"
     for count in (8192, 32_768, 131_072):
@@ -158,7 +158,7 @@ def print_policy_loss(spec, dtype, repeats):
 
 
 def print_error():
-  """Largest errors at N = 512, D = 576, V = 8,192, against float64 on the same inputs."""
+  """Largest errors at T = 512, D = 576, V = 8,192, against float64 on the same inputs."""
   head = "| dtype | logit std | form | logp | entropy | hidden gradient | unembedding gradient |"
   print(head + "\n|---|---|---|---|---|---|---|")
   for dtype in (jnp.float32, jnp.bfloat16):
@@ -216,7 +216,7 @@ def main():
   if args.error:
     print_error()
     return
-  print(f"{args.spec} N={spec.tokens} D={spec.width} V={spec.vocabulary} {dtype} on {jax.devices()[0].device_kind}")
+  print(f"{args.spec} T={spec.tokens} D={spec.width} V={spec.vocabulary} {dtype} on {jax.devices()[0].device_kind}")
   if args.policy_loss:
     print_policy_loss(spec, dtype, args.repeats)
   else:

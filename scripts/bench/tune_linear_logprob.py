@@ -1,7 +1,7 @@
 """Times implementations and tiles of `linear_logprob` on this device, and writes the table that `None` chooses by.
 
     python scripts/bench/tune_linear_logprob.py             # prints what it finds
-    python scripts/bench/tune_linear_logprob.py --write     # and puts it in agentrl/ops/linear_logprob/table.py
+    python scripts/bench/tune_linear_logprob.py --write     # and puts it in agentrl/ops/linear_logprob/backends.py
     python scripts/bench/tune_linear_logprob.py --shapes 4096,896,151936 --tiles 1024,2048 2048,4096
 
 For each shape class: forward and backward of both results, the candidates taking turns. One that fails, or whose loss
@@ -10,6 +10,7 @@ of other devices and of other shape classes stay.
 """
 
 import argparse
+import ast
 import itertools
 import pathlib
 import pprint
@@ -18,9 +19,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.linear_logprob import available, table
-from agentrl.ops.linear_logprob.backends import load
-from agentrl.ops.linear_logprob.choose import DEFAULT, shape_class
+from agentrl.ops.linear_logprob import available, backends
+from agentrl.ops.linear_logprob.backends import DEFAULT, TABLE, load, shape_class
 from agentrl.ops.linear_logprob.differentiable import Rows, Tile, statistics
 from agentrl.ops.linear_logprob.specs import Spec
 
@@ -30,7 +30,6 @@ CPU_SPECS = [Spec(2048, 576, 8192)]
 CPU_TILES = [(512, 2048), (1024, 1024), (1024, 2048), (2048, 2048), (512, 4096)]
 ACCELERATOR_SPECS = [Spec(n, d, 151_936) for d in (1024, 4096) for n in (8192, 65_536)]
 ACCELERATOR_TILES = [(4096, 8192), (8192, 8192), (4096, 16_384), (16_384, 8192)]
-HEADER = table.__doc__
 
 
 def step(name, tile):
@@ -98,11 +97,20 @@ def timed(spec, dtype, tiles, repeats):
   return dict(sorted(best.items(), key=lambda item: item[1]))
 
 
+def write(found):
+  """Puts a table in the place of the one in the source."""
+  file = pathlib.Path(backends.__file__)
+  lines = file.read_text().splitlines(keepends=True)
+  (old,) = (node for node in ast.parse("".join(lines)).body if ast.unparse(node).startswith("TABLE = "))
+  text = pprint.pformat(found, indent=2, width=110, sort_dicts=False)
+  file.write_text("".join([*lines[: old.lineno - 1], f"TABLE = {text}\n", *lines[old.end_lineno :]]))
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--write", action="store_true")
   parser.add_argument("--repeats", type=int, default=5)
-  parser.add_argument("--shapes", nargs="+", type=numbers(("N", "D", "V")), help="in place of the usual ones")
+  parser.add_argument("--shapes", nargs="+", type=numbers(("T", "D", "V")), help="in place of the usual ones")
   parser.add_argument("--tiles", nargs="+", type=numbers(("ROWS", "COLUMNS")), help="in place of the usual ones")
   args = parser.parse_args()
   device = jax.devices()[0]
@@ -120,9 +128,8 @@ def main():
       print(f"{device.device_kind} {spec} {name} {tile}: {seconds:.4f} s")
       entry.setdefault(name, tile)
   if args.write:
-    text = pprint.pformat(table.TABLE | found, indent=2, width=110, sort_dicts=False)
-    pathlib.Path(table.__file__).write_text(f'"""{HEADER}"""\n\nTABLE = {text}\n')
-    print(f"wrote {table.__file__}; run ruff format over it")
+    write(TABLE | found)
+    print(f"wrote {backends.__file__}; run ruff format over it")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The forward pass walks over the vocabulary with a running maximum. The backward pass computes each tile of logits a
 second time, so that training costs four matrix products where holding the logits costs three, and no memory grows with
-N V. Tokens pass in blocks, and in each the vocabulary passes once: what is summed in fp32 is the gradient of the hidden
-states of a block and that of the unembedding, so that no scratch memory grows with N either.
+T V. Tokens pass in blocks, and in each the vocabulary passes once: what is summed in fp32 is the gradient of the hidden
+states of a block and that of the unembedding, so that no scratch memory grows with T either.
 """
 
 import functools
@@ -13,7 +13,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from agentrl.ops.linear_logprob import bits
 from agentrl.ops.linear_logprob.differentiable import (
   Implementation,
   RowConstants,
@@ -28,8 +27,8 @@ CPU_TILE = Tile(tokens=1024, vocabulary=2048)
 ACCELERATOR_TILE = Tile(tokens=4096, vocabulary=8192)
 _NEVER = -1e30  # logit of a column that does not count; finite, since 0 * -inf is not 0
 
-# (hidden [N, D], tile of rows [C, D], tokens [N] within the tile, constants [N], columns that do not count) ->
-# gradient of the logits [N, C], in the dtype of hidden
+# (hidden [T, D], tile of rows [tile, D], tokens [T] within the tile, constants [T], columns that do not count) ->
+# gradient of the logits [T, tile], in the dtype of hidden
 LogitsBar = Callable[[jax.Array, jax.Array, jax.Array, RowConstants, jax.Array], jax.Array]
 
 
@@ -61,21 +60,21 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:
     # Behind a barrier, lest XLA do to all hidden states, before the loop, what the loop does to a tile: a copy in bf16.
     every, i = jax.lax.optimization_barrier((padded.hidden, i))
     hidden = jax.lax.dynamic_slice_in_dim(every, i * plan.tokens, plan.tokens)
-    taken, scale = (bits.take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
+    taken, scale = (_take(x, i * plan.tokens, plan.tokens) for x in (padded.tokens, padded.scale))
     here = _forward_tile(hidden, rows, taken, scale, columns)
-    return jax.tree.map(lambda x, y: bits.put(x, y, i * plan.tokens), out, here)
+    return jax.tree.map(lambda x, y: _put(x, y, i * plan.tokens), out, here)
 
   zeros = jnp.zeros_like(padded.scale)
   out = jax.lax.fori_loop(0, _ceil(tokens.live, plan.tokens), token_tile, Statistics(zeros, zeros, zeros))
   return jax.tree.map(lambda x: x[:count], out)
 
 
-def _forward_tile(hidden, rows, tokens, scale, columns) -> Statistics:
-  """Statistics `[N]` of `hidden [N, D]`."""
+def _forward_tile(hidden: jax.Array, rows: jax.Array, tokens: jax.Array, scale: jax.Array, columns: int) -> Statistics:
+  """Statistics `[T]` of `hidden [T, D]`."""
 
   def vocabulary_tile(running, first):
     start, skip = _tile_start(columns, rows, first)
-    logits = _matmul("nd,vd->nv", hidden, bits.take(rows, start, columns)) * scale[:, None]
+    logits = _matmul("nd,vd->nv", hidden, _take(rows, start, columns)) * scale[:, None]
     return _accumulate(running, _without(logits, skip, rows), tokens - start, skip), None
 
   zeros = jnp.zeros_like(scale)
@@ -84,7 +83,9 @@ def _forward_tile(hidden, rows, tokens, scale, columns) -> Statistics:
   return Statistics(taken, peak + jnp.log(total), jnp.log(total) - weighted / total)
 
 
-def _accumulate(running, logits, tokens, skip):
+def _accumulate(
+  running: tuple[jax.Array, ...], logits: jax.Array, tokens: jax.Array, skip: jax.Array
+) -> tuple[jax.Array, ...]:
   """One more tile of the sums of `e` and `e (z - peak)`, `e = exp(z - peak)`, and of the logit of the taken token."""
   peak, total, weighted, taken = running
   new_peak = jnp.maximum(peak, jnp.max(logits, axis=1))
@@ -98,7 +99,9 @@ def _accumulate(running, logits, tokens, skip):
   return new_peak, total, weighted, taken + jnp.where(here, logit, 0.0)
 
 
-def xla_logits_bar(hidden, tile_rows, tokens, constants, skip):
+def xla_logits_bar(
+  hidden: jax.Array, tile_rows: jax.Array, tokens: jax.Array, constants: RowConstants, skip: jax.Array
+) -> jax.Array:
   """The gradient of a tile of logits, computed a second time."""
   logits = _matmul("nd,vd->nv", hidden, tile_rows) * constants.scale[:, None]
   log_p = logits - constants.logsumexp[:, None]
@@ -134,11 +137,11 @@ def backward(
   def token_tile(first, block_hidden, tile_rows, start, skip, i, sums):
     tile_bar, block_bar = sums
     at = first + i * plan.tokens
-    hidden, taken = bits.take(block_hidden, i * plan.tokens, plan.tokens), bits.take(padded.tokens, at, plan.tokens)
-    here = jax.tree.map(lambda x: bits.take(x, at, plan.tokens), constants)
+    hidden, taken = _take(block_hidden, i * plan.tokens, plan.tokens), _take(padded.tokens, at, plan.tokens)
+    here = jax.tree.map(lambda x: _take(x, at, plan.tokens), constants)
     bar = logits_bar(hidden, tile_rows, taken - start, here, skip)
     block_bar = _add(block_bar, _matmul("nv,vd->nd", bar, tile_rows), i * plan.tokens)
-    # [D, C] and not [C, D]: the product is a fifth faster on a CPU, and is transposed once for all token tiles.
+    # [D, tile] and not [tile, D]: the product is a fifth faster on a CPU, and is transposed once for all token tiles.
     tile_bar = tile_bar + _matmul("nd,nv->dv", hidden, bar) if train_rows else None
     return tile_bar, block_bar
 
@@ -151,7 +154,7 @@ def backward(
     def vocabulary_tile(v, sums):
       block_bar, rows_bar = sums
       start, skip = _tile_start(columns, rows, v * columns)
-      tile_rows = bits.take(rows, start, columns)
+      tile_rows = _take(rows, start, columns)
       tile_bar = jnp.zeros((rows.shape[1], columns), jnp.float32) if train_rows else None
       step = functools.partial(token_tile, first, block_hidden, tile_rows, start, skip)
       tile_bar, block_bar = jax.lax.fori_loop(0, tiles, step, (tile_bar, block_bar))
@@ -173,7 +176,7 @@ def backward(
 CHUNKED = Implementation(forward, backward)
 
 
-def _pad(arrays, padding: int):
+def _pad(arrays: NamedTuple, padding: int) -> NamedTuple:
   """Every array `[R, ...]` with so many zeros at its end."""
 
   def pad(x):
@@ -182,15 +185,15 @@ def _pad(arrays, padding: int):
   return jax.tree.map(pad, arrays)
 
 
-def _add(x: jax.Array, part: jax.Array, first) -> jax.Array:
-  return bits.put(x, bits.take(x, first, part.shape[0]) + part, first)
+def _add(x: jax.Array, part: jax.Array, first: jax.Array | int) -> jax.Array:
+  return _put(x, _take(x, first, part.shape[0]) + part, first)
 
 
-def _ceil(count, size: int):
+def _ceil(count: jax.Array | int, size: int) -> jax.Array | int:
   return (count + size - 1) // size
 
 
-def _tile_start(columns: int, rows: jax.Array, first) -> tuple[jax.Array, jax.Array]:
+def _tile_start(columns: int, rows: jax.Array, first: jax.Array | int) -> tuple[jax.Array, jax.Array]:
   """Where the tile from column `first` on begins, early enough to be whole, and how many columns of it others have."""
   start = jnp.minimum(first, rows.shape[0] - columns)
   return start, first - start
@@ -204,3 +207,27 @@ def _without(logits: jax.Array, skip: jax.Array, rows: jax.Array) -> jax.Array:
 
 def _matmul(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:
   return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
+
+
+# ---- parts of arrays, moved as bits: XLA for the CPU has no bf16, and slices an array of it by converting all of it to
+# fp32, which it also keeps. Integers it leaves alone, and elsewhere the casts cost nothing.
+
+
+def as_bits(x: jax.Array) -> jax.Array:
+  """16-bit floats as integers; all else as it is."""
+  return jax.lax.bitcast_convert_type(x, jnp.uint16) if x.dtype.itemsize == 2 else x
+
+
+def from_bits(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
+  """The inverse of `as_bits`."""
+  return x if x.dtype == dtype else jax.lax.bitcast_convert_type(x, dtype)
+
+
+def _take(x: jax.Array, start: jax.Array | int, size: int) -> jax.Array:
+  """`size` entries of the first axis, from `start` on."""
+  return from_bits(jax.lax.dynamic_slice_in_dim(as_bits(x), start, size), x.dtype)
+
+
+def _put(x: jax.Array, part: jax.Array, start: jax.Array | int) -> jax.Array:
+  """`x` with `part` in place of its entries from `start` on."""
+  return from_bits(jax.lax.dynamic_update_slice_in_dim(as_bits(x), as_bits(part), start, 0), x.dtype)

@@ -1,12 +1,12 @@
 """The one gradient rule of `linear_logprob`, which every implementation shares.
 
 What is differentiated are three statistics of the logits `z = scale hidden @ rows.T` of a token: the logit of the taken
-token, `logsumexp` L and entropy H. With `p = exp(z - L)` and cotangents `t`, `l`, `h` of the three,
+token, `logsumexp` and `entropy`. With `p = exp(z - logsumexp)` and cotangents `t`, `l`, `h` of the three,
 
-  dL/dz_v = t 1[v = token] + p_v (l - h (log p_v + H)).
+  dL/dz_v = t 1[v = token] + p_v (l - h (log p_v + entropy)).
 
 They are sufficient: `logp` is the first less the second, and those of a vocabulary in shards are combined from those of
-each shard, by arithmetic on `[N]` vectors that JAX differentiates itself.
+each shard, by arithmetic on `[T]` vectors that JAX differentiates itself.
 
 Of R tokens those that count come first, so that the rest costs nothing.
 """

@@ -79,7 +79,7 @@ def _forward_kernel(size, live, hidden, rows, tokens, scale, taken_out, logsumex
 
 
 def _grid(count: int, size: int, width: int):
-  """Grid, and blocks of `[N, D]`, `[V, D]` and `[N, 1]`; tiles that do not count fetch nothing new."""
+  """Grid, and blocks of `[T, D]`, `[V, D]` and `[T, 1]`; tiles that do not count fetch nothing new."""
   tokens, columns, channels = min(TOKENS, count), min(COLUMNS, size), _channels(width)
 
   def counts(i, live):

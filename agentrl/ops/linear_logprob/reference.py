@@ -21,7 +21,7 @@ def forward(tokens: Rows, rows: jax.Array, tile: Tile | None = None) -> Statisti
 def backward(
   tokens: Rows, rows: jax.Array, out: Statistics, bars: Statistics, tile: Tile | None = None, train_rows: bool = True
 ) -> tuple[jax.Array, jax.Array | None]:
-  """`dL/dz_v = t 1[v = token] + p_v (l - h (log p_v + H))`, then the two products with it."""
+  """`dL/dz_v = t 1[v = token] + p_v (l - h (log p_v + entropy))`, then the two products with it."""
   del tile
   taken, logsumexp, entropy = (0.0 if bar is None else bar[..., None] for bar in bars)
   log_p = _logits(tokens, rows) - out.logsumexp[..., None]

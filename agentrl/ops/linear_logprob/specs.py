@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Spec(NamedTuple):
   """One problem size."""
 
-  tokens: int  # N
+  tokens: int  # T
   width: int  # D
   vocabulary: int  # V
 

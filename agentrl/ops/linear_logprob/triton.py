@@ -9,6 +9,8 @@ Unproven: it has not run on its device yet; its numbers are tested in an interpr
 """
 
 import functools
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +18,82 @@ import jax.numpy as jnp
 from agentrl.ops import triton_call
 from agentrl.ops.linear_logprob import chunked
 from agentrl.ops.linear_logprob.differentiable import Implementation, RowConstants, Rows, Statistics, Tile
-from agentrl.ops.linear_logprob.triton_launch import (
-  combine,
-  forward_parameters,
-  launch_for,
-  logits_bar_parameters,
-  splits_of,
-)
+
+_PROGRAMS = 528  # four for each processor of an H100 or H200
+
+
+class Launch(NamedTuple):
+  """What a program computes at a time, and with what."""
+
+  tokens: int  # TILE_T
+  columns: int  # TILE_V
+  channels: int  # TILE_D
+  warps: int
+  stages: int
+
+
+# Two tiles of operands of 128 x 64 and 64 x 256 in bf16, four deep, take 192 of 227 KiB of shared memory.
+LAUNCH_16_BIT = Launch(tokens=128, columns=256, channels=64, warps=8, stages=4)
+LAUNCH_32_BIT = Launch(tokens=64, columns=64, channels=32, warps=4, stages=3)
+
+
+def launch_for(dtype: jnp.dtype) -> Launch:
+  """The launch for inputs of a dtype."""
+  return LAUNCH_16_BIT if dtype.itemsize == 2 else LAUNCH_32_BIT
+
+
+def splits_of(tokens: int, vocabulary: int, launch: Launch) -> tuple[int, int]:
+  """How many parts the vocabulary is in, and the columns of one: enough to fill the device, none empty."""
+  tiles = -(-vocabulary // launch.columns)
+  wanted = min(tiles, max(1, _PROGRAMS // -(-tokens // launch.tokens)))
+  part = -(-tiles // wanted)
+  return -(-tiles // part), part * launch.columns
+
+
+def forward_parameters(tokens: int, shape: tuple[int, int], part: int, launch: Launch) -> dict[str, Any]:
+  """Compile-time arguments of `forward_kernel` for `[V, D] = shape`."""
+  V, D = shape
+  return {
+    "T": tokens,
+    "V": V,
+    "D": D,
+    "SPLIT": part,
+    "TILE_T": launch.tokens,
+    "TILE_V": launch.columns,
+    "TILE_D": launch.channels,
+  }
+
+
+def logits_bar_parameters(
+  tokens: int, shape: tuple[int, int], constants: RowConstants, launch: Launch
+) -> dict[str, Any]:
+  """Compile-time arguments of `logits_bar_kernel`; a cotangent that is None costs nothing."""
+  V, D = shape
+  return {
+    "T": tokens,
+    "V": V,
+    "D": D,
+    "HAS_TAKEN": constants.taken is not None,
+    "HAS_SOFTMAX": constants.offset is not None,
+    "HAS_SLOPE": constants.slope is not None,
+    "TILE_T": launch.tokens,
+    "TILE_V": launch.columns,
+    "TILE_D": launch.channels,
+    "GROUP": 8,
+  }
+
+
+def combine(peak: jax.Array, total: jax.Array, weighted: jax.Array, taken: jax.Array) -> Statistics:
+  """Statistics `[T]` from those of parts of the vocabulary, `[splits, T]` and in base 2."""
+  highest = jnp.max(peak, axis=0, keepdims=True)
+  share = jnp.exp2(peak - highest)
+  whole = jnp.sum(share * total, axis=0)
+  distance = jnp.sum(share * (weighted + (peak - highest) * total), axis=0)
+  return Statistics(
+    taken=jnp.sum(taken, axis=0) * math.log(2),
+    logsumexp=(highest[0] + jnp.log2(whole)) * math.log(2),
+    entropy=(jnp.log2(whole) - distance / whole) * math.log(2),
+  )
 
 
 def forward(tokens: Rows, rows: jax.Array, tile: Tile) -> Statistics:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.ops.linear_logprob import pallas, triton, triton_launch
+from agentrl.ops.linear_logprob import pallas, triton
 from agentrl.ops.linear_logprob.chunked import CHUNKED
 from agentrl.ops.linear_logprob.differentiable import Rows, Statistics, Tile, statistics
 from agentrl.ops.linear_logprob.reference import REFERENCE
@@ -21,7 +21,7 @@ IMPLEMENTATIONS = {"reference": REFERENCE, "chunked": CHUNKED, "pallas": pallas.
 if os.environ.get("TRITON_INTERPRET") == "1":
   IMPLEMENTATIONS["triton"] = triton.TRITON
 # Two tiles of tokens to a block, so that there are several blocks.
-TINY_LAUNCH = triton_launch.Launch(*TINY_TILE, channels=2, warps=4, stages=1)
+TINY_LAUNCH = triton.Launch(*TINY_TILE, channels=2, warps=4, stages=1)
 TILE = Tile(*TINY_TILE, block=2 * TINY_TILE[0])
 
 
@@ -30,8 +30,8 @@ def implementation(request, monkeypatch):
   monkeypatch.setattr(pallas, "TOKENS", TINY_TILE[0])
   monkeypatch.setattr(pallas, "COLUMNS", TINY_TILE[1])
   for name in ("LAUNCH_16_BIT", "LAUNCH_32_BIT"):
-    monkeypatch.setattr(triton_launch, name, TINY_LAUNCH)
-  monkeypatch.setattr(triton_launch, "_PROGRAMS", 6)  # so that a program has several tiles of the vocabulary
+    monkeypatch.setattr(triton, name, TINY_LAUNCH)
+  monkeypatch.setattr(triton, "_PROGRAMS", 6)  # so that a program has several tiles of the vocabulary
   return IMPLEMENTATIONS[request.param]
 
 

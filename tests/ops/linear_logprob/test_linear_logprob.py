@@ -158,7 +158,7 @@ def test_a_token_outside_the_vocabulary_is_nan_and_not_a_number_like_any_other(i
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"unembed": UNEMBED.T}, r"hidden \[N, D\] and unembed \[D, V\]"),
+    ({"unembed": UNEMBED.T}, r"hidden \[T, D\] and unembed \[D, V\]"),
     ({"unembed": UNEMBED.astype(jnp.bfloat16)}, "cast one"),
     ({"tokens": TOKENS.astype(jnp.float32)}, "tokens must be integers"),
     ({"tokens": TOKENS[:2]}, "tokens must be integers"),

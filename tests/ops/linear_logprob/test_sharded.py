@@ -13,19 +13,19 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from agentrl.ops.linear_logprob import linear_logprob, sharded_linear_logprob
 
-N, D, V = 22, 4, 24
+T, D, V = 22, 4, 24
 AXES = {"token_axes": ("data",), "vocabulary_axis": "tensor"}
 PLAIN = functools.partial(linear_logprob, implementation="reference")
 
 
 def _inputs():
   rng = np.random.default_rng(0)
-  hidden, unembed = rng.normal(size=(N, D)), 2 * rng.normal(size=(D, V))
-  mask = rng.random(N) < 0.6
-  tokens = rng.integers(0, V, N)
+  hidden, unembed = rng.normal(size=(T, D)), 2 * rng.normal(size=(D, V))
+  mask = rng.random(T) < 0.6
+  tokens = rng.integers(0, V, T)
   tokens[~mask] = -7  # padding may hold anything
   arrays = (jnp.asarray(x, jnp.float32) for x in (hidden, unembed))
-  return (*arrays, jnp.asarray(tokens, jnp.int32), jnp.asarray(rng.uniform(0.5, 2, N), jnp.float32), jnp.asarray(mask))
+  return (*arrays, jnp.asarray(tokens, jnp.int32), jnp.asarray(rng.uniform(0.5, 2, T), jnp.float32), jnp.asarray(mask))
 
 
 def _run(function, masked):
@@ -67,7 +67,7 @@ def check_explicit_axes():
   """As `jax.make_mesh` makes them: with arrays of one device, and with divided ones; results divided, and whole."""
   mesh = _mesh(4, 2, AxisType.Explicit)
   shard = functools.partial(sharded_linear_logprob, mesh=mesh, **AXES)
-  even, uneven = (20, PartitionSpec("data")), (N, PartitionSpec(None))
+  even, uneven = (20, PartitionSpec("data")), (T, PartitionSpec(None))
   for (count, spec), masked in ((even, True), (uneven, True), (even, False)):
     hidden, unembed, *rest = _inputs()
     hidden, *rest = (x[:count] for x in (hidden, *rest))
@@ -119,7 +119,7 @@ def test_on_eight_virtual_devices(check):
   [
     ({"token_axes": ("rows",)}, "name 'rows'; the mesh has data, tensor"),
     ({"vocabulary_axis": "data", "token_axes": ("data",)}, "an axis twice"),
-    ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[N, D\]"),
+    ({"unembed": jnp.ones((D + 1, V))}, r"hidden \[T, D\]"),
     ({"token_axes": "data"}, r"must be a sequence of names: \('data',\)"),
     ({"token_axes": ("data",), "mesh": jax.make_mesh((1, 1), ("data", "tensor"))}, "under jax.set_mesh"),
     ({"mesh": jax.make_mesh((1, 1), ("data", "tensor"), (AxisType.Manual,) * 2)}, "type Manual.*outside"),

@@ -10,8 +10,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from agentrl.ops.linear_logprob.differentiable import RowConstants
-from agentrl.ops.linear_logprob.triton_kernels import forward_kernel, logits_bar_kernel
-from agentrl.ops.linear_logprob.triton_launch import (
+from agentrl.ops.linear_logprob.triton import (
   LAUNCH_16_BIT,
   LAUNCH_32_BIT,
   Launch,
@@ -19,6 +18,7 @@ from agentrl.ops.linear_logprob.triton_launch import (
   logits_bar_parameters,
   splits_of,
 )
+from agentrl.ops.linear_logprob.triton_kernels import forward_kernel, logits_bar_kernel
 
 SHARED_BYTES = 227 * 1024
 SMALL = Launch(tokens=64, columns=32, channels=32, warps=4, stages=2)
