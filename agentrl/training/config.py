@@ -1,7 +1,8 @@
 """Config files: load, override, check, compare, and write as JSON.
 
-A config file has `get_config(smoke=False)` that returns an `ml_collections.ConfigDict` of JSON values. A run derived
-from another one starts from it:
+A config file has `get_config(smoke=False)` that returns an `ml_collections.ConfigDict` of JSON values; one with several
+arms has `ARMS` and `get_config(arm, smoke)`, see `paper.py`, and an arm is named `configs/X.py:ARM`. A run that is
+derived from another one starts from it:
 
   base = config.load(pathlib.Path(__file__).with_name("quickstart.py"), smoke=smoke)
   return config.resolve(base, {"seed": 1}, where=__file__)
@@ -18,11 +19,13 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
 from agentrl import algorithms
+from agentrl.named import check_name
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
@@ -46,10 +49,11 @@ ABSENT = "(absent)"
 
 
 def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool = False) -> ConfigDict:
-  """Reads `configs/X.py`, applies overrides, and locks the result.
+  """Reads `configs/X.py` or `configs/X.py:ARM`, applies overrides, and locks the result.
 
   Args:
-    path: file with `get_config(smoke=False) -> ConfigDict`.
+    path: file with `get_config(smoke=False) -> ConfigDict`, or with `ARMS` and `get_config(arm, smoke)`; of the latter
+      the arm behind the colon, and the first one unless there is one.
     overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. See `resolve`.
     smoke: asks for the variant of two steps on a CPU.
 
@@ -57,10 +61,35 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool 
     A locked `ConfigDict`.
 
   Raises:
-    ConfigError: no such file, no such function, a value that JSON cannot hold, or a wrong override.
+    ConfigError: no such file, arm or function, a value that JSON cannot hold, or a wrong override.
   """
-  path = pathlib.Path(path)
-  return override(_checked(_execute(path, smoke), where=str(path)), overrides, where=str(path))
+  file, arm = split_arm(path)
+  return override(_checked(_execute(file, arm, smoke), where=str(path)), overrides, where=str(path))
+
+
+def split_arm(path: str | os.PathLike) -> tuple[pathlib.Path, str]:
+  """The file and the arm of `configs/X.py:ARM`; the arm is empty where none is named."""
+  text = os.fspath(path)
+  file, dot_py, arm = text.rpartition(".py:")
+  return (pathlib.Path(file + ".py"), arm) if dot_py else (pathlib.Path(text), "")
+
+
+def read_file(file: pathlib.Path) -> ModuleType:
+  """A config file as a module, run anew.
+
+  Raises:
+    ConfigError: no such file, or it has no `get_config`.
+  """
+  if not file.is_file():
+    others = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+    hint = _nearest(str(file), others)
+    raise ConfigError(f"there is no config file {file}" + (f"; did you mean {hint}?" if hint else ""))
+  spec = importlib.util.spec_from_file_location(f"agentrl_config_{file.stem}", file)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if "get_config" not in vars(module):
+    raise ConfigError(f"{file} has no function get_config(smoke=False); a config file must define it")
+  return module
 
 
 def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:
@@ -169,20 +198,22 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
-def _execute(path: pathlib.Path, smoke: bool) -> ConfigDict:
-  if not path.is_file():
-    others = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-    hint = _nearest(str(path), others)
-    raise ConfigError(f"there is no config file {path}" + (f"; did you mean {hint}?" if hint else ""))
-  spec = importlib.util.spec_from_file_location(f"agentrl_config_{path.stem}", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if "get_config" not in vars(module):
-    raise ConfigError(f"{path} has no function get_config(smoke=False); a config file must define it")
-  config = module.get_config(smoke=smoke)
+def _execute(file: pathlib.Path, arm: str, smoke: bool) -> ConfigDict:
+  module = read_file(file)
+  if "ARMS" in vars(module):
+    arm = arm or next(iter(module.ARMS))
+    try:
+      check_name(module.ARMS, arm, kind="arm")
+    except ValueError as error:
+      raise ConfigError(f"{file}: {error}") from error
+    config = module.get_config(arm, smoke)
+  elif arm:
+    raise ConfigError(f"{file} has no ARMS, so there is no arm {arm!r}: leave :{arm} out")
+  else:
+    config = module.get_config(smoke=smoke)
   if not isinstance(config, ConfigDict):
     raise ConfigError(
-      f"get_config of {path} returned {type(config).__name__}; it must return an ml_collections.ConfigDict"
+      f"get_config of {file} returned {type(config).__name__}; it must return an ml_collections.ConfigDict"
     )
   return config
 

@@ -1,6 +1,6 @@
 """Tokens that groups with branches cost, against the unique tokens in them: in sampling and in the update.
 
-  python scripts/bench/branching_tokens.py --config configs/branching_entropy.py [--run runs/branching_entropy]
+  python scripts/bench/branching_tokens.py --config configs/branching.py:entropy [--run runs/entropy]
     [--groups 12] [--config.KEY=VALUE ...]
 
 One line per rule, and one for independent samples. The policy is that of the run's last checkpoint; without a run it is

@@ -12,7 +12,7 @@ from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 
-CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "archer_sixteen_chai.py"
+CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/archer_sixteen.py:chai"
 SETTINGS = {
   "model": {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 48, "vocabulary": 0},
   "rollout": {"max_turns": 3, "max_tokens": 72, "workers": 2, "reranked": {"candidates": 3}},

@@ -1,0 +1,62 @@
+"""Two lookups and an answer: half of a group branches where a tool result makes the policy unsure (ARPO).
+
+A fifth of the demonstrations look up a key, then what it stands for; the others guess. RL has to find out that looking
+pays, and to copy keys without a slip, also those that only a tool result shows.
+
+  baseline  independent samples, at the same group size: GRPO
+  random    half of a group branches behind tool results, wherever a coin says so: the control
+  entropy   the paper's threshold rule at its defaults, and credit as in its code
+
+  python experiments/reproduce.py configs/branching.py
+  python experiments/train.py --config configs/branching.py:entropy --workdir runs/entropy
+
+Paper: Dong et al., 2025 (https://arxiv.org/abs/2507.19849), whose baseline is GRPO.
+Result (seeds 0, 1, 2; results/branching): baseline 16 -> 66 %, 8 -> 23 %, 25 -> 100 %; random -> 59, 23, 99 %; entropy
+-> 63, 23, 100 %. At equal tool calls entropy branching is no better than GRPO or random branching (LOG.md).
+"""
+
+from agentrl.training.paper import arm_config
+
+BASE = {
+  "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
+  "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
+  "task": {"family": "key_lookup", "tool": "lookup", "difficulty": 3},
+  "rollout": {
+    "groups": 12, "group_size": 8, "max_tokens": 112, "max_turns": 4,
+    "branching": {"initial": 4, "window": 8},
+  },
+  "engine": {"slots": 48, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
+  "pack": {"row_tokens": 512, "row_actions": 320, "rows": 2},
+  "reward": {"correct": 1.0},
+  "cold_start": {"steps": 600, "batch": 64, "direct_share": 0.8, "learning_rate": 3e-3},
+  "algo": {"reduction": "token_mean"},
+  "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
+  "train": {"steps": 200, "eval_every": 25, "checkpoint_every": 50},
+  "eval": {"tasks": 256},
+}  # fmt: skip
+
+ARMS = {
+  "baseline": {},
+  "random": {
+    "rollout": {"strategy": "branching", "branching": {"rule": "random", "probability": 0.5}},
+    "algo": {"shared_tokens": "per_branch"},
+  },
+  "entropy": {
+    "rollout": {
+      "strategy": "branching",
+      "branching": {"rule": "threshold", "alpha": 0.5, "beta": 0.2, "threshold": 0.5},
+    },
+    "algo": {"shared_tokens": "per_branch"},
+  },
+}
+
+SMOKE = {
+  "cold_start": {"steps": 2, "batch": 8},
+  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
+  "eval": {"tasks": 4},
+  "rollout": {"groups": 2, "group_size": 4, "branching": {"initial": 2}},
+}
+
+
+def get_config(arm: str, smoke: bool):
+  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)
