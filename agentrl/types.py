@@ -141,7 +141,7 @@ class Observation:
     ok: False when the action failed in a way that was told to the policy.
     results: one per tool call of the action, in order.
     name: tool name for the chat format's tool message, where one tool answered.
-    reward: reward of this action alone, where the environment gives one.
+    reward: reward of this action alone, where the environment gives one. A part called "return" is their sum.
   """
 
   text: str
@@ -220,7 +220,7 @@ class Turn:
     observation: text that the environment fed back.
     ok: the observation's `ok`.
     latency: seconds that the environment took.
-    reward: reward of this turn alone, where the environment gives one.
+    reward: what the turn earned; until the trajectory has its reward, what the environment gave for the turn alone.
   """
 
   kind: TurnKind
@@ -262,7 +262,8 @@ class Trajectory:
     policy_version: int32 [T], update count of the weights that wrote it; -1 where not sampled.
     turns: one `Turn` per policy turn.
     reward_parts: named parts; None when the environment failed.
-    reward: their weighted sum; None when the environment failed or no reward was assigned yet.
+    reward: the sum of what the turns earned, `turn.reward`, to the last of which is added what only the end knows;
+      None when the environment failed or no reward was assigned yet.
     task_id, group_id, uid: samples of one prompt share `group_id`; `uid` also seeds sampling.
     parent, fork_at: uid of the trajectory this one branched from, and the first token index that is its own.
       Tokens before `fork_at` are trained once, in the parent.
@@ -301,6 +302,20 @@ class Trajectory:
   def failed(self) -> bool:
     """The environment itself failed."""
     return self.stop is StopReason.ENVIRONMENT_FAILED
+
+  @property
+  def token_rewards(self) -> np.ndarray:
+    """f32 [T]: what each turn earned, on its last token; of authored turns that nobody recorded, all on the last one.
+
+    What nothing was sampled for is nowhere.
+    """
+    rewards = np.zeros(len(self.tokens), np.float32)
+    sampled = np.flatnonzero(self.action_mask)
+    for turn in self.turns:
+      rewards[turn.end - 1] += turn.reward
+    if not self.turns and len(sampled) and self.reward is not None:
+      rewards[sampled[-1]] = self.reward
+    return rewards
 
 
 # ---- what is trained on -----------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ BASE = {
   "rollout": {"groups": 32, "group_size": 1, "max_tokens": 144, "max_turns": 10, "turn_tokens": 12},
   "engine": {"slots": 32, "decode_tokens": 12, "feed_tokens": 128, "prefill_tokens": 64, "prefill_rows": 4},
   "pack": {"row_tokens": 144, "row_actions": 120, "rows": 16},
-  "reward": {"return": 0.0},  # the turns carry it; the part is recorded all the same
+  "reward": {"turn_rewards": 1.0},
   "cold_start": {"steps": 1600, "batch": 64, "learning_rate": 3e-3, "schedule": "linear"},
   "algorithm": "archer",
   "algo": {

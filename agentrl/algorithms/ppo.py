@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -87,7 +86,7 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     kept = with_reward(trajectories)
     if any(t.parent is not None for t in kept):
       raise ValueError("token-level PPO needs trajectories in one piece; branches have no single token chain")
-    columns = {"rewards": Column([_terminal_reward(t) for t in kept])}
+    columns = {"rewards": Column([t.token_rewards for t in kept])}
     batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
     old_logp, old_values = evaluate(state.params, batch)
     rewards, metrics = jnp.asarray(batch.columns["rewards"]), {}
@@ -120,15 +119,6 @@ def _resolve(cfg):
     "kl_coef": cfg.kl_coef if cfg.kl_in == "loss" else 0.0,
     "entropy_coef": cfg.entropy_coef,
   }
-
-
-def _terminal_reward(trajectory: Trajectory) -> np.ndarray:
-  """f32 [T]: each turn's own reward on its last token, and the trajectory's reward on the last action token."""
-  rewards = np.zeros(len(trajectory.tokens), np.float32)
-  for turn in trajectory.turns:
-    rewards[turn.end - 1] += turn.reward
-  rewards[np.flatnonzero(trajectory.action_mask)[-1]] += trajectory.reward
-  return rewards
 
 
 def _evaluate(policy, params, batch):

@@ -1,14 +1,20 @@
 """Which trajectories and groups reach the update; what a filter drops leaves loss and baseline alike.
 
-Branches of a trajectory that is dropped stay, and what they share is still laid out and trained once: see `keep`.
+A filter is a function `(trajectories, *, settings) -> trajectories` that keeps their order; one of yours is named by
+its import path. Branches of a trajectory that is dropped stay, and what they share is still laid out and trained once:
+see `keep`.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from agentrl.named import by_name, check_name, with_settings
 from agentrl.types import StopReason, Trajectory, TurnKind
 
 
@@ -37,7 +43,7 @@ def with_reward(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """What an algorithm that learns from rewards may learn from: `without_failures`.
 
   Raises:
-    ValueError: one of them has no reward; names it.
+    ValueError: one of them has no reward, or another one than its turns earned together; names it.
   """
   kept = without_failures(trajectories)
   for t in kept:
@@ -45,6 +51,12 @@ def with_reward(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
       raise ValueError(
         f"trajectory {t.uid} (task {t.task_id}) ended with {t.stop.value!r} and has no reward: only a trajectory whose "
         "environment failed has none"
+      )
+    earned = math.fsum(turn.reward for turn in t.turns)
+    if t.turns and abs(earned - t.reward) > 1e-6 * max(1.0, abs(t.reward)):
+      raise ValueError(
+        f"trajectory {t.uid} (task {t.task_id}) has the reward {t.reward:g}, and its turns earned {earned:g} together: "
+        "what only the end knows belongs to the last turn, see rewards.combine.assign"
       )
   return kept
 
@@ -71,22 +83,55 @@ def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   return keep(trajectories, lambda t: len(rewards[t.group_id]) > 1)
 
 
-def best_of_group(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-  """Keeps the trajectory of highest reward in each group, of equals the first: best-of-N distillation.
+def best_of_group(trajectories: Sequence[Trajectory], *, count: int = 1) -> list[Trajectory]:
+  """Keeps the trajectories of highest reward in each group, of equals the first: best-of-N distillation.
 
   Trajectories without a reward are dropped.
+
+  Args:
+    trajectories: of any groups.
+    count: how many of a group.
+
+  Raises:
+    ValueError: `count` is less than 1.
   """
-  best: dict[int, Trajectory] = {}
+  if count < 1:
+    raise ValueError(f"filter_options.best_of_group.count={count}: at least one of a group must be kept")
+  groups = collections.defaultdict(list)
   for t in trajectories:
-    if t.reward is not None and (t.group_id not in best or t.reward > best[t.group_id].reward):
-      best[t.group_id] = t
-  kept = {t.uid for t in best.values()}
+    if t.reward is not None:
+      groups[t.group_id].append(t)
+  best = [sorted(group, key=lambda t: -t.reward)[:count] for group in groups.values()]
+  kept = {t.uid for group in best for t in group}
   return keep(trajectories, lambda t: t.uid in kept)
 
 
-FILTERS = {
+Filter = Callable[[Sequence[Trajectory]], list[Trajectory]]
+
+FILTERS: Mapping[str, Callable[..., list[Trajectory]]] = {
   "void_turns": without_void_turns,
   "overlong": without_overlong,
   "flat_groups": without_flat_groups,
   "best_of_group": best_of_group,
 }
+
+
+def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Filter:
+  """The filters of a config, one after another, behind `without_failures`.
+
+  Args:
+    names: keys of `FILTERS`, or import paths of functions.
+    options: settings of filters, by the same names.
+
+  Raises:
+    ValueError: no such filter, no such setting, or settings for a filter that is not chosen.
+  """
+  for name in options:
+    check_name(names, name, kind="filter with filter_options")
+  functions = {name: by_name(FILTERS, name, kind="entry of filters") for name in names}
+  chosen = [with_settings(functions[name], options.get(name, {}), section=f"filter_options.{name}") for name in names]
+
+  def filtered(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    return functools.reduce(lambda kept, keep_some: keep_some(kept), chosen, without_failures(trajectories))
+
+  return filtered

@@ -28,7 +28,7 @@ class Dialogues(NamedTuple):
   action_end: jax.Array  # int32 [N, U]
   next_end: jax.Array  # int32 [N, U], end of the next state: of the observation that answered
   taken: jax.Array  # bool [N, U], there is such a turn; all other entries of the turn are 0
-  reward: jax.Array  # f32 [N, U], of the turn; the trajectory's own reward comes with its last turn
+  reward: jax.Array  # f32 [N, U], what the turn earned
   done: jax.Array  # bool [N, U], the trajectory ended with this turn
   observed_return: jax.Array  # f32 [N, U], the discounted rewards from this turn on: to judge critics by
 
@@ -89,8 +89,8 @@ def _turns_of(trajectory: Trajectory, discount: float) -> list[tuple]:
     )
   starts = [int(sampled[number == u][0]) for u in order]
   ends = [int(sampled[number == u][-1]) + 1 for u in order]
-  rewards = [trajectory.turns[u].reward if trajectory.turns else 0.0 for u in order]
-  rewards[-1] += trajectory.reward
+  rewards = [trajectory.turns[u].reward for u in order] if trajectory.turns else [0.0] * (len(order) - 1)
+  rewards += [] if trajectory.turns else [trajectory.reward]
   following, observed = 0.0, []
   for reward in reversed(rewards):
     following = reward + discount * following

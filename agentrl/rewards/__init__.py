@@ -1,0 +1,20 @@
+"""What an episode is worth: named reward functions over the samples of a task, and what weighs and adds their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentrl.rewards import parts
+from agentrl.rewards.contract import RewardFunction, each
+
+REWARDS: Mapping[str, RewardFunction] = {
+  "correct": each(parts.correct),
+  "turn_rewards": each(parts.turn_rewards),
+  "well_formed": each(parts.well_formed),
+  "void_turns": each(parts.void_turns),
+  "tool_calls": each(parts.tool_calls),
+  "used_tool": each(parts.used_tool),
+  "tool_economy": each(parts.tool_economy),
+  "fewest_tool_calls": parts.fewest_tool_calls,
+  "soft_overlong": each(parts.soft_overlong),
+}

@@ -1,10 +1,11 @@
-"""A trajectory's reward: the weighted sum of named parts."""
+"""The reward of every episode of a task's group: weighted parts, carried by the turns that earned them."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import inspect
+import json
 import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
@@ -12,113 +13,209 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.rewards.parts import PARTS
+from agentrl.named import by_name, with_settings
+from agentrl.rewards import REWARDS
+from agentrl.rewards.contract import RewardFunction, failure
 from agentrl.types import LARGEST_REWARD, EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
 
 ENOUGH_ANSWERS = 4  # before a part that none of them has counts as misspelt
 
 
-def assign(
-  trajectory: Trajectory, task: Task, weights: Mapping[str, float], **options: Mapping[str, Any]
-) -> Trajectory:
-  """A copy with `reward = sum_i w_i part_i`, and with every weighted part in `reward_parts`.
+@dataclasses.dataclass(frozen=True)
+class Reward:
+  """What the episodes of a run are worth; `make_reward` builds it.
 
-  Where the environment failed both are None: that is no reward, and not a reward of 0. A part with weight 0 is
-  computed and recorded all the same.
+  Attributes:
+    weights: of each part, by its name.
+    functions: of those parts that a reward function gives; the environment itself gives the others.
+  """
+
+  weights: Mapping[str, float]
+  functions: Mapping[str, RewardFunction]
+
+
+def make_reward(weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]) -> Reward:
+  """The reward of a config.
 
   Args:
-    trajectory: finished; `reward_parts` holds what the environment gave at the end.
-    task: the task it is about.
-    weights: part name to weight. A name is one of `PARTS`, or of the environment's own parts; the latter are 0 where a
-      limit ended the trajectory before the environment could give them.
-    **options: part name to that part's keyword arguments: `soft_overlong={"max_tokens": 512, "buffer": 64}`.
+    weights: weight of each part. Its name is one of `REWARDS`, or the import path of a reward function,
+      "my_project.rewards:toolrl", whose part is then called as the function, or a part that the environment gives.
+    options: settings of the functions, by the same names.
 
   Raises:
-    EnvironmentFailed: no reward can be made of what the environment gave: a part is unknown or raises, or it, or the
-      sum, is no finite number of at most `LARGEST_REWARD`.
-    ValueError: no weights, one that is not finite, or options for a part without weight.
-    TypeError: a wrong or missing keyword argument of a part.
+    ValueError: no weights, one that is not finite, options for a part without weight or without settings, a setting
+      that is unknown or missing, two parts of one name, or what the turns earned counted twice.
   """
-  _check_names(weights, options)
-  if trajectory.failed:
-    return dataclasses.replace(trajectory, reward_parts=None, reward=None)
-  parts = dict(trajectory.reward_parts or {})
-  parts |= {name: _value(name, trajectory, task, options.get(name, {})) for name in weights}
-  shares = [_checked(weight * parts[name], f"the weighted part {name!r}", task) for name, weight in weights.items()]
-  reward = _checked(math.fsum(shares), "the reward", task)
-  return dataclasses.replace(trajectory, reward_parts=parts, reward=reward)
-
-
-def check_parts(weights: Mapping[str, float], trajectories: Sequence[Trajectory]) -> None:
-  """Refuses a misspelt part, which would make every answer a failure of the environment.
-
-  Args:
-    weights: part name to weight. trajectories: finished ones of several tasks, before `assign`.
-
-  Raises:
-    ValueError: a name is none of `PARTS`, and no environment gave it though at least `ENOUGH_ANSWERS` were answered.
-  """
-  given = [t.reward_parts or {} for t in trajectories if t.stop is StopReason.ANSWERED]
-  if len(given) < ENOUGH_ANSWERS:
-    return
-  for name in weights:
-    if name not in PARTS and not any(name in parts for parts in given):
-      raise ValueError(f"reward: {_unknown_part(name, {part for parts in given for part in parts})}")
-
-
-def _unknown_part(name: str, given: Collection[str]) -> str:
-  known = [*PARTS, *sorted(part for part in given if part not in PARTS)]
-  near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-  hint = f"did you mean {near[0]!r}? " if near else ""
-  return f"no reward part is called {name!r}: {hint}known: {', '.join(known)}"
-
-
-def _check_names(weights: Mapping[str, float], options: Mapping[str, Any]) -> None:
   if not weights:
     raise ValueError("a reward needs at least one weighted part, such as {'correct': 1.0}")
+  functions = {name: by_name(REWARDS, name, kind="reward") for name in weights if name in REWARDS or ":" in name}
   for name in options:
-    if name not in weights or name not in PARTS:
+    if name not in functions:
       raise ValueError(
         f"options for the reward part {name!r}, which has no weight or takes none; weights: {[*weights]}"
       )
   for name, weight in weights.items():
     if not math.isfinite(weight):
       raise ValueError(f"the weight of reward part {name!r} is {weight}")
-    if name in PARTS:
-      inspect.signature(PARTS[name]).bind(None, None, **options.get(name, {}))
+  if weights.get("turn_rewards") and weights.get("return"):
+    raise ValueError(
+      "the part 'return' is the sum of what 'turn_rewards' gives turn by turn: with a weight on both it counts twice"
+    )
+  bound = {name: _with_settings(name, function, options.get(name, {})) for name, function in functions.items()}
+  called = [_part_name(name) for name in weights]
+  if twice := {name for name in called if called.count(name) > 1}:
+    raise ValueError(f"two reward parts are called {min(twice)!r}: give one of the functions another name")
+  by_part = {_part_name(name): function for name, function in bound.items()}
+  return Reward({_part_name(name): weight for name, weight in weights.items()}, by_part)
 
 
-def _value(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, Any]) -> float:
-  given = trajectory.reward_parts or {}
-  if name in PARTS:
-    value = _asked(name, trajectory, task, options)
-  elif name in given:
-    value = given[name]
-  elif trajectory.stop is not StopReason.ANSWERED:
-    value = 0.0
-  else:
-    raise EnvironmentFailed(f"task {task.id}: {_unknown_part(name, given)}", FailureKind.REWARD)
-  return _checked(value, f"the reward part {name!r}", task)
+def assign(
+  reward: Reward, episodes: Sequence[Trajectory], task: Task, memory: Mapping[str, Any]
+) -> tuple[list[Trajectory | EnvironmentFailed], dict[str, Any]]:
+  """Copies with what every turn earned, and with every part in `reward_parts`.
+
+  A part that is a number per turn is earned by the turns, any other by the last one: `turn.reward` is the weighted sum
+  of what the turn earned, `reward` their sum, and `reward_parts` has the sum over turns of each part before its weight.
+  A part with weight 0 is computed and recorded all the same. Where the environment failed there is no reward, which
+  is not a reward of 0. A part of the environment's own is 0 where a limit ended the episode before it could be given.
+
+  Args:
+    episodes: finished ones of one group; `reward_parts` holds what the environment gave at the end, and `turn.reward`
+      what it gave for each turn.
+    task: the task that they are about.
+    memory: what the functions remember of the task, by part; it is left as it is.
+
+  Returns:
+    In place of an episode of which no reward can be made the `EnvironmentFailed` that says why: a part is unknown,
+    broke, or gave no finite numbers of at most `LARGEST_REWARD`, or their sum is none. And the memory afterwards.
+  """
+  running = [episode for episode in episodes if not episode.failed]
+  after = dict(memory)
+  values: dict[str, Sequence[Any]] = {}
+  for name in reward.weights:
+    if name in reward.functions:
+      values[name], after[name] = _asked(reward.functions[name], name, running, task, memory.get(name, {}))
+    else:
+      values[name] = [_given(name, episode, task) for episode in running]
+  rewarded = iter([
+    _rewarded(episode, task, reward.weights, {name: values[name][n] for name in values})
+    for n, episode in enumerate(running)
+  ])  # fmt: skip
+  bare = {"reward_parts": None, "reward": None}
+  outcomes = [dataclasses.replace(episode, **bare) if episode.failed else next(rewarded) for episode in episodes]
+  return outcomes, {name: kept for name, kept in after.items() if kept}
 
 
-def _asked(name: str, trajectory: Trajectory, task: Task, options: Mapping[str, Any]) -> Any:
-  """What the function of a part gives."""
+def check_parts(reward: Reward, trajectories: Sequence[Trajectory]) -> None:
+  """Refuses a misspelt part, which would make every answer a failure of the environment.
+
+  Args:
+    reward: what the parts are. trajectories: finished ones of several tasks, before `assign`.
+
+  Raises:
+    ValueError: a part is of no function, and no environment gave it though at least `ENOUGH_ANSWERS` were answered.
+  """
+  given = [t.reward_parts or {} for t in trajectories if t.stop is StopReason.ANSWERED]
+  if len(given) < ENOUGH_ANSWERS:
+    return
+  for name in reward.weights:
+    if name not in reward.functions and not any(name in parts for parts in given):
+      raise ValueError(f"reward: {_unknown_part(name, {part for parts in given for part in parts})}")
+
+
+# ---- names and settings ---------------------------------------------------------------------------------------------
+
+
+def _part_name(name: str) -> str:
+  """What the part of an import path is called: as its function."""
+  return name.rpartition(":")[2]
+
+
+def _with_settings(name: str, function: RewardFunction, options: Mapping[str, Any]) -> RewardFunction:
+  bound = with_settings(function, options, section=f"reward_options.{name}")
+  parameters = inspect.signature(bound).parameters.values()
+  if missing := [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]:
+    raise ValueError(f"reward_options.{name} lacks {', '.join(missing)}, which the reward part needs")
+  return bound
+
+
+def _unknown_part(name: str, given: Collection[str]) -> str:
+  known = [*REWARDS, *sorted(part for part in given if part not in REWARDS)]
+  near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+  hint = f"did you mean {near[0]!r}? " if near else ""
+  return f"no reward part is called {name!r}: {hint}known: {', '.join(known)}, or the import path of a function"
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _asked(function: RewardFunction, name: str, episodes: Sequence[Trajectory], task: Task, memory: Mapping[str, Any]):
+  """What a function gives of each episode, and what it remembers then; where it broke, that, and the memory of before.
+
+  The memory is a copy that went through JSON, as it will have gone where the run was killed and goes on.
+  """
   try:
-    return PARTS[name](trajectory, task, **options)
-  except EnvironmentFailed:
-    raise
+    own = json.loads(json.dumps(memory))
+    parts = list(function(episodes, task, own))
+    if len(parts) != len(episodes):
+      raise ValueError(f"it gave {len(parts)} parts of {len(episodes)} episodes")
+    return parts, json.loads(json.dumps(own, allow_nan=False))
   except Exception as error:
-    raise EnvironmentFailed(
-      _told(error, f"task {task.id}: the reward part {name!r} failed"), FailureKind.REWARD
-    ) from error
+    return [failure(error, task, name)] * len(episodes), memory
 
 
-def _told(error: Exception, what: str) -> str:
-  """One line that says what failed, and how."""
+def _given(name: str, episode: Trajectory, task: Task) -> Any:
+  """A part that the environment itself gave."""
+  given = episode.reward_parts or {}
+  if name in given:
+    return given[name]
+  if episode.stop is not StopReason.ANSWERED:
+    return 0.0
+  return EnvironmentFailed(f"task {task.id}: {_unknown_part(name, given)}", FailureKind.REWARD)
+
+
+def _rewarded(
+  episode: Trajectory, task: Task, weights: Mapping[str, float], values: Mapping[str, Any]
+) -> Trajectory | EnvironmentFailed:
+  """The episode with its reward, of its parts; or why it has none."""
   try:
-    return f"{what}: {type(error).__name__}: {error}"
-  except Exception:  # its own class breaks in `__str__`
-    return f"{what}: {type(error).__name__}"
+    parts = {name: _numbers(value, name, episode, task) for name, value in values.items()}
+    turns = [math.fsum(earned) for earned in _by_turn(episode, task, weights, parts)]
+    reward = _checked(math.fsum(turns), "the reward", task)
+  except EnvironmentFailed as failed:
+    return failed
+  sums = {name: math.fsum(part) if isinstance(part, list) else part for name, part in parts.items()}
+  return dataclasses.replace(
+    episode,
+    turns=tuple(dataclasses.replace(turn, reward=r) for turn, r in zip(episode.turns, turns, strict=False)),
+    reward_parts={**(episode.reward_parts or {}), **sums},
+    reward=reward,
+  )
+
+
+def _by_turn(
+  episode: Trajectory, task: Task, weights: Mapping[str, float], parts: Mapping[str, float | list[float]]
+) -> list[list[float]]:
+  """The weighted parts that each turn earned; of an episode without turns, all of them in one."""
+  earned: list[list[float]] = [[] for _ in episode.turns] or [[]]
+  for name, part in parts.items():
+    what = f"the weighted part {name!r}"
+    for n, value in enumerate(part) if isinstance(part, list) else [(-1, part)]:
+      earned[n].append(_checked(weights[name] * value, what, task))
+  return earned
+
+
+def _numbers(value: Any, name: str, episode: Trajectory, task: Task) -> float | list[float]:
+  """A part as a number, or as a list of one number per turn."""
+  if isinstance(value, EnvironmentFailed):
+    raise value
+  what = f"the reward part {name!r}"
+  if not (isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)):
+    return _checked(value, what, task)
+  if len(value) != len(episode.turns):
+    told = f"task {task.id}: {what} has {len(value)} numbers for {len(episode.turns)} turns; it must have one for each"
+    raise EnvironmentFailed(told, FailureKind.REWARD)
+  return [_checked(number, what, task) for number in value]
 
 
 def _checked(value: Any, what: str, task: Task) -> float:

@@ -1,13 +1,15 @@
-"""Named parts of a reward: pure functions `(trajectory, task, *, options) -> float` of what was said and done.
+"""Reward functions, most of them of a single episode: `(trajectory, task, *, settings)` to a number, or one per turn.
 
-None of them is asked about a trajectory whose environment failed. `combine.py` weighs and adds them; a part that
-measures a cost takes a negative weight there.
+None of them is asked about a trajectory whose environment failed. The table `REWARDS` makes functions of groups of
+those of one episode, see `contract.each`; `combine.py` weighs and adds the parts. One that measures a cost takes a
+negative weight there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
 
@@ -62,10 +64,40 @@ def tool_economy(trajectory: Trajectory, task: Task, *, smoothing: float) -> flo
     task: for the error of a missing verdict.
     smoothing: c, in calls; the larger, the gentler.
   """
+  return correct(trajectory, task) * _economy(tool_calls(trajectory, task), 0.0, smoothing)
+
+
+def fewest_tool_calls(
+  episodes: Sequence[Trajectory], task: Task, memory: dict[str, Any], *, smoothing: float
+) -> list[float]:
+  """`correct sin(pi m / (m + n))` for m tool calls where n suffice: 1 at m = n, less with more and with fewer.
+
+  n is the least number of calls of a correct answer to the task so far. Where n is 0 it is `tool_economy`.
+
+  OTC, Wang et al., 2025 (https://arxiv.org/abs/2504.14870), the form for GRPO.
+
+  Args:
+    episodes: the task's group. task: for the error of a missing verdict.
+    memory: holds n under "least", once there was a correct answer.
+    smoothing: c of `tool_economy`, in calls; read where n is 0.
+  """
+  verdicts = [correct(episode, task) for episode in episodes]
+  calls = [tool_calls(episode, task) for episode in episodes]
+  known = [memory["least"]] if "least" in memory else []
+  enough = [made for verdict, made in zip(verdicts, calls, strict=True) if verdict >= 1]
+  if not (known or enough):
+    return [0.0] * len(episodes)
+  memory["least"] = least = min(known + enough)
+  return [verdict * _economy(made, least, smoothing) for verdict, made in zip(verdicts, calls, strict=True)]
+
+
+def _economy(calls: float, least: float, smoothing: float) -> float:
+  """OTC's coefficient of `calls` tool calls where `least` suffice."""
   if smoothing <= 0:
     raise ValueError(f"smoothing must be positive, got {smoothing}")
-  calls = tool_calls(trajectory, task)
-  return correct(trajectory, task) * math.cos(math.pi * calls / (2 * calls + smoothing))
+  if least:
+    return math.sin(math.pi * calls / (calls + least))
+  return math.cos(math.pi * calls / (2 * calls + smoothing))
 
 
 def soft_overlong(trajectory: Trajectory, task: Task, *, max_tokens: int, buffer: int) -> float:
@@ -86,6 +118,7 @@ def soft_overlong(trajectory: Trajectory, task: Task, *, max_tokens: int, buffer
   return min(0.0, max(-1.0, -(length - (max_tokens - buffer)) / buffer))
 
 
-PARTS: Mapping[str, Callable[..., float]] = {
-  part.__name__: part for part in (correct, well_formed, void_turns, tool_calls, used_tool, tool_economy, soft_overlong)
-}
+def turn_rewards(trajectory: Trajectory, task: Task) -> list[float]:
+  """What the environment itself gave for each turn, turn by turn."""
+  del task
+  return [turn.reward for turn in trajectory.turns]

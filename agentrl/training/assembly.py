@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
-from agentrl.batching import filters
+from agentrl.batching.filters import Filter, make_filters
 from agentrl.batching.pack import PackConfig
 from agentrl.models import chat, heads, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.named import check_name
+from agentrl.rewards.combine import make_reward
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
@@ -32,7 +33,7 @@ from agentrl.training.build.model import ModelSettings, load_policy
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector, Reranker, Searcher
-from agentrl.training.config import resolve
+from agentrl.training.config import by_path, resolve
 from agentrl.training.defaults import check_numbers
 
 
@@ -44,6 +45,7 @@ class Assembly:
     keys: base keys by use; each is only ever folded, never consumed.
     params: the policy's initial params, on the mesh.
     searcher: what searches, in rollouts or beside evaluations; None: nothing does.
+    filter: what chooses the trajectories that are trained on.
     cold_start: the supervised algorithm that precedes `algorithm`; read only where the config asks for steps of it.
   """
 
@@ -54,6 +56,7 @@ class Assembly:
   tasks: envs.TaskSource
   collector: Collector
   searcher: Searcher | None
+  filter: Filter
   algorithm: Algorithm
   cold_start: Algorithm
   mesh: Mesh
@@ -130,6 +133,7 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     tasks=tasks,
     collector=collector,
     searcher=searcher,
+    filter=make_filters(config.filters, by_path(config.filter_options.to_dict())),
     algorithm=algorithm,
     cold_start=_cold_start(config, policy),
     mesh=mesh,
@@ -185,8 +189,6 @@ def _cold_start(config, policy: Policy) -> Algorithm:
 
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:
   engine = EngineConfig(positions=config.rollout.max_tokens, **config.engine)
-  for name in config.filters:
-    check_name(filters.FILTERS, name, kind="entry of filters")
   return Collector(
     driver=Driver(
       model, engine, chat_format.pause_table(model.vocab_size), mesh=mesh, compiled=config.rollout.compiled
@@ -195,8 +197,7 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     chat=chat_format,
     workers=config.rollout.workers,
     tasks=tasks,
-    reward=config.reward.to_dict(),
-    reward_options=config.reward_options.to_dict(),
+    reward=_named("reward", make_reward, by_path(config.reward), by_path(config.reward_options.to_dict())),
     max_tokens=config.rollout.max_tokens,
     max_turns=config.rollout.max_turns,
     turn_tokens=config.rollout.turn_tokens,

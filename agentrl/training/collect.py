@@ -15,7 +15,7 @@ import numpy as np
 
 from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
-from agentrl.rewards.combine import assign, check_parts
+from agentrl.rewards.combine import Reward, assign, check_parts
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
@@ -43,6 +43,7 @@ class Collected:
     stats: what the sampling cost.
     failures: of all calls of environments, those of closing and of a search's paths included.
     left_out: tasks that could not be made, or whose prompt does not fit; they have no trajectories.
+    memory: what the reward functions remember afterwards of the tasks that they remember anything of, by task id.
     trees: the finished searches in the order of their uid, where there were any.
   """
 
@@ -51,6 +52,7 @@ class Collected:
   stats: RolloutStats
   failures: list[EnvironmentFailed]
   left_out: list[LeftOut]
+  memory: Mapping[str, Any]
   trees: list[Planner] = dataclasses.field(default_factory=list)
 
 
@@ -90,7 +92,7 @@ class Collector:
   Attributes:
     driver, engine, chat: see their classes. tasks: has `task(index, split)` and `environment()`.
     workers: threads for environments and tools, those of one collection.
-    reward: weight of each named part; reward_options: keyword arguments of the parts.
+    reward: what the trajectories are worth.
     max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
     branching: how the samples of a group branch; None: they are independent.
     searcher: makes every sample the visited path of a search; None: there is none.
@@ -102,8 +104,7 @@ class Collector:
   chat: ChatFormat
   workers: int
   tasks: Any
-  reward: Mapping[str, float]
-  reward_options: Mapping[str, Any]
+  reward: Reward
   max_tokens: int
   max_turns: int
   turn_tokens: int
@@ -122,6 +123,7 @@ class Collector:
     samples: int,
     temperature: float,
     version: int,
+    memory: Mapping[str, Any],
     independent: bool = False,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
@@ -131,12 +133,13 @@ class Collector:
       params: what the driver's tick takes and, to re-rank, "critic"; without it, as before RL, nothing is re-ranked.
       base_key: with a trajectory's uid it determines what is sampled.
       version: update count of the params, recorded with every token.
+      memory: what reward functions remember of tasks, by task id; nothing in an evaluation.
       independent: no branches and no search, whatever the collector has: an evaluation's samples are independent.
         Re-ranked ones are.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
     tasks, unmade = self._tasks(groups, split)
-    got = self._sample(params, base_key, tasks, samples, temperature, version, independent, on_finish)
+    got = self._sample(params, base_key, tasks, samples, temperature, version, memory, independent, on_finish)
     return _without_those_that_do_not_fit(got, unmade)
 
   def _tasks(self, groups: Sequence[int], split: str) -> tuple[dict[int, Task], list[LeftOut]]:
@@ -150,15 +153,15 @@ class Collector:
     return made, unmade
 
   def _sample(
-    self, params, base_key, tasks: Mapping[int, Task], samples, temperature, version, independent, on_finish
+    self, params, base_key, tasks: Mapping[int, Task], samples, temperature, version, memory, independent, on_finish
   ) -> Collected:
     requests = [self._group(task, group, samples, temperature) for group, task in tasks.items()]
     with contextlib.closing(WorkerPool(self.workers)) as pool:
       shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
       if self.searcher is not None and not independent:
-        return self._search(params, base_key, RequestQueue(itertools.chain(*requests)), tasks, shared)
+        return self._search(params, base_key, RequestQueue(itertools.chain(*requests)), tasks, memory, shared)
       if self.reranker is not None and "critic" in params:
-        return self._rerank(params, base_key, itertools.chain(*requests), tasks, temperature, shared)
+        return self._rerank(params, base_key, itertools.chain(*requests), tasks, temperature, memory, shared)
       if self.branching is None or independent:
         make = functools.partial(self._independent, RequestQueue(itertools.chain(*requests)), **shared)
       else:
@@ -166,23 +169,46 @@ class Collector:
       strategies = [make() for _ in range(self.driver.devices)]
       stats = self.driver.run({"policy": params["policy"]}, base_key, strategies)
     sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
+    rewarded, memory = self._rewarded(sampled, tasks, memory)
+    return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures], [], memory)
+
+  def _rewarded(
+    self, sampled: Sequence[Trajectory], tasks: Mapping[int, Task], memory: Mapping[str, Any]
+  ) -> tuple[list[Trajectory], dict[str, Any]]:
+    """The trajectories, in order, with the rewards that they get group by group; and the memory afterwards."""
     check_parts(self.reward, sampled)
-    rewarded = [self._graded(tasks, t) for t in sampled]
-    return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures], [])
+    after, rewarded = dict(memory), {}
+    for group in dict.fromkeys(t.group_id for t in sampled):
+      episodes, task = [t for t in sampled if t.group_id == group], tasks[group]
+      graded, after[task.id] = self._graded(episodes, task, after.get(task.id, {}))
+      rewarded |= {t.uid: t for t in graded}
+    return [rewarded[t.uid] for t in sampled], {task: kept for task, kept in after.items() if kept}
 
-  def _graded(self, tasks: Mapping[int, Task], trajectory: Trajectory) -> Trajectory:
-    """With its reward; where none can be made of what the environment gave, the environment has failed."""
-    try:
-      return assign(trajectory, tasks[trajectory.group_id], self.reward, **self.reward_options)
-    except EnvironmentFailed as error:
-      cut = failure_of(error)
-      failure = Failure(cut.kind, str(cut))
-      failed = {"stop": StopReason.ENVIRONMENT_FAILED, "failure": failure, "reward_parts": None, "reward": None}
-      return dataclasses.replace(trajectory, **failed)
+  def _graded(
+    self, episodes: Sequence[Trajectory], task: Task, memory: Mapping[str, Any]
+  ) -> tuple[list[Trajectory], dict[str, Any]]:
+    """A group with its rewards; where none can be made of what the environment gave, the environment has failed."""
+    outcomes, after = assign(self.reward, episodes, task, memory)
+    graded = [
+      _without_reward(episode, outcome) if isinstance(outcome, EnvironmentFailed) else outcome
+      for episode, outcome in zip(episodes, outcomes, strict=True)
+    ]
+    return graded, after
 
-  def _search(self, params, base_key, requests: Iterable[Request], tasks: Mapping[int, Task], shared) -> Collected:
-    """One tree per request; terminal nodes are graded as they are reached."""
-    searcher, grade = self.searcher, functools.partial(self._graded, tasks)
+  def _search(
+    self, params, base_key, requests: Iterable[Request], tasks: Mapping[int, Task], memory, shared
+  ) -> Collected:
+    """One tree per request; terminal nodes are graded as they are reached, each a group by itself.
+
+    Which of two trees about one task comes to an end first is a matter of timing, so what they leave in the memory is
+    forgotten.
+    """
+    searcher = self.searcher
+
+    def grade(trajectory: Trajectory) -> Trajectory:
+      task = tasks[trajectory.group_id]
+      return self._graded([trajectory], task, memory.get(task.id, {}))[0][0]
+
     strategies = [
       TreeSearch(requests, searcher.config, grade=grade, planner=searcher.planner, **self._surroundings(), **shared)
       for _ in range(searcher.driver.devices)
@@ -191,9 +217,9 @@ class Collector:
     trees = sorted((p for s in strategies for p in s.finished), key=lambda p: p.request.uid)
     found = [[p.trajectory, *(branches(p) if searcher.siblings else ())] for p in trees]
     failures = [failure for s in strategies for failure in s.failures]
-    return Collected(list(itertools.chain(*found)), tasks, stats, failures, [], trees)
+    return Collected(list(itertools.chain(*found)), tasks, stats, failures, [], memory, trees)
 
-  def _rerank(self, params, base_key, requests, tasks: Mapping[int, Task], temperature, shared) -> Collected:
+  def _rerank(self, params, base_key, requests, tasks: Mapping[int, Task], temperature, memory, shared) -> Collected:
     started, reranker = time.monotonic(), self.reranker
     sampler = dataclasses.replace(reranker.sampler, temperature=temperature)
     reranked = Reranked(
@@ -207,9 +233,8 @@ class Collector:
       **shared,
     )
     stats = dataclasses.replace(summary.total(reranked.run()), seconds=time.monotonic() - started)
-    check_parts(self.reward, reranked.trajectories)
-    rewarded = [self._graded(tasks, t) for t in sorted(reranked.trajectories, key=lambda t: t.uid)]
-    return Collected(rewarded, tasks, stats, reranked.failures, [])
+    rewarded, memory = self._rewarded(sorted(reranked.trajectories, key=lambda t: t.uid), tasks, memory)
+    return Collected(rewarded, tasks, stats, reranked.failures, [], memory)
 
   def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens)
@@ -231,6 +256,14 @@ class Collector:
       "make_environment": self.tasks.environment,
       "environment_seconds": self.environment_seconds,
     }
+
+
+def _without_reward(trajectory: Trajectory, why: EnvironmentFailed) -> Trajectory:
+  """As where the environment failed."""
+  cut = failure_of(why)
+  failure = Failure(cut.kind, str(cut))
+  failed = {"stop": StopReason.ENVIRONMENT_FAILED, "failure": failure, "reward_parts": None, "reward": None}
+  return dataclasses.replace(trajectory, **failed)
 
 
 def _without_those_that_do_not_fit(got: Collected, unmade: Sequence[LeftOut]) -> Collected:

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,7 +30,8 @@ from agentrl.named import check_name
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
-OPEN_SECTIONS = ("task.options", "task.tool_options", "reward", "reward_options")
+OPEN_SECTIONS = ("task.options", "task.tool_options", "reward", "reward_options", "filter_options")
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function
 _WRITTEN = {bool: "true", int: "3", float: "0.5 or 1e-3", tuple: "\"('a', 'b')\""}  # in an override, by type
 
 
@@ -134,7 +136,8 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - another `algorithm` puts that algorithm's defaults into `algo`: the settings of one do not fit another.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
-  a section that is empty in the defaults.
+  a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is
+  kept with "/" for its dots, which part the keys of sections; `by_path` gives it back.
 
   Args:
     defaults: for example an algorithm's `default_config()`.
@@ -152,6 +155,16 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
     merged.algo = algorithms.load(overrides["algorithm"]).default_config()
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
+
+
+def by_path(section: Mapping[str, Any]) -> dict[str, Any]:
+  """The entries of a section by name, import paths of functions as they are written."""
+  return {name.replace("/", ".") if ":" in name else name: value for name, value in section.items()}
+
+
+def _kept(name: Any) -> Any:
+  """How the name of an entry is kept: without the dots of an import path."""
+  return name.replace(".", "/") if isinstance(name, str) and _IMPORT_PATH.fullmatch(name) else name
 
 
 def to_json(config: Mapping[str, Any]) -> str:
@@ -222,6 +235,7 @@ def _checked(config: Mapping[str, Any], *, where: str, prefix: str = "") -> Conf
   """An unlocked copy whose leaves are JSON values, with tuples for sequences."""
   checked = ConfigDict()
   for key, value in config.items():
+    key = _kept(key)
     if not isinstance(key, str) or not key or "." in key:
       raise ConfigError(f"{where}: key {prefix}{key!r} must be a non-empty string without dots")
     checked[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
@@ -253,7 +267,7 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
   """Lays overrides over a section; see `resolve`."""
   takes_any = len(section) == 0 or _is_free(prefix)
   for name, value in overrides.items():
-    name, _, rest = name.partition(".")
+    name, _, rest = (_kept(name) if takes_any else name).partition(".")
     key = f"{prefix}{name}"
     if not takes_any and name not in section:
       raise ConfigError(unknown_key(f"{key}.{rest}" if rest else key, root, where))

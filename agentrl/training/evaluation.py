@@ -109,6 +109,7 @@ def collect_held_out(
     samples=samples,
     temperature=config.eval.temperature,
     version=step,
+    memory={},
     independent=independent,
   )
   save(got)

@@ -18,7 +18,6 @@ import jax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
-from agentrl.batching import filters
 from agentrl.batching.pack import NothingToPack, layout_tokens
 from agentrl.rollout.search.planner import Planner
 from agentrl.training import guards, sharding, summary
@@ -44,7 +43,7 @@ _SHOWN = ("train/success", "eval/success", "eval_search/success", "reward/return
 
 
 class Source(NamedTuple):
-  """What a step learns from: the trajectories kept, all of them, their metrics, and the host's counters after it.
+  """What a step learns from: the trajectories kept, all of them, their metrics, and what the host knows after it.
 
   `trees` are the searches that they came from, where there were any; `left_out` says which tasks there are no
   trajectories of.
@@ -54,7 +53,7 @@ class Source(NamedTuple):
   trajectories: list[Trajectory]
   tasks: Mapping[int, Task]
   metrics: Mapping[str, float]
-  host: dict[str, int]
+  host: dict[str, Any]
   trees: Sequence[Planner] = ()
   left_out: Sequence[LeftOut] = ()
 
@@ -198,9 +197,10 @@ def _begin(config, folder: RunFolder, parts: Assembly, stage: Stage, checkpoints
   """
   state = parts.place(stage.algorithm.init(key, params))
   restored = checkpoints.restore_latest(state)
-  step, host, repeated = 0, {"next_group": stage.first_group, "tool_calls": 0, "failed": 0}, 0
+  step, repeated = 0, 0
+  host: dict[str, Any] = {"next_group": stage.first_group, "tool_calls": 0, "failed": 0, "memory": {}}
   if restored is not None:
-    step, host, state = restored.step, dict(restored.host), restored.state
+    step, host, state = restored.step, host | restored.host, restored.state
   if step < stage.steps or stage.name == "train":
     measured = folder.last_measured_step
     folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
@@ -341,7 +341,7 @@ def _rollout_source(config, parts: Assembly):
   def source(state, step, host):
     nonlocal counted
     kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], [], []
-    first, left = host["next_group"], rounds
+    first, left, memory = host["next_group"], rounds, host["memory"]
     while left and (missing := wanted - len({t.group_id for t in kept})):
       got = parts.collector.collect(
         parts.driver_params(state.params),
@@ -351,11 +351,13 @@ def _rollout_source(config, parts: Assembly):
         samples=config.rollout.group_size,
         temperature=config.rollout.temperature,
         version=int(state.updates),
+        memory=memory,
       )
+      memory = got.memory
       first += missing
       if len(got.left_out) < missing:
         left -= 1
-      kept += _filtered(config.filters, got.trajectories)
+      kept += parts.filter(got.trajectories)
       everything += got.trajectories
       failures += got.failures
       stats.append(got.stats)
@@ -372,13 +374,7 @@ def _rollout_source(config, parts: Assembly):
       metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
-    return Source(kept, everything, tasks, metrics, {"next_group": first, "tool_calls": calls}, trees, left_out)
+    after = {"next_group": first, "tool_calls": calls, "memory": memory}
+    return Source(kept, everything, tasks, metrics, after, trees, left_out)
 
   return source
-
-
-def _filtered(names: Sequence[str], trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-  kept = filters.without_failures(trajectories)
-  for name in names:
-    kept = filters.FILTERS[name](kept)
-  return kept

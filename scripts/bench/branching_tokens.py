@@ -47,6 +47,7 @@ def measure(config, parts, params, branching, groups):
   got = collector.collect(
     parts.driver_params({"policy": params}), parts.keys["rollout"], range(groups), split="train",
     samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
+    memory={},
   )  # fmt: skip
   every, unique = sum(len(t.tokens) for t in got.trajectories), unique_tokens(got.trajectories)
   computed = (got.stats.prefilled + got.stats.sampled, *update_tokens(got.trajectories, config.pack))

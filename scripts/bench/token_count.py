@@ -34,6 +34,7 @@ def main(argv):
   got = parts.collector.collect(
     parts.driver_params({"policy": parts.params}), parts.keys["rollout"], range(arguments.groups), split="train",
     samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
+    memory={},
   )  # fmt: skip
   every = sum(len(t.tokens) for t in got.trajectories)
   unique = unique_tokens(got.trajectories)

@@ -78,12 +78,12 @@ class Bench:
     limits = (self.config.rollout.max_tokens, self.config.rollout.max_turns)
     tasks = {group: self.parts.tasks.task(group, "train") for group in groups}
     requests = [Request(task, g, g, g, self.config.rollout.temperature, *limits) for g, task in tasks.items()]
-    reward = self.config.reward.to_dict()
+    reward = self.parts.collector.reward
     pool = WorkerPool(self.config.rollout.workers)
     strategy = TreeSearch(
       RequestQueue(requests), self.search, engine=self.engine, chat=self.parts.chat,
       make_environment=self.parts.tasks.environment, pool=pool, environment_seconds=60.0, reuse=self.reuse,
-      grade=lambda t: assign(t, tasks[t.group_id], reward),
+      grade=lambda t: assign(reward, [t], tasks[t.group_id], {})[0][0],
     )  # fmt: skip
     stats = self.driver.run(params, self.parts.keys["rollout"], [strategy])
     pool.close()

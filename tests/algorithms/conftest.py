@@ -18,14 +18,14 @@ MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_he
 PACK = PackConfig(row_tokens=24, row_actions=16, rows=2, sequences=8)
 LONGEST = 10
 TEMPERATURE = 0.7
-# Sampled tokens of the two turns, reward of each turn alone, reward of the whole; three samples of each of two prompts.
+# Sampled tokens of the two turns, and what each of them earned; three samples of each of two prompts.
 RECORDED = [
-  ((2, 1), (0.25, 0.0), 1.0),
-  ((1, 2), (0.0, 0.0), 0.0),
-  ((3, 2), (0.5, 0.125), 0.5),
-  ((1, 1), (0.0, 0.0), 1.0),
-  ((2, 2), (0.0, -0.5), 1.0),
-  ((1, 3), (0.0, 0.0), 0.0),
+  ((2, 1), (0.25, 0.75)),
+  ((1, 2), (0.0, 0.0)),
+  ((3, 2), (0.375, 0.125)),
+  ((1, 1), (0.0, 1.0)),
+  ((2, 2), (1.5, -0.5)),
+  ((1, 3), (0.5, -0.5)),
 ]
 
 
@@ -87,7 +87,8 @@ def trajectories(naive, params):
 
 
 def _recorded(uid, prompt, rng, naive, params):
-  (first, second), turn_rewards, reward = RECORDED[uid]
+  (first, second), turn_rewards = RECORDED[uid]
+  reward = sum(turn_rewards)
   turn = [-1] * 2 + [0] * (first + 1) + [1] * second
   sampled = np.array([False] * 2 + [True] * first + [False] + [True] * second)
   tokens = np.concatenate([prompt, rng.integers(0, 9, size=first + 1 + second)]).astype(np.int32)

@@ -44,7 +44,7 @@ def speak(params, states, rng):
 
 
 def dialogue(uid, tokens, spans, logp, rewards):
-  """A trajectory whose sampled tokens are at `spans`; each turn has its reward, the whole none of its own."""
+  """A trajectory whose sampled tokens are at `spans`; each turn earned its reward."""
   mask, turn = np.zeros(len(tokens), bool), np.full(len(tokens), -1, np.int32)
   for number, start in enumerate(spans):
     mask[start], turn[start:] = True, number
@@ -55,7 +55,7 @@ def dialogue(uid, tokens, spans, logp, rewards):
   )
   return Trajectory(
     np.asarray(tokens, np.int32), mask, spread, np.zeros(len(tokens), np.float32), turn,
-    np.where(mask, 0, -1).astype(np.int32), turns, "t", uid, uid, StopReason.ANSWERED, {}, 0.0,
+    np.where(mask, 0, -1).astype(np.int32), turns, "t", uid, uid, StopReason.ANSWERED, {}, float(sum(rewards)),
   )  # fmt: skip
 
 

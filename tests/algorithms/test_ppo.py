@@ -76,27 +76,27 @@ def loss(policy, batch, params):
 
 
 def own_rewards(trajectory):
-  """f64 [T]: rewards of turns at their last tokens, that of the whole at the last sampled one."""
+  """f64 [T]: what the turns earned, at their last tokens."""
   rewards = np.zeros(len(trajectory.tokens))
   for turn in trajectory.turns:
     rewards[turn.end - 1] += turn.reward
-  rewards[np.flatnonzero(trajectory.action_mask)[-1]] += trajectory.reward
   return rewards
 
 
-def test_rewards_stand_at_the_end_of_their_turn_and_of_the_trajectory(prepare, trajectories, listed):
+def test_rewards_stand_at_the_end_of_their_turn(prepare, trajectories, listed):
   """Without value and without trace the advantage of a token is its reward."""
-  whole = trajectories[2]  # prompt, 3 sampled, observation, 2 sampled; 0.5 and 0.125 for the turns, 0.5 at the end
+  whole = trajectories[2]  # prompt, 3 sampled, observation, 2 sampled; 0.375 and 0.125 for the turns
   cut = dataclasses.replace(
-    trajectories[0],  # prompt, 2 sampled, observation: stopped before its second turn; 0.25, and 1 at the end
+    trajectories[0],  # prompt, 2 sampled, observation: stopped before its second turn; 0.25
     turns=trajectories[0].turns[:1],
+    reward=0.25,
     **{
       name: getattr(trajectories[0], name)[:5]
       for name in ("tokens", "action_mask", "sampler_logp", "entropy", "turn", "policy_version")
     },
   )
   batch, _ = prepare([whole, cut], gae_lambda=0.0, whiten=False)
-  rewards = [[0, 0, 0, 0, 0.5, 0, 0, 0.125 + 0.5], [0, 0, 0, 0.25 + 1.0, 0]]
+  rewards = [[0, 0, 0, 0, 0.375, 0, 0, 0.125], [0, 0, 0, 0.25, 0]]
   np.testing.assert_allclose(batch.columns["advantages"], listed(batch, rewards), atol=1e-6)
   np.testing.assert_allclose(batch.columns["returns"], listed(batch, rewards), atol=1e-6)
   np.testing.assert_array_equal(batch.columns["old_values"], 0.0)  # a new critic knows nothing

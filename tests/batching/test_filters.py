@@ -12,7 +12,7 @@ from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 def trajectory(uid, group=0, *, reward=0.0, kinds=(TurnKind.ANSWER,), stop=StopReason.ANSWERED):
   turn = np.asarray([-1, 0], np.int32)
   zeros = np.zeros(2, np.float32)
-  turns = [Turn(kind, 1, 2, "") for kind in kinds]
+  turns = [Turn(kind, 1, 2, "", reward=(reward or 0.0) / len(kinds)) for kind in kinds]
   return Trajectory(zeros.astype(int), turn == 0, zeros, zeros, turn, turn, turns, "t", group, uid, stop, {}, reward)
 
 
@@ -30,6 +30,13 @@ def test_only_a_failed_environment_has_no_reward():
   assert uids(filters.with_reward([trajectory(0), failed])) == [0]
   with pytest.raises(ValueError, match=r"trajectory 7 \(task t\) ended with 'answered' and has no reward"):
     filters.with_reward([trajectory(0), failed, trajectory(7, reward=None)])
+
+
+def test_a_reward_that_the_turns_did_not_earn_is_refused():
+  odd = dataclasses.replace(trajectory(7, reward=1.0), turns=(Turn(TurnKind.ANSWER, 1, 2, "", reward=0.25),))
+  with pytest.raises(ValueError, match=r"trajectory 7 \(task t\) has the reward 1, and its turns earned 0.25"):
+    filters.with_reward([odd])
+  assert filters.with_reward([dataclasses.replace(odd, turns=())])  # authored: nobody recorded its turns
 
 
 def test_void_turns():
@@ -119,3 +126,44 @@ def test_best_of_group_keeps_the_first_of_the_best():
   sampled = [trajectory(0, 1, reward=0.5), trajectory(1, 1, reward=1.0), trajectory(2, 1, reward=1.0)]
   sampled += [trajectory(3, 2, reward=-1.0), trajectory(4, 3, reward=None)]
   assert uids(filters.FILTERS["best_of_group"](sampled)) == [1, 3]
+
+
+def test_the_best_of_a_group_may_be_several():
+  sampled = [trajectory(n, 1, reward=r) for n, r in enumerate((0.5, 1.0, 0.0, 0.5))]
+  assert uids(filters.best_of_group(sampled, count=3)) == [0, 1, 3]
+  with pytest.raises(ValueError, match="at least one of a group"):
+    filters.best_of_group(sampled, count=0)
+
+
+def odd_uids(trajectories, *, beyond=0):
+  """A filter of one's own."""
+  return [t for t in trajectories if t.uid % 2 and t.uid > beyond]
+
+
+OWN = f"{__name__}:odd_uids"
+
+
+def test_filters_run_in_the_order_of_their_names_with_their_settings_behind_the_failures():
+  sampled = [trajectory(n, reward=float(n)) for n in range(6)]
+  failed = trajectory(7, stop=StopReason.ENVIRONMENT_FAILED, reward=None)
+  assert uids(filters.make_filters((), {})([*sampled, failed])) == [0, 1, 2, 3, 4, 5]
+  best = {"best_of_group": {"count": 2}}
+  assert uids(filters.make_filters(("best_of_group", OWN), best)([*sampled, failed])) == [5]
+  assert uids(filters.make_filters((OWN, "best_of_group"), best | {OWN: {"beyond": 1}})(sampled)) == [3, 5]
+
+
+@pytest.mark.parametrize(
+  ("names", "options", "message"),
+  [
+    (("flat_group",), {}, "no entry of filters is called 'flat_group': did you mean 'flat_groups'"),
+    (("overlong",), {"best_of_group": {}}, "no filter with filter_options is called 'best_of_group'"),
+    (
+      ("best_of_group",),
+      {"best_of_group": {"counts": 2}},
+      r"filter_options\.best_of_group\.counts: did you mean 'count'",
+    ),
+  ],
+)
+def test_a_wrong_name_or_setting_is_named(names, options, message):
+  with pytest.raises(ValueError, match=message):
+    filters.make_filters(names, options)

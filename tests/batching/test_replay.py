@@ -15,7 +15,7 @@ from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 POSITIONS, TURNS = 12, 4
 
 
-def trajectory(spans, length, rewards, reward=0.0, uid=0):
+def trajectory(spans, length, rewards, uid=0):
   """Tokens 100, 101, ...; the policy sampled `spans`."""
   mask, turn = np.zeros(length, bool), np.full(length, -1, np.int32)
   for number, (start, end) in enumerate(spans):
@@ -25,12 +25,12 @@ def trajectory(spans, length, rewards, reward=0.0, uid=0):
   zeros = np.zeros(length, np.float32)
   return Trajectory(
     np.arange(100, 100 + length, dtype=np.int32), mask, zeros, zeros, turn, np.where(mask, 0, -1).astype(np.int32),
-    turns, "t", 0, uid, StopReason.ANSWERED, {}, reward,
+    turns, "t", 0, uid, StopReason.ANSWERED, {}, float(sum(rewards)),
   )  # fmt: skip
 
 
 def test_turns_by_hand():
-  t = trajectory([(2, 4), (6, 7), (8, 11)], 11, [-1.0, -1.0, 0.5], reward=2.0)
+  t = trajectory([(2, 4), (6, 7), (8, 11)], 11, [-1.0, -1.0, 2.5])
   got = replay.dialogues_of([t], positions=POSITIONS, turns=TURNS, discount=0.5)
   assert got.state_end.tolist() == [[2, 6, 8, 0]]
   assert got.action_end.tolist() == [[4, 7, 11, 0]]
@@ -40,6 +40,12 @@ def test_turns_by_hand():
   assert got.done.tolist() == [[False, False, True, False]]
   assert got.observed_return.tolist() == [[-1.0 + 0.5 * 0.25, -1.0 + 0.5 * 2.5, 2.5, 0.0]]
   assert got.tokens.tolist() == [[*range(100, 111), 0]]
+
+
+def test_of_turns_that_nobody_recorded_the_last_one_earned_it_all():
+  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0]), turns=(), reward=1.5)
+  got = replay.dialogues_of([t], positions=POSITIONS, turns=2, discount=1.0)
+  assert got.reward.tolist() == [[0.0, 1.5]]
 
 
 def test_a_trajectory_without_turns_is_left_out():
@@ -72,7 +78,7 @@ def test_a_dialogue_without_its_rewards_is_refused(change, message):
 
 
 def test_a_limit_ends_a_trajectory_like_the_environment_does():
-  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 0.0], reward=1.0), stop=StopReason.LENGTH_LIMIT)
+  t = dataclasses.replace(trajectory([(2, 4), (6, 7)], 7, [0.0, 1.0]), stop=StopReason.LENGTH_LIMIT)
   got = replay.dialogues_of([t], positions=POSITIONS, turns=2, discount=1.0)
   assert got.done.tolist() == [[False, True]] and got.reward.tolist() == [[0.0, 1.0]]
 

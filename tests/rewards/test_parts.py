@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -96,6 +97,22 @@ def test_soft_overlong_refuses_a_buffer_that_does_not_fit(buffer):
     parts.soft_overlong(trajectory(), TASK, max_tokens=100, buffer=buffer)
 
 
-def test_every_part_is_found_by_its_name():
-  assert {name: part.__name__ for name, part in parts.PARTS.items()} == {name: name for name in parts.PARTS}
-  assert len(parts.PARTS) == 7
+def test_what_the_environment_gave_for_turns_is_taken_turn_by_turn():
+  played = trajectory(TurnKind.TOOL_CALL, TurnKind.ANSWER)
+  turns = [dataclasses.replace(turn, reward=r) for turn, r in zip(played.turns, (-1.0, 0.5), strict=True)]
+  assert parts.turn_rewards(dataclasses.replace(played, turns=turns), TASK) == [-1.0, 0.5]
+
+
+def test_the_fewest_calls_that_gave_a_right_answer_pay_most():
+  def after(calls, correct=1.0):
+    return trajectory((TurnKind.TOOL_CALL, (GOOD,) * calls), TurnKind.ANSWER, given={"correct": correct})
+
+  memory = {}
+  ask = lambda *episodes: parts.fewest_tool_calls(episodes, TASK, memory, smoothing=1.0)
+  assert ask(after(1, 0.0)) == [0.0] and memory == {}
+  # n = 2: sin(pi 2 / 4) = 1 and sin(pi 4 / 6) = sin 120 degrees
+  assert ask(after(2), after(4), after(1, 0.0)) == pytest.approx([1.0, math.sqrt(0.75), 0.0])
+  assert memory == {"least": 2.0}
+  assert ask(after(2), after(3)) == pytest.approx([1.0, math.sin(0.6 * math.pi)])  # remembered, though 2 is not new
+  assert ask(after(0), after(1)) == pytest.approx([1.0, 0.5])  # n = 0: the cosine of `tool_economy`
+  assert memory == {"least": 0.0}

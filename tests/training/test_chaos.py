@@ -103,7 +103,7 @@ def sampled(parts, config, every, groups):
   junk.STRUCK.clear()
   got = collector.collect(
     parts.driver_params({"policy": parts.params}), parts.keys["rollout"], range(groups), split="train", samples=4,
-    temperature=1.0, version=0,
+    temperature=1.0, version=0, memory={},
   )  # fmt: skip
   assert not got.left_out
   return {t.uid: t for t in got.trajectories}

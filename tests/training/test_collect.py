@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 
 from agentrl.models.chat import ChatFormat
+from agentrl.rewards.combine import make_reward
 from agentrl.rollout.strategies.branching import BranchingConfig
 from agentrl.types import Action, Observation, TurnKind
 
 
 def collect(parts, groups=(3, 5), **changes):
-  settings = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, **changes}
+  settings = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, "memory": {}, **changes}
   params = parts.driver_params({"policy": parts.params})
   return parts.collector.collect(params, parts.keys["rollout"], groups, **settings)
 
@@ -61,10 +62,29 @@ def test_rewards_are_weighed_parts(parts):
       return dataclasses.replace(observation, done=True, parts={"correct": 1.0 + kinds.index(action.kind)})
 
   tasks = dataclasses.replace(parts.tasks, environment=lambda: Pays(parts.tasks.environment()))
-  paying = dataclasses.replace(parts.collector, tasks=tasks, reward={"correct": 0.25})
+  paying = dataclasses.replace(parts.collector, tasks=tasks, reward=make_reward({"correct": 0.25}, {}))
   got = collect(dataclasses.replace(parts, collector=paying))
   finished = [t for t in got.trajectories if t.reward_parts.get("correct")]
   assert finished and all(t.reward == 0.25 * t.reward_parts["correct"] for t in finished)
+
+
+def best_of_all(episodes, task, memory):
+  """1 for the longest of the task's episodes, then and before; remembered under its name."""
+  longest = max([len(t.tokens) for t in episodes] + list(memory.values()))
+  memory["longest"] = longest
+  return [float(len(t.tokens) == longest) for t in episodes]
+
+
+def test_a_reward_function_sees_each_group_as_a_whole_and_remembers_its_task(parts):
+  reward = make_reward({f"{__name__}:best_of_all": 1.0}, {})
+  comparing = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, reward=reward))
+  got = collect(comparing)
+  longest = {g: max(len(t.tokens) for t in got.trajectories if t.group_id == g) for g in (3, 5)}
+  assert [t.reward for t in got.trajectories] == [float(len(t.tokens) == longest[t.group_id]) for t in got.trajectories]
+  assert got.memory == {got.tasks[g].id: {"best_of_all": {"longest": longest[g]}} for g in (3, 5)}
+  other = {got.tasks[3].id: {"best_of_all": {"longest": 99}}, "elsewhere": {"best_of_all": {"longest": 1}}}
+  again = collect(comparing, [3], memory=other)
+  assert [t.reward for t in again.trajectories] == [0.0, 0.0] and again.memory == other
 
 
 def test_groups_branch_where_the_collector_says_so_and_not_in_an_evaluation(parts):

@@ -152,6 +152,17 @@ def test_a_dotted_key_that_is_not_there_is_named(derived):
     run_config(derived, where="here")
 
 
+def test_an_import_path_may_be_a_key():
+  path = "my_project.rewards:toolrl"
+  config = config_lib.resolve({"reward": {}, "reward_options": {}}, {"reward": {path: 1.0, "correct": 2}}, where="a")
+  config = config_lib.resolve(config, {"reward_options": {path: {"most": 3}}}, where="b")
+  assert config_lib.by_path(config.reward) == {path: 1.0, "correct": 2}
+  assert config_lib.by_path(config.reward_options.to_dict()) == {path: {"most": 3}}
+  assert config_lib.from_json(config_lib.to_json(config)) == config
+  for override in (f'--config.reward={{"{path}": 0.5}}', f"--config.reward.{path}=0.5"):
+    assert config_lib.by_path(config_lib.override(config, [override], where="c").reward)[path] == 0.5
+
+
 @pytest.mark.parametrize("text", ["3", "{1: 2", "database"])
 def test_options_as_a_whole_are_a_mapping(text):
   with pytest.raises(ConfigError, match=r"task.options is a section: set one of its keys, .*KEY=VALUE"):

@@ -19,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.batching.filters import make_filters
 from agentrl.batching.pack import NothingToPack
+from agentrl.rewards.combine import make_reward
 from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
@@ -121,6 +123,34 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_numbers(run, unbroken, t
       run(tmp_path / "run")
   assert len(numbers(tmp_path / "run")) == step + 1
   assert run(tmp_path / "run") == numbers(unbroken[0])
+
+
+def seen_before(episodes, task, memory):
+  """How often the task was asked, and the lengths of its earlier answers."""
+  lengths = memory.setdefault("lengths", [])
+  worth = float(len(lengths) + 1 + sum(lengths))
+  lengths.append(len(episodes[0].tokens))
+  return [worth] * len(episodes)
+
+
+def test_what_reward_functions_remember_is_kept_with_the_run_and_no_evaluation_touches_it(run, tiny_assembly, tmp_path):
+  """Every step asks the same two tasks; a run that was stopped goes on to the same memories and rewards."""
+
+  def parts():
+    made = tiny_assembly()
+    tasks = dataclasses.replace(made.tasks, task=lambda index, split: made.tasks.task(index % 2, split))
+    reward = make_reward({f"{__name__}:seen_before": 1.0}, {})
+    return dataclasses.replace(made, collector=dataclasses.replace(made.collector, tasks=tasks, reward=reward))
+
+  whole = run(tmp_path / "whole", parts())
+  with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, loop, "_step", 4)
+    with pytest.raises(Stopped):
+      run(tmp_path / "run", parts())
+  assert run(tmp_path / "run", parts()) == whole
+  rewards = [line["train/reward"] for line in whole if "train/reward" in line]
+  assert rewards[0] == 1.0 and rewards[0] < rewards[1] < rewards[2]
+  assert {line["eval/reward/seen_before"] for line in whole if "eval/success" in line} == {1.0}
 
 
 @pytest.mark.parametrize("save", [0, 1, 2])
@@ -296,7 +326,8 @@ class Groups:
     sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
     stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
     tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
-    return SimpleNamespace(trajectories=sampled, failures=[], stats=stats, tasks=tasks, trees=[], left_out=[])
+    given = {"trajectories": sampled, "stats": stats, "tasks": tasks, "memory": {}}
+    return SimpleNamespace(**given, failures=[], trees=[], left_out=[])
 
 
 @pytest.mark.parametrize(
@@ -312,37 +343,37 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
     driver_params=lambda p: p,
     keys={"rollout": jax.random.key(0)},
     tasks=SimpleNamespace(pool=None),
+    filter=make_filters(config.filters, {}),
   )
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
-  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7, "tool_calls": 0})
+  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7, "tool_calls": 0, "memory": {}})
   assert collector.asked == asked
   assert sorted({t.group_id for t in source.kept}) == kept
   drawn = sum(map(len, asked))
-  assert len(source.trajectories) == 2 * drawn and source.host == {"next_group": 7 + drawn, "tool_calls": 0}
+  assert len(source.trajectories) == 2 * drawn
+  assert source.host == {"next_group": 7 + drawn, "tool_calls": 0, "memory": {}}
   assert source.metrics["rollout/kept_share"] == len(kept) / drawn
 
 
-def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path, monkeypatch):
-  filtered, kept = loop._filtered, []
+def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path):
+  parts, kept = tiny_assembly(), []
 
-  def in_the_second_step_alone(names, trajectories):
-    kept.append(filtered(names, trajectories) if len(kept) == 1 else [])
+  def in_the_second_step_alone(trajectories):
+    kept.append(parts.filter(trajectories) if len(kept) == 1 else [])
     return kept[-1]
 
-  monkeypatch.setattr(loop, "_filtered", in_the_second_step_alone)
-  lines = run(tmp_path / "run")[3:]
+  lines = run(tmp_path / "run", dataclasses.replace(parts, filter=in_the_second_step_alone))[3:]
   assert [line["update/trajectories"] > 0 for line in lines] == [False, True, False]
   assert [line["update/empty"] for line in lines] == [1, 0, 1]
   assert "policy/loss" in lines[1] and "policy/loss" not in lines[-1] and "train/reward" in lines[-1]
 
 
-def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(loop, "_filtered", lambda names, trajectories: [])
+def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tiny_assembly, tmp_path, capsys):
   for _ in range(2):  # nor is it one when it is started again
     with pytest.raises(
       loop.NothingToTrainOn, match="none of the 3 steps of the stage 'train' had anything to train on"
     ):
-      run(tmp_path / "run")
+      run(tmp_path / "run", dataclasses.replace(tiny_assembly(), filter=lambda trajectories: []))
   assert [line["update/empty"] for line in numbers(tmp_path / "run")[3:]] == [1, 1, 1]
   told = "Step 5: there was nothing to train on: of 4 trajectories 0 environments failed, and 0 passed the filters"
   assert told in capsys.readouterr().err

@@ -39,7 +39,7 @@ def learner(parts):
 
 
 def collect(parts, params, groups=(3, 5), **changes):
-  arguments = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, **changes}
+  arguments = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, "memory": {}, **changes}
   return parts.collector.collect(parts.driver_params(params), parts.keys["rollout"], groups, **arguments)
 
 

@@ -50,7 +50,14 @@ def learner(parts):
 @pytest.fixture(scope="module")
 def collected(parts, learner):
   return parts.collector.collect(
-    parts.driver_params(learner), parts.keys["rollout"], [0, 1], split="train", samples=2, temperature=1.0, version=3
+    parts.driver_params(learner),
+    parts.keys["rollout"],
+    [0, 1],
+    split="train",
+    samples=2,
+    temperature=1.0,
+    version=3,
+    memory={},
   )
 
 
@@ -88,7 +95,7 @@ def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected)
 def test_evaluations_do_not_search(parts, learner):
   got = parts.collector.collect(
     parts.driver_params(learner), parts.keys["evaluation"], [0], split="held_out", samples=2, temperature=1.0,
-    version=0, independent=True,
+    version=0, memory={}, independent=True,
   )  # fmt: skip
   assert len(got.trajectories) == 2 and got.trees == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.planner import Planner, step_uid
 from agentrl.rollout.search.tree import Node
-from agentrl.types import StopReason, Trajectory, VisitShares
+from agentrl.types import StopReason, Trajectory, Turn, VisitShares
 
 
 def describe(planner: Planner, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _branch(planner: Planner, node: Node, visits: VisitShares) -> Trajectory:
     entropy=np.append(path.entropy[:start], np.asarray(step.entropy, np.float32)),
     turn=np.append(path.turn[:start], np.full(count, path.turn[start], np.int32)),
     policy_version=np.append(path.policy_version[:start], np.full(count, path.policy_version[start], np.int32)),
-    turns=tuple(turn for turn in path.turns if turn.end <= start),
+    turns=_earning([turn for turn in path.turns if turn.end <= start], node.q),
     uid=step_uid(path.uid, [n.index for n in node.path()]),
     stop=StopReason.LENGTH_LIMIT,
     reward_parts={},
@@ -93,3 +94,9 @@ def _branch(planner: Planner, node: Node, visits: VisitShares) -> Trajectory:
     fork_at=start,
     visits=visits,
   )
+
+
+def _earning(turns: Sequence[Turn], reward: float) -> tuple[Turn, ...]:
+  """The turns, of which the last one earned it all."""
+  earned = [0.0] * (len(turns) - 1) + [reward] * bool(turns)
+  return tuple(dataclasses.replace(turn, reward=r) for turn, r in zip(turns, earned, strict=True))

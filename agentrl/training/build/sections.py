@@ -89,11 +89,18 @@ class RunSettings:
   search: SearchConfig = section(SearchConfig)
   engine: EngineConfig = section(EngineConfig)
   pack: PackConfig = section(PackConfig)
-  reward: Mapping[str, float] = setting({}, 'weight of each named part, see rewards/parts.py: {"correct": 1.0}')
-  reward_options: Mapping[str, Any] = setting(
-    {}, 'keyword arguments of parts: {"soft_overlong": {"max_tokens": 512, "buffer": 64}}'
+  reward: Mapping[str, float] = setting(
+    {},
+    'weight of each part: {"correct": 1.0}. A part is a name in rewards.REWARDS, the import path of a reward function, '
+    'or a part that the environment itself gives; what it gives for single turns counts by "turn_rewards"',
   )
-  filters: tuple[str, ...] = setting((), "names in batching.filters.FILTERS, in order, before the advantages")
+  reward_options: Mapping[str, Any] = setting(
+    {}, 'settings of reward functions: {"soft_overlong": {"max_tokens": 512, "buffer": 64}}'
+  )
+  filters: tuple[str, ...] = setting(
+    (), "names in batching.filters.FILTERS, or import paths, in order, before the credit"
+  )
+  filter_options: Mapping[str, Any] = setting({}, 'settings of filters: {"best_of_group": {"count": 2}}')
   cold_start: ColdStartSettings = section(ColdStartSettings)
   algorithm: str = setting("grpo", "module under algorithms/, or the import path of one of yours")
   algo: Mapping[str, Any] = setting({}, "the algorithm's own settings, from its default_config()")
