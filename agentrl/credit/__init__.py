@@ -1,1 +1,72 @@
-"""(learner, trajectories) -> a number per action token: one file per estimator."""
+"""Who gets the credit: (learner, trajectories) -> a number per sampled token. One file per estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from agentrl.credit.contract import Assign, CreditFunction, Declared, declared_by
+from agentrl.credit.gae import gae
+from agentrl.credit.gdpo import gdpo
+from agentrl.credit.gigpo import gigpo
+from agentrl.credit.group_baselines import batch_std, dr_grpo, grpo, leave_one_out, reinforce_plus_plus_baseline
+from agentrl.credit.opo import opo
+from agentrl.credit.turn_gae import turn_gae
+from agentrl.credit.turn_returns import turn_returns
+from agentrl.credit.value_baseline import reward, value_baseline
+from agentrl.credit.visits import visits
+from agentrl.named import by_name, settings_of, with_settings
+from agentrl.settings import FINITE, Range, above, at_least, between
+
+CREDIT: Mapping[str, CreditFunction] = {
+  "grpo": grpo,
+  "dr_grpo": dr_grpo,
+  "leave_one_out": leave_one_out,
+  "batch_std": batch_std,
+  "reinforce_plus_plus_baseline": reinforce_plus_plus_baseline,
+  "opo": opo,
+  "gdpo": gdpo,
+  "gigpo": gigpo,
+  "turn_returns": turn_returns,
+  "gae": gae,
+  "turn_gae": turn_gae,
+  "reward": reward,
+  "value_baseline": value_baseline,
+  "visits": visits,
+}
+
+RANGES: Mapping[str, Range] = {
+  "discount": between(0, 1),
+  "gae_lambda": between(0, 1),
+  "target_lambda": between(0, 1),
+  "kl_coef": at_least(0),
+  "epsilon": above(0),
+  "weight": FINITE,
+}
+
+
+class ChosenCredit(NamedTuple):
+  """The credit function of a run.
+
+  Attributes:
+    assign: `(learner, trajectories) -> Credit`.
+    declared: what others must know of it.
+  """
+
+  assign: Assign
+  declared: Declared
+
+
+def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
+  """The credit function that a config names, with its settings.
+
+  Args:
+    name: key of `CREDIT`, or the import path of a function.
+    options: its settings, from the section `algo.credit_options`.
+
+  Raises:
+    ValueError: there is no such function, or it has no such setting.
+  """
+  function = by_name(CREDIT, name, kind="credit")
+  bound = with_settings(function, options, section="algo.credit_options")
+  return ChosenCredit(bound, declared_by(function, {**settings_of(function), **options}))

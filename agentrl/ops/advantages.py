@@ -86,6 +86,22 @@ def reinforce_plus_plus_baseline(
   return whiten(dr_grpo(rewards, group, valid, num_groups=num_groups), valid)
 
 
+def opo(rewards: jax.Array, group: jax.Array, valid: jax.Array, *, lengths: jax.Array, num_groups: int) -> jax.Array:
+  """`r_i - sum_j l_j r_j / sum_j l_j` over the group: the mean by length as the baseline.
+
+  Hao et al., 2025, "On-policy RL with optimal reward baseline" (https://arxiv.org/abs/2505.23585).
+
+  Args:
+    lengths: f32 `[N]`, sampled tokens of each entry; a group without any is compared with nothing.
+  """
+  centred = dr_grpo(rewards, group, valid, num_groups=num_groups)
+  weights = jnp.where(valid, jnp.asarray(lengths, jnp.float32), 0.0)
+  total = segment_sum(weights, jnp.asarray(group), num_groups)
+  # Of what the mean leaves: equal rewards stay at exactly 0.
+  baseline = segment_sum(weights * centred, jnp.asarray(group), num_groups) / jnp.maximum(total, 1.0)
+  return jnp.where(valid, centred - segment_values(baseline, group), 0.0)
+
+
 def gigpo(
   episode_advantages: jax.Array,
   step_returns: jax.Array,

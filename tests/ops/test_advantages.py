@@ -106,6 +106,15 @@ def test_whiten():
   np.testing.assert_array_equal(out[~mask], 0.0)
 
 
+def test_opo_takes_the_mean_by_length():
+  lengths = np.array([1.0, 4.0, 2.0, 9.0, 1.0, 3.0, 5.0, 2.0, 9.0], np.float32)
+  out = np.asarray(advantages.opo(REWARDS, GROUP, VALID, lengths=lengths, num_groups=GROUPS))
+  for i in range(len(REWARDS)):
+    members = [j for j in np.flatnonzero(VALID) if GROUP[j] == GROUP[i]]
+    baseline = np.sum(lengths[members] * REWARDS[members]) / np.sum(lengths[members]) if VALID[i] else 0.0
+    np.testing.assert_allclose(out[i], REWARDS[i] - baseline if VALID[i] else 0.0, rtol=1e-5, atol=1e-6)
+
+
 class TestGigpo:
   EPISODE = jnp.asarray([1.0, 1.0, -1.0, -1.0, 5.0])
   RETURNS = jnp.asarray([4.0, 1.0, 2.0, 3.0, jnp.nan])

@@ -1,0 +1,85 @@
+"""Credit functions by name, what they declare, and what all of them owe."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from agentrl.credit import CREDIT, RANGES, make_credit
+from agentrl.credit.contract import Credit, Declared, declared_by, declares
+from agentrl.named import settings_of
+
+
+def first_minus_mean(learner, trajectories, *, scale=1.0):
+  """A credit function of one's own."""
+  rewards = np.asarray([t.reward for t in trajectories])
+  gained = scale * (rewards - rewards.mean())
+  return Credit([np.full(len(t.tokens), a, np.float32) for t, a in zip(trajectories, gained, strict=True)])
+
+
+def test_one_of_yours_is_named_by_its_path_and_declares_nothing(dialogues, nobody):
+  chosen = make_credit(f"{__name__}:first_minus_mean", {"scale": 2.0})
+  assert chosen.declared == Declared()
+  np.testing.assert_allclose(chosen.assign(nobody, dialogues).advantages[0][0], 2 * (1.5 - 0.8), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "message"),
+  [
+    ("gpro", {}, "no credit is called 'gpro': did you mean 'grpo'"),
+    ("gae", {"gae_lamda": 0.9}, r"algo\.credit_options\.gae_lamda: did you mean 'gae_lambda'"),
+    ("dr_grpo", {"epsilon": 0.9}, r"algo\.credit_options\.epsilon: .*takes no settings"),
+  ],
+)
+def test_a_wrong_name_or_setting_is_named(name, options, message):
+  with pytest.raises(ValueError, match=message):
+    make_credit(name, options)
+
+
+def test_what_is_declared_may_depend_on_the_settings():
+  assert not make_credit("gae", {}).declared.reference
+  assert make_credit("gae", {"kl_coef": 0.1}).declared == Declared(heads=("value",), reference=True, chains=True)
+
+  @declares(compares=lambda settings: settings["many"])
+  def own(learner, trajectories, *, many=True):
+    return Credit([])
+
+  assert declared_by(own, settings_of(own)).compares and not declared_by(own, {"many": False}).compares
+
+
+def test_every_setting_that_is_a_number_has_a_range():
+  settings = {name: value for function in CREDIT.values() for name, value in settings_of(function).items()}
+  assert {name for name, value in settings.items() if not isinstance(value, bool)} == set(RANGES)
+
+
+@pytest.mark.parametrize("name", CREDIT)
+def test_what_stands_where_nothing_was_sampled_is_never_read(name, dialogues, critic):
+  spoil = lambda t, column: np.where(t.action_mask, column, np.float32(np.nan))
+  scribbled = [spoil(t, v) for t, v in zip(dialogues, critic.values(), strict=True)]
+  junk = dataclasses.replace(critic, told={**critic.told, "value": scribbled})
+  one, two = CREDIT[name](critic, dialogues), CREDIT[name](junk, dialogues)
+  for t, a, b in zip(dialogues, one.advantages, two.advantages, strict=True):
+    assert a.shape == t.tokens.shape and np.isfinite(a[t.action_mask]).all()
+    np.testing.assert_array_equal(a[t.action_mask], b[t.action_mask])
+  assert all(np.isfinite(value) and np.shape(value) == () for value in two.metrics.values())
+
+
+@pytest.mark.parametrize("name", CREDIT)
+def test_rewards_are_read_from_the_turns_and_the_whole_alike(name, dialogues, critic):
+  """Ten times what the turns earned, and so the reward: the advantages of none are what they were, unless scaled."""
+  richer = [
+    dataclasses.replace(
+      t,
+      turns=tuple(dataclasses.replace(turn, reward=10 * turn.reward) for turn in t.turns),
+      reward=10 * t.reward,
+      reward_parts={"correct": 10 * t.reward},
+    )
+    for t in dialogues
+  ]
+  zeros = dataclasses.replace(critic, told={"value": [0 * v for v in critic.values()]})
+  before, after = CREDIT[name](zeros, dialogues).advantages, CREDIT[name](zeros, richer).advantages
+  flat = lambda columns: np.concatenate([c[t.action_mask] for t, c in zip(dialogues, columns, strict=True)])
+  scale = flat(after) / np.where(flat(before) == 0, 1, flat(before))
+  scale = scale[flat(before) != 0]
+  np.testing.assert_allclose(scale, scale[0], rtol=1e-3)
+  assert np.isclose(scale[0], 1, rtol=1e-3) or np.isclose(scale[0], 10, rtol=1e-3)
