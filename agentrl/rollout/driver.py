@@ -224,9 +224,7 @@ class _Host:
       return commands
     except BaseException as error:
       self.error = error
-      commands = slot_engine.no_commands(self._engine)
-      commands.done[:] = True
-      return commands
+      return slot_engine.end_of_rollout(self._engine)
 
   def _follow(self, commands):
     self.forked += int(np.sum(commands.fork_from != np.arange(self._engine.slots)))

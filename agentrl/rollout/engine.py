@@ -165,6 +165,13 @@ def no_commands(engine: EngineConfig) -> Commands:
   )
 
 
+def end_of_rollout(engine: EngineConfig) -> Commands:
+  """Commands that end the rollout."""
+  commands = no_commands(engine)
+  commands.done[:] = True
+  return commands
+
+
 def tick_params(params: Mapping[str, Any], model: transformer.ModelConfig) -> dict[str, Any]:
   """A learner's params ("policy" and whatever `value_of` reads) with the policy laid out for decoding."""
   return {**params, "policy": transformer.decoding_weights(params["policy"], model)}
@@ -219,7 +226,7 @@ def _apply(slots: Slots, commands: Commands) -> Slots:
 
 
 def _fork(slots: Slots, fork_from: jax.Array) -> Slots:
-  """Copies rows one by one in place: no second cache is ever held. A source is never itself a destination (`Desk`)."""
+  """Copies rows one by one in place: no second cache is ever held. A source is never itself a destination."""
   own = jnp.arange(fork_from.shape[0])
   forked = fork_from != own
 

@@ -129,10 +129,6 @@ class Episode:
     """Entropies in nats of the tokens sampled from `start` on, up to `size` of them and to the end of their turn."""
     return entropy_window(self._record["sampled"], self._record["entropy"], start, size)
 
-  def in_turn(self, start: int) -> bool:
-    """The policy is still at the turn that begins at `start`."""
-    return not self.finished and start == self._turn_start
-
   # -- calls that may block: a worker thread makes them ------------------------------------------------------------
 
   def open(self) -> list[int]:

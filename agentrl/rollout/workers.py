@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from agentrl.envs.checks import failure_of
 from agentrl.types import EnvironmentFailed, FailureKind, NoRoom
 
 _QUEUED_SECONDS = 0.5  # between looks at a call that no worker has taken up yet
@@ -47,9 +48,9 @@ def wait_for_one(calls: Collection[Call]) -> None:
   wait(calls, None if soonest == math.inf else max(0.0, soonest), return_when=FIRST_COMPLETED)
 
 
-def too_late(seconds: float) -> EnvironmentFailed:
-  """For a call that has used up its time."""
-  return EnvironmentFailed(f"no answer from the environment in {seconds:g} s", FailureKind.DEADLINE)
+def too_late(seconds: float, what: str = "no answer from the environment") -> EnvironmentFailed:
+  """For a call that has used up its time; `what` did not happen in it."""
+  return EnvironmentFailed(f"{what} in {seconds:g} s", FailureKind.DEADLINE)
 
 
 class WorkerPool:
@@ -146,6 +147,58 @@ class WorkerPool:
         if call in self._abandoned:  # a replacement has taken this thread's place
           self._abandoned.remove(call)
           return
+
+
+# Called with what an environment answered, or else with its failure.
+OnAnswer = Callable[[Any, EnvironmentFailed | None], None]
+
+
+class Calls:
+  """Environment calls in flight, each with the function that takes its answer.
+
+  Args:
+    pool: makes the calls.
+    seconds: that one environment call may take.
+
+  Attributes:
+    failures: of all calls that are over, in the order in which they came.
+  """
+
+  def __init__(self, pool: WorkerPool, seconds: float):
+    self._pool, self._seconds = pool, seconds
+    self._flight: dict[Call, tuple[OnAnswer, str]] = {}
+    self.failures: list[EnvironmentFailed] = []
+
+  def __len__(self) -> int:
+    return len(self._flight)
+
+  def ask(
+    self, function: Callable[[], Any], count: int, on_answer: OnAnswer, late: str = "no answer from the environment"
+  ) -> None:
+    """Hands over a function that makes `count` environment calls; `late`: what did not happen where it is late."""
+    self._flight[self._pool.submit(function, seconds=count * self._seconds)] = (on_answer, late)
+
+  def wait(self) -> None:
+    """Returns when a call is over, or when it is worth another look."""
+    wait_for_one(self._flight)
+
+  def collect(self) -> None:
+    """Ends calls that are over or late. What their answers set going may well be further calls."""
+    over = [call for call in self._flight if call.done() or call.late]
+    for call, (on_answer, late) in [(call, self._flight.pop(call)) for call in over]:
+      failure = self._failure(call, late)
+      if failure is None:
+        on_answer(call.result(), None)
+      else:
+        self.failures.append(failure)
+        on_answer(None, failure)
+
+  def _failure(self, call: Call, late: str) -> EnvironmentFailed | None:
+    if not call.done():
+      self._pool.abandon(call)
+      return too_late(call.seconds, late)
+    error = call.exception()
+    return None if error is None else failure_of(error)
 
 
 def _fulfil(future, function, args) -> bool:

@@ -26,7 +26,7 @@ from agentrl.rollout.driver import Driver
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request
 from agentrl.rollout.strategies.independent import Independent
-from agentrl.rollout.workers import WorkerPool
+from agentrl.rollout.workers import Calls, WorkerPool
 from agentrl.training import sharding
 from agentrl.types import Action, Message, Observation, Task, TurnKind
 
@@ -106,17 +106,29 @@ class Slots(Metered, Independent):
   """What agentrl does."""
 
 
+class TakenTogether(Calls):
+  """Answers are taken when no slot has anything left to decode, and all of them have come."""
+
+  def __init__(self, pool, seconds, slots):
+    super().__init__(pool, seconds)
+    self._slots = slots
+
+  def collect(self):
+    if not self._slots.busy:
+      wait(self._flight)
+      super().collect()
+
+
 class LockStep(Metered, Independent):
-  """The baseline: answers are taken together, when no slot has anything left to decode; so are new requests."""
+  """The baseline: answers are taken together, and so are new requests."""
 
-  def _seat_requests(self):
-    if all(seat.episode is None for seat in self._seats):
-      super()._seat_requests()
+  def __init__(self, requests, *, pool, environment_seconds, **settings):
+    super().__init__(requests, pool=pool, environment_seconds=environment_seconds, **settings)
+    self._calls = TakenTogether(pool, environment_seconds, self._slots)
 
-  def _collect_calls(self):
-    if not self._has_work():
-      wait([seat.call for seat in self._calling()])
-      super()._collect_calls()
+  def _admit(self):
+    if self._going_on == 0:
+      super()._admit()
 
 
 def sample(strategy, driver, engine, chat, params, requests, seconds, pool):

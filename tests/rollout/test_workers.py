@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agentrl.rollout.workers import WorkerPool, wait_for_one
+from agentrl.rollout.workers import Calls, WorkerPool, wait_for_one
 from agentrl.types import EnvironmentFailed
 
 
@@ -100,3 +100,21 @@ def test_a_closed_pool_ends_its_threads_and_takes_no_calls():
 def test_a_pool_needs_a_worker():
   with pytest.raises(ValueError, match="at least one worker, got 0"):
     WorkerPool(0)
+
+
+def test_calls_in_flight_hand_on_their_answers_and_failures():
+  calls, release, got = Calls(WorkerPool(3), 0.2), threading.Event(), {}
+
+  def keep(name):
+    return lambda answer, failure: got.update({name: (answer, failure)})
+
+  calls.ask(lambda: 3, 1, lambda answer, failure: calls.ask(lambda: answer + 1, 1, keep("second")))
+  calls.ask(lambda: 1 // 0, 1, keep("raised"))
+  calls.ask(release.wait, 2, keep("late"), late="the door did not open")
+  while calls:
+    calls.wait()
+    calls.collect()
+  release.set()
+  assert got["second"] == (4, None) and got["raised"][0] is got["late"][0] is None
+  assert str(got["late"][1]) == "the door did not open in 0.4 s" and "division" in str(got["raised"][1])
+  assert sorted(map(str, calls.failures)) == sorted(str(got[name][1]) for name in ("raised", "late"))

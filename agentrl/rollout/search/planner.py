@@ -16,9 +16,9 @@ from agentrl.models.chat import ChatFormat
 from agentrl.named import check_name
 from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
-from agentrl.rollout.search.desk import Desk, Job, Link
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Node
+from agentrl.rollout.slots import Job, Prefix, SlotAllocator
 from agentrl.settings import FINITE, above, at_least, check_fields, setting
 from agentrl.types import EnvironmentFailed, FailureKind, Trajectory
 
@@ -72,7 +72,7 @@ class Step:
 
   Attributes:
     tokens, logp, entropy: as sampled.
-    link: prefix behind the step; with the environment's answer, once that is known.
+    prefix: of all tokens up to the step's end; with the environment's answer, once that is known.
     turn: tokens of the current turn up to there; empty after the environment's answer.
     over: a turn, or the trajectory, ends with it: a visit asks the environment.
     feed: the environment's answer.
@@ -82,7 +82,7 @@ class Step:
   tokens: list[int]
   logp: list[float]
   entropy: list[float]
-  link: Link
+  prefix: Prefix
   turn: tuple[int, ...] = ()
   over: bool = False
   feed: list[int] = dataclasses.field(default_factory=list)
@@ -129,7 +129,7 @@ class Planner:
     config: SearchConfig,
     *,
     chat: ChatFormat,
-    desk: Desk,
+    slots: SlotAllocator,
     ask: Ask,
     make_environment: Callable[[], Any],
     grade: Callable[[Trajectory], Trajectory],
@@ -137,10 +137,10 @@ class Planner:
     policy_version: int = 0,
   ):
     self.request = request
-    self.prompt_node = Node(step=Step([], [], [], desk.link(None, ())))
+    self.prompt_node = Node(step=Step([], [], [], slots.prompt(())))
     self.chosen: list[Node] = []
     self.trajectory: Trajectory | None = None
-    self._config, self._chat, self._desk, self._ask = config, chat, desk, ask
+    self._config, self._chat, self._slots, self._ask = config, chat, slots, ask
     self._end = StepEnd(chat, config.step_end)
     self._make_environment, self._grade, self._on_finish = make_environment, grade, on_finish
     self._version = policy_version
@@ -199,12 +199,16 @@ class Planner:
     if not leaf.expanded:
       self._expand(leaf, simulation.value, simulation.steps)
       if leaf.terminal:
-        self._desk.close(leaf.step.link)
+        self._slots.close(leaf.step.prefix)
     tree.backup(leaf, self._root, simulation.value)
 
   def _expand(self, leaf: Node, value: float, sampled: Mapping[int, Step]) -> None:
     """Gives a leaf its value, and the distinct ones of the steps that were sampled there, by index, as children."""
-    steps = _distinct([sampled[k] for k in sorted(sampled)])
+    found = [sampled[k] for k in sorted(sampled)]
+    steps = _distinct(found)
+    for step in found:
+      if step not in steps:
+        self._slots.close(step.prefix)
     score = tree.PRIORS[self._config.prior]
     shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
     tree.expand(leaf, value, steps, shares)
@@ -270,30 +274,29 @@ class Planner:
 
     start = len(node.step.turn)
 
-    def turn_end(tokens: Sequence[int]) -> int | None:
-      return _behind(self._chat.find_stop([*node.step.turn, *tokens], start), start)
+    def turn_end(tokens: Sequence[int], seen: int) -> int | None:
+      return _behind(self._chat.find_stop([*node.step.turn, *tokens], start + seen), start)
 
     self._sample(node, ROLLOUT, turn_end, turned, step_tokens=self.request.max_tokens)
 
   def _sample(self, node: Node, k: int, find_end, on_done, *, step_tokens: int | None = None) -> None:
-    link, request = node.step.link, self.request
-    limit = min(link.end + (step_tokens or self._config.step_tokens), request.max_tokens)
+    prefix, request = node.step.prefix, self.request
+    limit = min(prefix.end + (step_tokens or self._config.step_tokens), request.max_tokens)
     if request.turn_tokens:
-      limit = min(limit, link.end - len(node.step.turn) + request.turn_tokens)
+      limit = min(limit, prefix.end - len(node.step.turn) + request.turn_tokens)
     uid = step_uid(request.uid, [*(n.index for n in node.path()), k])
-    self._desk.submit(Job(link, uid, limit, request.temperature, find_end, on_done))
+    self._slots.submit(Job(prefix, uid, limit, request.temperature, find_end, on_done))
 
   def _step_end(self, node: Node):
     turn, start = node.step.turn, len(node.step.turn)
-    return lambda tokens: _behind(self._end.find([*turn, *tokens], start), start)
+    return lambda tokens, seen: _behind(self._end.find([*turn, *tokens], start), start)
 
   def _step(self, node: Node, job: Job, *, over: bool = False) -> Step:
     turn, start = (*node.step.turn, *job.tokens), len(node.step.turn)
-    link = self._desk.link(node.step.link, job.tokens)
-    at_limit = link.end >= self.request.max_tokens or len(turn) == self.request.turn_tokens
+    at_limit = job.after.end >= self.request.max_tokens or len(turn) == self.request.turn_tokens
     at_depth = len(node.path()) + 1 >= self._config.depth
     over = over or at_limit or at_depth or self._end.ends_turn(turn, start)
-    return Step(job.tokens, job.logp, job.entropy, link, turn, over)
+    return Step(job.tokens, job.logp, job.entropy, job.after, turn, over)
 
   # -- the environment -----------------------------------------------------------------------------------------------
 
@@ -312,7 +315,7 @@ class Planner:
         node.step.trajectory = self._graded(trajectory)
         leave(node.step.trajectory.reward)
         return
-      node.step.link, node.step.turn = self._desk.link(node.step.link, node.step.feed), ()
+      node.step.prefix, node.step.turn = self._slots.extended(node.step.prefix, node.step.feed), ()
       go_on()
 
     self._ask(lambda: self._act(steps, cut), 1 + len(steps), acted)
@@ -331,7 +334,7 @@ class Planner:
       self._finish(self._failed_trajectory())
       return
     self._prompt = prompt
-    self.prompt_node.step = Step([], [], [], self._desk.link(None, prompt))
+    self.prompt_node.step = Step([], [], [], self._slots.prompt(prompt))
     self._pump()
 
   def _act(self, steps: Sequence[Step], cut: bool) -> tuple[Trajectory | None, list[int]]:

@@ -30,10 +30,10 @@ def describe(planner: Planner, tokenizer: Tokenizer) -> dict[str, Any]:
     nodes.append({
       "id": ids[node],
       "parent": None if node.parent is None else ids[node.parent],
-      "text": tokenizer.decode(step.link.tokens if node.parent is None else step.tokens),
+      "text": tokenizer.decode(step.prefix.read() if node.parent is None else step.tokens),
       "answer": tokenizer.decode(step.feed),
       "tokens": len(step.tokens),
-      "given": len(step.link.tokens) if node.parent is None else len(step.feed),
+      "given": step.prefix.end if node.parent is None else len(step.feed),
       "prior": node.prior,
       "visits": node.visits,
       "q": node.q,
@@ -75,7 +75,7 @@ def branches(planner: Planner) -> list[Trajectory]:
 
 def _branch(planner: Planner, node: Node, visits: VisitShares) -> Trajectory:
   path, step = planner.trajectory, node.step
-  start = node.parent.step.link.end
+  start = node.parent.step.prefix.end
   count = len(step.tokens)
   return dataclasses.replace(
     path,

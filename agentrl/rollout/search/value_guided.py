@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 
 from agentrl.rollout.search import tree
-from agentrl.rollout.search.desk import Job, Link
 from agentrl.rollout.search.planner import Planner, Step, step_uid
 from agentrl.rollout.search.tree import Node
+from agentrl.rollout.slots import Job, Prefix
 
 READING = -2  # index of the token that is sampled where a value is read, in place of a child's
 
@@ -47,14 +47,14 @@ class ValueGuided(Planner):
         self._looked(child, waiting)
         return
       child.terminal = True
-      self._read(child, self._desk.link(child.parent.step.link, step.tokens[:-1]), waiting)
+      self._read(child, self._slots.extended(child.parent.step.prefix, step.tokens[:-1]), waiting)
 
     if step.over:
-      self._ask_environment(child, lambda: self._read(child, step.link, waiting), ended)
+      self._ask_environment(child, lambda: self._read(child, step.prefix, waiting), ended)
     else:
-      self._read(child, step.link, waiting)
+      self._read(child, step.prefix, waiting)
 
-  def _read(self, child: Node, prefix: Link, waiting: set[Node]) -> None:
+  def _read(self, child: Node, prefix: Prefix, waiting: set[Node]) -> None:
     """Reads the value head behind a prefix."""
 
     def read(job: Job) -> None:
@@ -64,7 +64,7 @@ class ValueGuided(Planner):
       self._looked(child, waiting)
 
     uid = step_uid(self.request.uid, [*(n.index for n in child.path()), READING])
-    self._desk.submit(Job(prefix, uid, prefix.end + 1, self.request.temperature, lambda tokens: 1, read))
+    self._slots.submit(Job(prefix, uid, prefix.end + 1, self.request.temperature, lambda tokens, seen: 1, read))
 
   def _looked(self, child: Node, waiting: set[Node]) -> None:
     waiting.remove(child)
@@ -81,7 +81,7 @@ class ValueGuided(Planner):
     best = max(node.choices(), key=lambda child: (child.value, -child.index))
     for child in node.children:
       if child is not best:
-        self._desk.close(child.step.link)
+        self._slots.close(child.step.prefix)
     self.chosen.append(best)
     self._root = best
     if best.terminal:

@@ -24,8 +24,8 @@ the order of the released code, whose loop over tool calls waits for all paths; 
 **Environments.** A branch's environment is a fresh one that repeats the parent's actions (`episode.Branch`). That
 costs those tool calls again, counted apart, and needs tools that answer alike each time.
 
-**Slots.** A group is admitted when M slots are free for it, and a path keeps its slot until no branch can leave from
-it any more. So every branch is a fork of a live cache, no prefix is fed twice, and nothing can block.
+**Slots.** A group is admitted when M slots are free for it, and a path's prefix stays open until no branch can leave
+from it any more. So every branch is a fork of a live cache, no prefix is fed twice, and nothing can block.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from agentrl.named import check_name
-from agentrl.rollout.engine import Commands, EngineConfig
-from agentrl.rollout.episode import Branch, Episode, Request
-from agentrl.rollout.strategies.independent import Independent
+from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.episode import Branch, Request
+from agentrl.rollout.strategies.independent import Independent, Sample
 from agentrl.settings import FINITE, at_least, between, check_fields, setting
 
 
@@ -123,21 +123,35 @@ def uniform(seed: int, uid: int, position: int) -> float:
 
 @dataclasses.dataclass(eq=False)
 class _Path:
-  """A sample of a group.
+  """A member of a group.
 
   Attributes:
-    source: the path that it branches from, while its slot has not been forked. seat: index of its slot.
+    request: what is wanted.
+    source: the path that it branches from; None: it starts at the prompt.
+    fork_at: index of the first token that it does not share with its source.
+    sample: its trajectory in the making; None until it is begun.
+    released: it has been given a slot and needs it no more.
   """
 
   request: Request
   source: _Path | None = None
   fork_at: int = 0
-  episode: Episode | None = None
-  seat: int | None = None
+  sample: Sample | None = None
+  released: bool = False
 
   @property
   def finished(self) -> bool:
-    return self.episode is not None and self.episode.finished
+    return self.sample is not None and self.sample.episode.finished
+
+  @property
+  def needs_source(self) -> bool:
+    """It has yet to take over what it shares with its source."""
+    if self.source is None or self.finished:
+      return False
+    if self.sample is None:
+      return True
+    in_a_slot = self.sample.job is not None and self.sample.job.slot is not None
+    return self.sample.prefix.end == self.fork_at and not in_a_slot
 
 
 @dataclasses.dataclass(eq=False)
@@ -145,7 +159,9 @@ class _Group:
   """Samples of one prompt.
 
   Attributes:
-    paths: that there are, seated or not. spare: requests that are left for branches. round: to be held next.
+    paths: those that there are, begun or not.
+    spare: requests that are left for branches.
+    round: to be held next.
   """
 
   paths: list[_Path]
@@ -158,8 +174,10 @@ class Branching(Independent):
 
   Args:
     groups: the requests of each group, first those that start at the prompt; shared iterators let several devices
-      draw from one queue. group_size: M, requests of each.
-    settings: see `BranchingConfig`. seed: of the rules' random numbers.
+      draw from one queue.
+    group_size: M, requests of each group.
+    settings: see `BranchingConfig`.
+    seed: of the rules' random numbers.
     others: keyword arguments of `Independent`.
 
   Raises:
@@ -177,21 +195,20 @@ class Branching(Independent):
     self._seed = seed
     self._vocab_size = self._chat.tokenizer.vocab_size
     self._live: list[_Group] = []
-    self._owners: list[_Path | None] = [None] * self._engine.slots
 
   # -- who gets a slot -----------------------------------------------------------------------------------------------
 
-  def _seat_requests(self):
+  def _admit(self) -> None:
     for group in self._live:
       self._hold_rounds(group)
-    self._release_slots()
+    self._release_paths()
     self._admit_groups()
     for group in self._live:
       for path in group.paths:
-        if path.episode is None:
-          self._seat(path)
+        if path.sample is None:
+          self._begin(path)
 
-  def _admit_groups(self):
+  def _admit_groups(self) -> None:
     while self._slots_to_spare() >= self._group_size and (requests := next(self._groups, None)) is not None:
       if len(requests) != self._group_size:
         raise ValueError(f"a group of {len(requests)} requests, where group_size={self._group_size}")
@@ -199,38 +216,36 @@ class Branching(Independent):
       self._live.append(_Group([_Path(request) for request in first], collections.deque(spare)))
 
   def _slots_to_spare(self) -> int:
-    """Free slots that no live group will need."""
-    to_come = sum(len(g.spare) + sum(path.episode is None for path in g.paths) for g in self._live)
-    return self._owners.count(None) - to_come
+    """Slots that no live group needs now, or will need."""
+    needed = sum(self._group_size - sum(path.released for path in group.paths) for group in self._live)
+    return self._engine.slots - needed
 
-  def _seat(self, path: _Path):
-    path.seat = self._owners.index(None)
-    self._owners[path.seat] = path
-    seat = self._seats[path.seat]
+  def _begin(self, path: _Path) -> None:
     if path.source is None:
-      path.episode = Episode(path.request, self._make_environment, self._chat, self._version)
-    else:
-      path.episode = Branch(path.source.episode, path.request, path.fork_at)
-    seat.episode = path.episode
-    self._call(seat, path.episode.open)
-    if path.source is not None:
-      seat.call.seconds *= path.episode.replayed + 1
+      path.sample = self._new_sample(path.request)
+      self._open(path.sample)
+      return
+    source = path.source.sample
+    episode = Branch(source.episode, path.request, path.fork_at)
+    path.sample = Sample(episode, next(p for p in source.prefix.chain() if p.end == path.fork_at))
+    self._open(path.sample, 1 + episode.replayed)
 
-  def _release_slots(self):
-    sources = {path.source for group in self._live for path in group.paths if not path.finished}
+  def _release_paths(self) -> None:
+    """Lets go of the slots of paths from which no branch can leave any more."""
+    sources = {path.source for group in self._live for path in group.paths if path.needs_source}
     for group in self._live:
       for path in group.paths:
         if path.finished and path not in sources and not (group.spare and self._has_round_ahead(group, path)):
-          self._give_back(path)
+          path.released = True
+          self._slots.close(path.sample.prefix)
     self._live = [group for group in self._live if group.spare or not all(path.finished for path in group.paths)]
 
-  def _give_back(self, path: _Path):
-    if self._owners[path.seat] is path:
-      self._owners[path.seat] = None
+  def _over(self, sample: Sample) -> None:
+    """Branches may yet leave from a trajectory that is over: see `_release_paths`."""
 
   # -- rounds --------------------------------------------------------------------------------------------------------
 
-  def _hold_rounds(self, group: _Group):
+  def _hold_rounds(self, group: _Group) -> None:
     """All rounds whose outcome is certain by now; with no round to come, what is left of the budget starts afresh."""
     while group.spare and all(self._knows_round(group, path) for path in group.paths):
       asked = [path for path in group.paths if self._has_round_ahead(group, path)]
@@ -242,32 +257,24 @@ class Branching(Independent):
       group.round += 1
 
   def _has_round_ahead(self, group: _Group, path: _Path) -> bool:
-    return len(path.episode.after_tools) >= group.round
+    return len(path.sample.episode.after_tools) >= group.round
 
   def _knows_round(self, group: _Group, path: _Path) -> bool:
     """The path has the window behind its tool result of this round, or ended without that result."""
-    if path.episode is None or not self._has_round_ahead(group, path):
+    if path.sample is None or not self._has_round_ahead(group, path):
       return path.finished
-    start = path.episode.after_tools[group.round - 1]
-    turn_is_over = not path.episode.in_turn(start) or self._seats[path.seat].call is not None
-    return turn_is_over or len(path.episode.window(start, self._settings.window)) == self._settings.window
+    start = path.sample.episode.after_tools[group.round - 1]
+    return not path.sample.in_turn(start) or len(self._window(path, start)) == self._settings.window
 
-  def _ask(self, group: _Group, path: _Path):
-    position = path.episode.after_tools[group.round - 1]
-    size = self._settings.window
-    before = path.episode.window(path.episode.prompt_length, size)
-    change = entropy_change(before, path.episode.window(position, size))
+  def _window(self, path: _Path, start: int) -> Sequence[float]:
+    """Entropies in nats of the first tokens of the turn that begins at `start`, which may be going on."""
+    sample, size = path.sample, self._settings.window
+    return sample.job.entropy[:size] if sample.in_turn(start) else sample.episode.window(start, size)
+
+  def _ask(self, group: _Group, path: _Path) -> None:
+    episode = path.sample.episode
+    position = episode.after_tools[group.round - 1]
+    change = entropy_change(self._window(path, episode.prompt_length), self._window(path, position))
     if self._settings.wants(change, self._vocab_size, uniform(self._seed, path.request.uid, position)):
       for _ in range(min(self._settings.branches, len(group.spare))):
         group.paths.append(_Path(group.spare.popleft(), path, position))
-
-  # -- what the device does next -------------------------------------------------------------------------------------
-
-  def _place_arrivals(self, commands: Commands):
-    """A branch whose environment has caught up takes its parent's cache; prompts then find their places as ever."""
-    for b, path in enumerate(self._owners):
-      seat = self._seats[b]
-      if seat.arriving and path.source is not None:
-        commands.fork_from[b] = path.source.seat
-        seat.arriving, seat.holds, path.source = False, seat.prompt, None
-    super()._place_arrivals(commands)

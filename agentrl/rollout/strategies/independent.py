@@ -1,44 +1,41 @@
 """Independent samples of each prompt, the default way of sampling.
 
-A group's prompt is brought into the cache once, by the first member that gets a slot; the others fork it. A slot
-whose turn is with the environment rests while the others decode on, and a finished slot takes the next request at once.
+As many episodes go on as there are slots. A turn is a job of the allocator of slots; while the environment acts, the
+slot rests and keeps what it holds. So a group's prompt is brought into the cache once, and nothing is fed twice.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Set
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
-from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 from agentrl.rollout.episode import Episode, Request
-from agentrl.rollout.workers import Call, WorkerPool, too_late, wait_for_one
-from agentrl.types import Action, EnvironmentFailed, FailureKind, Trajectory
+from agentrl.rollout.slots import Job, Prefix, SlotAllocator
+from agentrl.rollout.workers import Calls, WorkerPool
+from agentrl.types import Action, EnvironmentFailed, Observation, Trajectory
 
 
-@dataclasses.dataclass
-class Seat:
-  """What the host knows of one slot.
+@dataclasses.dataclass(eq=False)
+class Sample:
+  """A trajectory in the making.
 
-  A seat is free (no episode), calling (`call` is in flight: the slot rests), arriving (the prompt is known and not yet
-  in the slot) or placed (it feeds what is in `feed`, then decodes).
+  Attributes:
+    episode: its record and its environment.
+    prefix: what stands so far, without the turn that is being sampled; a branch begins with what it shares.
+    job: the turn that is being sampled; None while the environment acts.
   """
 
-  episode: Episode | None = None
-  call: Call | None = None
-  action: Action | None = None  # the action that `call` acts upon; None while the environment opens
-  arriving: bool = False
-  prompt: tuple[int, ...] = ()  # of the episode that sits here
-  feed: list[int] = dataclasses.field(default_factory=list)  # tokens of the episode that are still to be fed
-  holds: tuple[int, ...] = ()  # the prompt that stands at the start of the slot on the device, whole
+  episode: Episode
+  prefix: Prefix
+  job: Job | None = None
 
-  @property
-  def placed(self) -> bool:
-    """The episode is in the slot and it is the policy's turn."""
-    return self.episode is not None and self.call is None and not self.arriving
+  def in_turn(self, start: int) -> bool:
+    """The turn that begins at token `start` is being sampled."""
+    return self.job is not None and start == self.job.prefix.end
 
 
 class Independent:
@@ -46,8 +43,13 @@ class Independent:
 
   Args:
     requests: what to sample; shared iterators let several devices draw from one queue.
+    engine: sizes of the slots.
+    chat: makes prompts and observations of messages, and finds the end of a turn.
     make_environment: makes a fresh environment.
+    pool: makes the environment calls.
     environment_seconds: that one environment call (reset or step) may take; then the environment has failed.
+    policy_version: recorded with every token.
+    on_finish: called with every finished trajectory.
   """
 
   def __init__(
@@ -66,200 +68,99 @@ class Independent:
     self._engine = engine
     self._chat = chat
     self._make_environment = make_environment
-    self._pool = pool
-    self._environment_seconds = environment_seconds
     self._version = policy_version
     self._on_finish = on_finish
-    self._seats = [Seat() for _ in range(engine.slots)]
-    self._held: dict[tuple[int, ...], dict[int, None]] = {}  # slots by the prompt they hold, while arrivals are placed
+    self._slots = SlotAllocator(engine)
+    self._calls = Calls(pool, environment_seconds)
+    self._going_on = 0  # episodes
     self._finished: list[Trajectory] = []
-    self._closing: list[Call] = []
-    self.failures: list[EnvironmentFailed] = []
 
   @property
   def trajectories(self) -> list[Trajectory]:
     """Finished trajectories, in the order of their uid."""
     return sorted(self._finished, key=lambda trajectory: trajectory.uid)
 
+  @property
+  def failures(self) -> list[EnvironmentFailed]:
+    """Of all calls of environments, those of closing included."""
+    return self._calls.failures
+
   def step(self, events: Events | None) -> Commands:
     """See `Strategy`."""
     if events is not None:
-      self._absorb(events)
-    self._collect_calls()  # first: what it frees must be seated before "nobody is calling" can mean the end
-    self._seat_requests()
-    while not self._has_work() and self._calling():
-      self._wait_for_call()
-      self._collect_calls()
-      self._seat_requests()
-    return self._commands() if self._has_work() else self._finish()
+      self._slots.absorb(events)
+    self._calls.collect()  # first: the episodes that it ends make room for others
+    self._admit()
+    while not self._slots.busy and self._calls:
+      self._calls.wait()
+      self._calls.collect()
+      self._admit()
+    return self._slots.commands() if self._slots.busy else slot_engine.end_of_rollout(self._engine)
 
-  def _has_work(self) -> bool:
-    return any(seat.placed or seat.arriving for seat in self._seats)
+  def _admit(self) -> None:
+    """Begins as many episodes as have room."""
+    while self._going_on < self._engine.slots and (request := next(self._requests, None)) is not None:
+      self._open(self._new_sample(request))
 
-  # -- what the device did -------------------------------------------------------------------------------------------
+  def _new_sample(self, request: Request) -> Sample:
+    return Sample(Episode(request, self._make_environment, self._chat, self._version), self._slots.prompt(()))
 
-  def _absorb(self, events: Events):
-    for b, seat in enumerate(self._seats):
-      if not seat.placed or seat.feed:
-        continue
-      count = int(events.count[b])
-      if count and seat.episode.write(events.tokens[b, :count], events.logp[b, :count], events.entropy[b, :count]):
-        seat.action = seat.episode.action()
-        self._call(seat, seat.episode.act, seat.action)
-      elif events.stopped[b] == slot_engine.LIMIT:
-        seat.episode.run_out()
-        self._leave(seat)
+  # -- from turn to turn ---------------------------------------------------------------------------------------------
 
-  # -- environment calls ---------------------------------------------------------------------------------------------
+  def _open(self, sample: Sample, count: int = 1) -> None:
+    """Asks for the prompt, which takes `count` environment calls."""
+    self._going_on += 1
+    self._calls.ask(sample.episode.open, count, functools.partial(self._opened, sample))
 
-  def _seat_requests(self):
-    for seat in self._seats:
-      if seat.episode is None and (request := next(self._requests, None)) is not None:
-        seat.episode = Episode(request, self._make_environment, self._chat, self._version)
-        self._call(seat, seat.episode.open)
+  def _opened(self, sample: Sample, prompt: Sequence[int] | None, failure: EnvironmentFailed | None) -> None:
+    if failure is not None:
+      self._fail(sample, failure)
+      return
+    sample.episode.begin(prompt)
+    self._sample_turn(sample, sample.prefix if sample.prefix.end else self._slots.prompt(prompt))
 
-  def _call(self, seat: Seat, function, *args):
-    seat.call = self._pool.submit(function, *args, seconds=self._environment_seconds)
+  def _sample_turn(self, sample: Sample, prefix: Prefix) -> None:
+    request, limit = sample.episode.request, sample.episode.turn_limit
+    on_done = functools.partial(self._sampled, sample)
+    sample.prefix = prefix
+    sample.job = Job(prefix, request.uid, limit, request.temperature, self._chat.find_stop, on_done)
+    self._slots.submit(sample.job)
 
-  def _calling(self) -> list[Seat]:
-    return [seat for seat in self._seats if seat.call is not None]
-
-  def _wait_for_call(self):
-    wait_for_one([seat.call for seat in self._calling()])
-
-  def _collect_calls(self):
-    for seat in self._calling():
-      if seat.call.done():
-        self._collect(seat)
-      elif seat.call.late:
-        self._pool.abandon(seat.call)
-        self._fail(seat, too_late(seat.call.seconds))
-
-  def _collect(self, seat: Seat):
-    call, seat.call = seat.call, None
-    action, seat.action = seat.action, None
-    error = call.exception()
-    if error is not None:
-      self._fail(seat, failure_of(error))
-    elif action is None:
-      seat.prompt, seat.arriving = tuple(call.result()), True
-      seat.episode.begin(seat.prompt)
+  def _sampled(self, sample: Sample, job: Job) -> None:
+    """A turn is over: the environment acts upon it, unless the trajectory has no room for its answer."""
+    episode, sample.job, sample.prefix = sample.episode, None, job.after
+    if episode.write(job.tokens, job.logp, job.entropy):
+      action = episode.action()
+      self._calls.ask(functools.partial(episode.act, action), 1, functools.partial(self._acted, sample, action))
     else:
-      seat.feed = seat.episode.observe(action, call.result())
-      if seat.episode.finished:
-        self._leave(seat)
+      episode.run_out()
+      self._leave(sample)
 
-  def _fail(self, seat: Seat, error: EnvironmentFailed):
-    self.failures.append(error)
-    seat.episode.fail(error)
-    self._leave(seat)
+  def _acted(
+    self, sample: Sample, action: Action, observation: Observation | None, failure: EnvironmentFailed | None
+  ) -> None:
+    if failure is not None:
+      self._fail(sample, failure)
+      return
+    given = sample.episode.observe(action, observation)
+    if sample.episode.finished:
+      self._leave(sample)
+    else:
+      self._sample_turn(sample, self._slots.extended(sample.prefix, given))
 
-  def _leave(self, seat: Seat):
-    """The trajectory is over: the slot is free, and its prompt stays in it for the group's next member."""
-    trajectory = seat.episode.trajectory()
+  def _fail(self, sample: Sample, failure: EnvironmentFailed) -> None:
+    sample.episode.fail(failure)
+    self._leave(sample)
+
+  def _leave(self, sample: Sample) -> None:
+    """The trajectory is over; what it began with stays in its slot for the group's next member."""
+    trajectory = sample.episode.trajectory()
     self._finished.append(trajectory)
     self._on_finish(trajectory)
-    self._closing.append(self._pool.submit(seat.episode.close, seconds=self._environment_seconds))
-    seat.episode, seat.call, seat.action, seat.arriving, seat.feed = None, None, None, False, []
+    self._going_on -= 1
+    self._over(sample)
+    self._calls.ask(sample.episode.close, 1, lambda answer, failure: None, late="an environment did not close")
 
-  def _finish(self) -> Commands:
-    """Nothing is left to do: the environments get their deadline to close, and the rollout ends."""
-    for call in self._closing:
-      while not (call.done() or call.late):
-        wait_for_one([call])
-      if call.late:
-        self._pool.abandon(call)
-        self.failures.append(
-          EnvironmentFailed(f"an environment did not close in {call.seconds:g} s", FailureKind.DEADLINE)
-        )
-      elif (error := call.exception()) is not None:
-        self.failures.append(failure_of(error))
-    commands = slot_engine.no_commands(self._engine)
-    commands.done[:] = True
-    return commands
-
-  # -- what the device does next -------------------------------------------------------------------------------------
-
-  def _commands(self) -> Commands:
-    commands = slot_engine.no_commands(self._engine)
-    self._place_arrivals(commands)
-    awaited = {seat.prompt for seat in self._seats if seat.arriving}
-    for b, seat in enumerate(self._seats):
-      if seat.placed:
-        self._go_on(commands, b, seat, awaited)
-    return commands
-
-  def _place_arrivals(self, commands: Commands):
-    """Rewinds or forks to a prompt that a slot already holds; else one member feeds it and its siblings wait a tick."""
-    arriving = [(b, seat) for b, seat in enumerate(self._seats) if seat.arriving]
-    if not arriving:
-      return
-    self._held = collections.defaultdict(dict)
-    for s, seat in enumerate(self._seats):
-      if seat.holds:
-        self._held[seat.holds][s] = None
-    sources: set[int] = set()
-    for b, seat in arriving:
-      source = self._longest_prefix(commands, b, seat.prompt, free=b not in sources)[1]
-      if source is not None and self._seats[source].holds == seat.prompt:
-        self._place(commands, b, source, len(seat.prompt), sources)
-    coming = {seat.prompt for seat in self._seats if seat.placed and seat.holds != seat.prompt}
-    for b, seat in arriving:
-      if seat.arriving and seat.prompt not in coming and b not in sources:
-        coming.add(seat.prompt)
-        shared, source = self._longest_prefix(commands, b, seat.prompt, free=True)
-        self._place(commands, b, b if source is None else source, shared, sources)
-
-  def _place(self, commands: Commands, b: int, source: int, shared: int, sources: set[int]):
-    """Takes the first `shared` tokens of the prompt from `source`, and feeds the rest."""
-    seat = self._seats[b]
-    commands.fork_from[b] = source
-    sources.update({source} - {b})
-    seat.arriving, seat.feed = False, list(seat.prompt[shared:])
-    self._held[seat.holds].pop(b, None)
-    seat.holds = seat.prompt if not seat.feed else ()
-    if seat.holds:
-      self._held[seat.holds][b] = None
-
-  def _longest_prefix(self, commands: Commands, b: int, prompt: tuple[int, ...], *, free: bool):
-    """(tokens, slot) of the longest start of a prompt that some slot holds; (0, None) where none does.
-
-    Part of a prompt counts in whole prefill chunks: a prompt then goes through the same chunks whoever fed it first,
-    and its numbers are the same to the last bit. Slot b itself comes first among equals: it needs no copy.
-
-    Args:
-      free: slot b may be forked over (no other slot forks from it in this tick).
-    """
-    best: tuple[int, int | None] = (0, None)
-    for holds, slots in self._held.items():  # in the order of the first slot that held each
-      eligible = (s for s in ([b] if b in slots else []) + ([*slots] if free else []) if commands.fork_from[s] == s)
-      if (s := next(eligible, None)) is None:
-        continue
-      shared = _common(holds, prompt)
-      if shared < len(prompt):
-        shared = min(shared, len(holds) - 1)  # the last token of what a slot holds may not be in its cache yet
-        shared -= shared % self._engine.prefill_tokens
-      if shared > best[0] or (shared and shared == best[0] and s == b):
-        best = (shared, s)
-    return best
-
-  def _go_on(self, commands: Commands, b: int, seat: Seat, awaited: Set[tuple[int, ...]]):
-    request = seat.episode.request
-    given = seat.feed[: self._engine.feed_tokens]
-    commands.length[b] = seat.episode.length - len(seat.feed)
-    commands.feed[b, : len(given)], commands.feed_count[b] = given, len(given)
-    commands.uid[b], commands.temperature[b] = request.uid, request.temperature
-    commands.limit[b] = seat.episode.turn_limit
-    seat.feed = seat.feed[len(given) :]
-    if not seat.feed and seat.holds != seat.prompt:
-      seat.holds = seat.prompt
-      commands.active[b] = seat.prompt not in awaited  # where siblings wait for it they fork it first
-    else:
-      commands.active[b] = not seat.feed
-
-
-def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-  """Length of the common prefix."""
-  if a == b:
-    return len(a)
-  return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+  def _over(self, sample: Sample) -> None:
+    """Nothing will be sampled behind a trajectory that is over."""
+    self._slots.close(sample.prefix)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
-from agentrl.rollout.search.desk import Desk, Job
+from agentrl.rollout.slots import Job, SlotAllocator
 from agentrl.types import EnvironmentFailed, Trajectory
 
 
@@ -23,24 +23,21 @@ class ReadValues:
   """
 
   def __init__(self, prefixes: Iterable[tuple[Sequence[int], Sequence[int]]], *, engine: EngineConfig):
-    self._engine, self._desk = engine, Desk(engine)
+    self._engine, self._slots = engine, SlotAllocator(engine)
     self.values: list[float] = []
     self.failures: list[EnvironmentFailed] = []
     self.trajectories: list[Trajectory] = []
     for n, (shared, rest) in enumerate(prefixes):
-      link = self._desk.link(self._desk.link(None, shared), rest)
+      prefix = self._slots.extended(self._slots.prompt(shared), rest)
       self.values.append(float("nan"))
-      self._desk.submit(Job(link, 0, link.end + 1, 1.0, lambda tokens: 1, functools.partial(self._read, n)))
+      self._slots.submit(Job(prefix, 0, prefix.end + 1, 1.0, lambda tokens, start: 1, functools.partial(self._read, n)))
 
   def step(self, events: Events | None) -> Commands:
     """See `Strategy`."""
     if events is not None:
-      self._desk.absorb(events)
-    if self._desk.busy:
-      return self._desk.commands()
-    commands = slot_engine.no_commands(self._engine)
-    commands.done[:] = True
-    return commands
+      self._slots.absorb(events)
+    return self._slots.commands() if self._slots.busy else slot_engine.end_of_rollout(self._engine)
 
   def _read(self, n: int, job: Job) -> None:
     self.values[n] = job.value
+    self._slots.close(job.after)

@@ -16,15 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 from agentrl.rollout.episode import Request
-from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.workers import Call, WorkerPool, too_late, wait_for_one
+from agentrl.rollout.slots import SlotAllocator
+from agentrl.rollout.workers import Calls, WorkerPool
 from agentrl.types import EnvironmentFailed, Trajectory
 
 
@@ -38,7 +37,7 @@ class TreeSearch:
     environment_seconds: deadline of one environment call; a path of n steps that is acted anew has n + 1 times that.
     grade: gives a finished trajectory its reward.
     on_finish: called with every result.
-    reuse: see `Desk`.
+    reuse: see `SlotAllocator`.
     planner: how a tree grows: `Planner` searches, `ValueGuided` looks one step ahead.
 
   Attributes:
@@ -68,34 +67,33 @@ class TreeSearch:
     self._requests = iter(requests)
     self._search, self._engine, self._chat = search, engine, chat
     self._make_environment, self._grade = make_environment, grade
-    self._pool, self._environment_seconds = pool, environment_seconds
     self._version, self._on_finish = policy_version, on_finish
-    self._desk, self._planner = Desk(engine, reuse=reuse), planner
-    self._calls: dict[Call, Callable[[Any, EnvironmentFailed | None], None]] = {}  # in flight, and what they set going
+    self._slots, self._planner = SlotAllocator(engine, reuse=reuse), planner
+    self._calls = Calls(pool, environment_seconds)
     self._live = 0
     self.finished: list[Planner] = []
-    self.failures: list[EnvironmentFailed] = []
 
   @property
   def trajectories(self) -> list[Trajectory]:
     """Visited paths, in the order of their uid."""
     return sorted((planner.trajectory for planner in self.finished), key=lambda trajectory: trajectory.uid)
 
+  @property
+  def failures(self) -> list[EnvironmentFailed]:
+    """Of all calls of environments."""
+    return self._calls.failures
+
   def step(self, events: Events | None) -> Commands:
     """See `Strategy`."""
     if events is not None:
-      self._desk.absorb(events)
-    self._collect_calls()
+      self._slots.absorb(events)
+    self._calls.collect()
     self._open_trees()
-    while not self._desk.busy and self._calls:
-      wait_for_one(self._calls)
-      self._collect_calls()
+    while not self._slots.busy and self._calls:
+      self._calls.wait()
+      self._calls.collect()
       self._open_trees()
-    if self._desk.busy:
-      return self._desk.commands()
-    commands = slot_engine.no_commands(self._engine)
-    commands.done[:] = True
-    return commands
+    return self._slots.commands() if self._slots.busy else slot_engine.end_of_rollout(self._engine)
 
   def _open_trees(self) -> None:
     """As many trees as have room for one expansion each."""
@@ -106,8 +104,8 @@ class TreeSearch:
         request,
         self._search,
         chat=self._chat,
-        desk=self._desk,
-        ask=self._ask,
+        slots=self._slots,
+        ask=self._calls.ask,
         make_environment=self._make_environment,
         grade=self._grade,
         on_finish=self._finish,
@@ -118,25 +116,6 @@ class TreeSearch:
     self._live -= 1
     self.finished.append(planner)
     self._on_finish(planner.trajectory)
-
-  # -- environment calls -----------------------------------------------------------------------------------------------
-
-  def _ask(self, function: Callable[[], Any], calls: int, on_done) -> None:
-    self._calls[self._pool.submit(function, seconds=calls * self._environment_seconds)] = on_done
-
-  def _collect_calls(self) -> None:
-    """Ends calls that are over or late; what they set going may well be further calls."""
-    over = [call for call in self._calls if call.done() or call.late]
-    for call, on_done in [(call, self._calls.pop(call)) for call in over]:
-      if call.done():
-        error = call.exception()
-        failure = None if error is None else failure_of(error)
-      else:
-        self._pool.abandon(call)
-        failure = too_late(call.seconds)
-      if failure is not None:
-        self.failures.append(failure)
-      on_done(None if failure else call.result(), failure)
 
 
 def check_search(search: SearchConfig, engine: EngineConfig, chat: ChatFormat) -> None:

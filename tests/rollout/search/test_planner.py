@@ -10,8 +10,8 @@ from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request
-from agentrl.rollout.search.desk import Desk
 from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
+from agentrl.rollout.slots import SlotAllocator
 from agentrl.types import EnvironmentFailed, FailureKind, Message, Observation, Task
 
 TOKENIZER = Tokenizer.byte_level()
@@ -52,18 +52,18 @@ def outcome(function):
 def grow(search=SEARCH, uid=5, order=None, environment=Answers, planner=Planner):
   """Runs a planner; `order` picks which of the open jobs and calls ends next."""
   open_ = []
-  desk = Desk(EngineConfig(slots=4))
-  desk.submit = lambda job: open_.append(lambda: finish(job))
+  slots = SlotAllocator(EngineConfig(slots=4))
+  slots.submit = lambda job: open_.append(lambda: finish(job))
   done = []
   request = Request(Task("t", "test", "why?"), uid, 0, 0, 1.0, max_tokens=60, max_turns=2)
 
   def finish(job):
     job.tokens, job.logp, job.value = written(job)
-    job.entropy = [0.0] * len(job.tokens)
+    job.entropy, job.after = [0.0] * len(job.tokens), slots.extended(job.prefix, job.tokens)
     job.on_done(job)
 
   planner = planner(
-    request, search, chat=CHAT, desk=desk, make_environment=environment, on_finish=done.append,
+    request, search, chat=CHAT, slots=slots, make_environment=environment, on_finish=done.append,
     ask=lambda function, calls, on_done: open_.append(lambda: on_done(*outcome(function))),
     grade=lambda t: t if t.failed else dataclasses.replace(t, reward=t.reward_parts.get("correct", -1.0)),
   )  # fmt: skip

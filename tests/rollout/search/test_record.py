@@ -31,7 +31,7 @@ def test_a_record_is_json_and_has_every_node_once(planner):
 def test_unique_tokens_are_those_of_all_prefixes(planner):
   prefixes = set()
   for node in planner.prompt_node.walk():
-    tokens = [token for link in reversed(list(node.step.link.chain())) for token in link.tokens]
+    tokens = node.step.prefix.read()
     prefixes |= {tuple(tokens[: n + 1]) for n in range(len(tokens))}
   assert unique_tokens(describe(planner, TOKENIZER)) >= len(prefixes)  # siblings may begin alike
   assert unique_tokens(describe(planner, TOKENIZER)) < 1.6 * len(prefixes)
@@ -44,7 +44,7 @@ def test_branches_carry_visits_and_values(planner):
   for branch in found:
     by_fork.setdefault(branch.fork_at, []).append(branch)
   for node in planner.chosen:
-    start = node.parent.step.link.end
+    start = node.parent.step.prefix.end
     siblings = [child for child in node.parent.children if child.visits and child is not node]
     assert len(by_fork.get(start, [])) == len(siblings)
     total = node.visits + sum(child.visits for child in siblings)

@@ -143,7 +143,7 @@ def test_values_are_those_of_the_head_at_the_end_of_the_prefix(searches):
   inner = [node for p in strategy.finished for node in p.prompt_node.walk() if node.expanded and not node.terminal][::4]
   assert len(inner) > 4
   for node in inner:
-    tokens = [token for link in reversed(list(node.step.link.chain())) for token in link.tokens]
+    tokens = node.step.prefix.read()
     row = jnp.asarray([tokens + [0] * (96 - len(tokens))], jnp.int32)
     end = jnp.full_like(row, 96)
     hidden = FORWARD(searches.lab.params, row, jnp.arange(96, dtype=jnp.int32)[None], end, config=searches.lab.model)
