@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,24 @@ class Task:
   answer: str | None = None
   difficulty: int = 1
   data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Visit(NamedTuple):
+  """A task, asked once more: a group of samples of it.
+
+  Attributes:
+    group: the `group_id` of its trajectories, and what seeds their environments and their uids; no two visits of a run
+      have the same.
+    index: number of the task in its split; the same number is the same task.
+  """
+
+  group: int
+  index: int
+
+
+def first_visits(indices: Iterable[int]) -> list[Visit]:
+  """One visit of each task, with the task's number as its group."""
+  return [Visit(index, index) for index in indices]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import summary
 from agentrl.training.left_out import LeftOut
-from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory
+from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory, Visit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Collector:
     self,
     params: Any,
     base_key: jax.Array,
-    groups: Sequence[int],
+    visits: Sequence[Visit],
     *,
     split: str,
     samples: int,
@@ -127,29 +127,30 @@ class Collector:
     independent: bool = False,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
-    """Samples `samples` trajectories of each group; group g is about task number g of the split.
+    """Samples a group of `samples` trajectories for each visit of a task.
 
     Args:
       params: what the driver's tick takes and, to re-rank, "critic"; without it, as before RL, nothing is re-ranked.
       base_key: with a trajectory's uid it determines what is sampled.
+      visits: which tasks of the split, and the group of each.
       version: update count of the params, recorded with every token.
       memory: what reward functions remember of tasks, by task id; nothing in an evaluation.
       independent: no branches and no search, whatever the collector has: an evaluation's samples are independent.
         Re-ranked ones are.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
-    tasks, unmade = self._tasks(groups, split)
+    tasks, unmade = self._tasks(visits, split)
     got = self._sample(params, base_key, tasks, samples, temperature, version, memory, independent, on_finish)
     return _without_those_that_do_not_fit(got, unmade)
 
-  def _tasks(self, groups: Sequence[int], split: str) -> tuple[dict[int, Task], list[LeftOut]]:
+  def _tasks(self, visits: Sequence[Visit], split: str) -> tuple[dict[int, Task], list[LeftOut]]:
     """Tasks by group, and those that the family's code did not make."""
     made, unmade = {}, []
-    for group in groups:
+    for group, index in visits:
       try:
-        made[group] = self.tasks.task(group, split)
+        made[group] = self.tasks.task(index, split)
       except (Exception, SystemExit) as error:  # the generator may be anybody's
-        unmade.append(LeftOut(group, f"task number {group} of the split {split!r} was not made: {failure_of(error)}"))
+        unmade.append(LeftOut(group, f"task number {index} of the split {split!r} was not made: {failure_of(error)}"))
     return made, unmade
 
   def _sample(

@@ -22,7 +22,7 @@ from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import RunFolder, read_config
-from agentrl.types import Trajectory
+from agentrl.types import Trajectory, first_visits
 
 
 class EnvironmentsFailed(RuntimeError):
@@ -104,7 +104,7 @@ def collect_held_out(
   got = collector.collect(
     parts.driver_params(params),
     parts.keys["evaluation"],
-    range(config.eval.tasks),
+    first_visits(range(config.eval.tasks)),
     split="held_out",
     samples=samples,
     temperature=config.eval.temperature,

@@ -24,6 +24,14 @@ from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble, check_sizes
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.cold_start import authored_traces
+from agentrl.training.curriculum import (
+  Curriculum,
+  CurriculumSettings,
+  begin_visits,
+  make_curriculum,
+  next_visits,
+  with_outcomes,
+)
 from agentrl.training.evaluation import (
   EnvironmentsFailed,
   check_failures,
@@ -68,14 +76,14 @@ class Stage:
 
   Attributes:
     name: names its checkpoints. first: global step before its first update. steps: number of updates.
-    first_group: task with which it begins; stages never share tasks.
+    counters: the host's counters before its first step.
     source: `(state, step, host counters) -> Source`.
   """
 
   name: str
   first: int
   steps: int
-  first_group: int
+  counters: Mapping[str, Any]
   algorithm: Algorithm
   source: Callable[[LearnerState, int, Mapping[str, Any]], Source]
 
@@ -129,10 +137,15 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
 
 
 def _stages(config, parts: Assembly) -> list[Stage]:
+  """Cold start and RL. They share no tasks, as long as the curriculum asks none before the first that it is given."""
   cold, shown = config.cold_start.steps, config.cold_start.steps * config.cold_start.batch
-  stages = [Stage("train", cold, config.train.steps, shown, parts.algorithm, _rollout_source(config, parts))]
+  curriculum = make_curriculum(CurriculumSettings(**config.curriculum.to_dict()))
+  counters = {"tool_calls": 0, "memory": {}, "visits": begin_visits(curriculum, first=shown, seed=config.seed)}
+  source = _rollout_source(config, parts, curriculum)
+  stages = [Stage("train", cold, config.train.steps, counters, parts.algorithm, source)]
   if cold and not config.cold_start.run:
-    stages.insert(0, Stage("cold_start", 0, cold, 0, parts.cold_start, _cold_start_source(config, parts)))
+    source = _cold_start_source(config, parts)
+    stages.insert(0, Stage("cold_start", 0, cold, {"next_task": 0}, parts.cold_start, source))
   return stages
 
 
@@ -198,7 +211,7 @@ def _begin(config, folder: RunFolder, parts: Assembly, stage: Stage, checkpoints
   state = parts.place(stage.algorithm.init(key, params))
   restored = checkpoints.restore_latest(state)
   step, repeated = 0, 0
-  host: dict[str, Any] = {"next_group": stage.first_group, "tool_calls": 0, "failed": 0, "memory": {}}
+  host: dict[str, Any] = {**stage.counters, "failed": 0}
   if restored is not None:
     step, host, state = restored.step, host | restored.host, restored.state
   if step < stage.steps or stage.name == "train":
@@ -307,7 +320,7 @@ def _cold_start_source(config, parts: Assembly):
   def source(state, step, host):
     nonlocal asked, missing
     del state, step
-    first = host["next_group"]
+    first = host["next_task"]
     indices = range(first, first + config.cold_start.batch)
     traces, tasks, left_out = authored_traces(
       parts.tasks,
@@ -323,16 +336,19 @@ def _cold_start_source(config, parts: Assembly):
     if asked >= ENOUGH_TASKS:
       asked, missing = 0, []
     metrics = {"cold_start/left_out": len(left_out)}
-    return Source(traces, traces, tasks, metrics, {"next_group": first + config.cold_start.batch}, left_out=left_out)
+    return Source(traces, traces, tasks, metrics, {"next_task": first + config.cold_start.batch}, left_out=left_out)
 
   return source
 
 
-def _rollout_source(config, parts: Assembly):
+def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
   """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
 
   A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
   there are none, with the next tasks.
+
+  Args:
+    curriculum: says which tasks.
   """
   wanted, rounds = config.rollout.groups, config.rollout.rounds
   pool = parts.tasks.pool
@@ -341,12 +357,13 @@ def _rollout_source(config, parts: Assembly):
   def source(state, step, host):
     nonlocal counted
     kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], [], []
-    first, left, memory = host["next_group"], rounds, host["memory"]
+    record, asked, left, memory = host["visits"], 0, rounds, host["memory"]
     while left and (missing := wanted - len({t.group_id for t in kept})):
+      record, visits = next_visits(curriculum, record, missing)
       got = parts.collector.collect(
         parts.driver_params(state.params),
         parts.keys["rollout"],
-        range(first, first + missing),
+        visits,
         split="train",
         samples=config.rollout.group_size,
         temperature=config.rollout.temperature,
@@ -354,7 +371,8 @@ def _rollout_source(config, parts: Assembly):
         memory=memory,
       )
       memory = got.memory
-      first += missing
+      record = with_outcomes(record, visits, got.trajectories, got.left_out)
+      asked += missing
       if len(got.left_out) < missing:
         left -= 1
       kept += parts.filter(got.trajectories)
@@ -364,17 +382,18 @@ def _rollout_source(config, parts: Assembly):
       trees += got.trees
       tasks |= got.tasks
       left_out += got.left_out
-      check_left_out(left_out, first - host["next_group"])
+      check_left_out(left_out, asked)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
     metrics |= {"rollout/failed_calls": len(failures), "rollout/left_out": len(left_out)}
+    metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}
     if pool is not None:
       before, counted = counted, pool.counts()
       metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
-    after = {"next_group": first, "tool_calls": calls, "memory": memory}
+    after = {"visits": record, "tool_calls": calls, "memory": memory}
     return Source(kept, everything, tasks, metrics, after, trees, left_out)
 
   return source

@@ -17,13 +17,12 @@ from ml_collections import ConfigDict
 from agentrl.training.config import Difference
 
 FIXED = (
-  "seed", "model", "chat", "task", "engine", "pack", "reward", "reward_options", "filters", "filter_options",
-  "cold_start", "algorithm", "algo", "optimizer", "eval", "rollout.groups", "rollout.group_size",
-  "rollout.max_tokens", "rollout.max_turns",
-  "rollout.turn_tokens", "rollout.temperature", "rollout.rounds", "rollout.strategy", "rollout.branching",
-  "rollout.reranked", "search.simulations", "search.width", "search.depth", "search.step_tokens", "search.step_end",
-  "search.parallel", "search.c_puct", "search.unvisited_parent", "search.virtual_value", "search.prior",
-  "search.prior_temperature", "search.evaluate", "search.commit",
+  "seed", "model", "chat", "task", "curriculum", "engine", "pack", "reward", "reward_options", "filters",
+  "filter_options", "cold_start", "algorithm", "algo", "optimizer", "eval", "rollout.groups", "rollout.group_size",
+  "rollout.max_tokens", "rollout.max_turns", "rollout.turn_tokens", "rollout.temperature", "rollout.rounds",
+  "rollout.strategy", "rollout.branching", "rollout.reranked", "search.simulations", "search.width", "search.depth",
+  "search.step_tokens", "search.step_end", "search.parallel", "search.c_puct", "search.unvisited_parent",
+  "search.virtual_value", "search.prior", "search.prior_temperature", "search.evaluate", "search.commit",
 )  # fmt: skip
 FREE = (
   "hosting",  # where environments live, and how long they may take before they count as lost

@@ -24,6 +24,7 @@ from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import assemble
 from agentrl.training.evaluation import restore_policy
+from agentrl.types import first_visits
 
 
 def unique_tokens(trajectories):
@@ -45,7 +46,7 @@ def measure(config, parts, params, branching, groups):
   """One line of the table, from one collection."""
   collector = dataclasses.replace(parts.collector, branching=branching)
   got = collector.collect(
-    parts.driver_params({"policy": params}), parts.keys["rollout"], range(groups), split="train",
+    parts.driver_params({"policy": params}), parts.keys["rollout"], first_visits(range(groups)), split="train",
     samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
     memory={},
   )  # fmt: skip

@@ -15,6 +15,7 @@ from rich.table import Table
 from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.training import config as config_lib
 from agentrl.training.assembly import assemble
+from agentrl.types import first_visits
 
 
 def unique_tokens(trajectories):
@@ -32,9 +33,8 @@ def main(argv):
   config = config_lib.load(arguments.config, overrides)
   parts = assemble(config)
   got = parts.collector.collect(
-    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], range(arguments.groups), split="train",
-    samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
-    memory={},
+    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], first_visits(range(arguments.groups)),
+    split="train", samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0, memory={},
   )  # fmt: skip
   every = sum(len(t.tokens) for t in got.trajectories)
   unique = unique_tokens(got.trajectories)

@@ -17,7 +17,7 @@ from agentrl.training import loop, metrics
 from agentrl.training.assembly import assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
-from agentrl.types import FailureKind
+from agentrl.types import FailureKind, first_visits
 
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / "tests" / "envs" / "hosting" / "site"
@@ -102,8 +102,8 @@ def sampled(parts, config, every, groups):
   collector = dataclasses.replace(parts.collector, tasks=envs.make(**settings), turn_tokens=3)
   junk.STRUCK.clear()
   got = collector.collect(
-    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], range(groups), split="train", samples=4,
-    temperature=1.0, version=0, memory={},
+    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], first_visits(range(groups)), split="train",
+    samples=4, temperature=1.0, version=0, memory={},
   )  # fmt: skip
   assert not got.left_out
   return {t.uid: t for t in got.trajectories}

@@ -7,13 +7,13 @@ import pytest
 from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import make_reward
 from agentrl.rollout.strategies.branching import BranchingConfig
-from agentrl.types import Action, Observation, TurnKind
+from agentrl.types import Action, Observation, TurnKind, Visit, first_visits
 
 
 def collect(parts, groups=(3, 5), **changes):
   settings = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, "memory": {}, **changes}
   params = parts.driver_params({"policy": parts.params})
-  return parts.collector.collect(params, parts.keys["rollout"], groups, **settings)
+  return parts.collector.collect(params, parts.keys["rollout"], first_visits(groups), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,19 @@ def test_every_sample_of_every_group_is_there_once(parts):
   assert {group: task.id for group, task in got.tasks.items()} == {g: parts.tasks.task(g, "train").id for g in (3, 5)}
   assert all(t.task_id == got.tasks[t.group_id].id for t in got.trajectories)
   assert not got.failures and got.stats.sampled >= sum(t.action_mask.sum() for t in got.trajectories)
+
+
+def test_a_task_that_comes_again_is_the_same_task_with_other_samples(parts):
+  visits = [Visit(3, 3), Visit(4, 3)]
+  settings = {"split": "train", "samples": 2, "temperature": 1.0, "version": 0, "memory": {}}
+  got = parts.collector.collect(
+    parts.driver_params({"policy": parts.params}), parts.keys["rollout"], visits, **settings
+  )
+  assert got.tasks == dict.fromkeys((3, 4), parts.tasks.task(3, "train"))
+  first, again = got.trajectories[:2], got.trajectories[2:]
+  assert [(t.uid, t.group_id) for t in again] == [(8, 4), (9, 4)]
+  assert first[0].tokens[: first[0].prompt_length].tolist() == again[0].tokens[: again[0].prompt_length].tolist()
+  assert len({tuple(t.tokens) for t in got.trajectories}) == 4
 
 
 def test_tokens_carry_version_and_temperature(parts):

@@ -26,6 +26,7 @@ from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.curriculum import CurriculumSettings, begin_visits, make_curriculum
 from agentrl.training.evaluation import cold_started_by, evaluate_policy
 from agentrl.training.run_folder import RunFolder, RunFolderError
 from agentrl.types import Failure, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
@@ -321,8 +322,9 @@ class Groups:
   def __init__(self, rewards):
     self.rewards, self.asked = rewards, []
 
-  def collect(self, params, key, groups, **_):
-    self.asked.append(list(groups))
+  def collect(self, params, key, visits, **_):
+    groups = [visit.group for visit in visits]
+    self.asked.append(groups)
     sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
     stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
     tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
@@ -346,12 +348,17 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
     filter=make_filters(config.filters, {}),
   )
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
-  source = loop._rollout_source(config, parts)(state, 0, {"next_group": 7, "tool_calls": 0, "memory": {}})
+  curriculum = make_curriculum(CurriculumSettings())
+  host = {"visits": begin_visits(curriculum, first=7, seed=0), "tool_calls": 0, "memory": {}}
+  source = loop._rollout_source(config, parts, curriculum)(state, 0, host)
   assert collector.asked == asked
   assert sorted({t.group_id for t in source.kept}) == kept
   drawn = sum(map(len, asked))
   assert len(source.trajectories) == 2 * drawn
-  assert source.host == {"next_group": 7 + drawn, "tool_calls": 0, "memory": {}}
+  visits = source.host.pop("visits")
+  assert source.host == {"tool_calls": 0, "memory": {}}
+  assert (visits["next_group"], visits["state"]) == (7 + drawn, {"next": 7 + drawn})
+  assert [outcome["group"] for outcome in visits["outcomes"]] == asked[-1]
   assert source.metrics["rollout/kept_share"] == len(kept) / drawn
 
 

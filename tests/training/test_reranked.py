@@ -11,6 +11,7 @@ from agentrl.training import assembly, evaluation, loop
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
+from agentrl.types import first_visits
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/archer_sixteen.py:chai"
 SETTINGS = {
@@ -40,7 +41,7 @@ def learner(parts):
 
 def collect(parts, params, groups=(3, 5), **changes):
   arguments = {"split": "train", "samples": 2, "temperature": 1.0, "version": 4, "memory": {}, **changes}
-  return parts.collector.collect(parts.driver_params(params), parts.keys["rollout"], groups, **arguments)
+  return parts.collector.collect(parts.driver_params(params), parts.keys["rollout"], first_visits(groups), **arguments)
 
 
 def judged_by(parts, judge):

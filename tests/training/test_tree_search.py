@@ -14,6 +14,7 @@ from agentrl.training import assembly, evaluation, loop, metrics, summary
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
+from agentrl.types import first_visits
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "tree_countdown.py"
 SETTINGS = {
@@ -50,15 +51,9 @@ def learner(parts):
 @pytest.fixture(scope="module")
 def collected(parts, learner):
   return parts.collector.collect(
-    parts.driver_params(learner),
-    parts.keys["rollout"],
-    [0, 1],
-    split="train",
-    samples=2,
-    temperature=1.0,
-    version=3,
-    memory={},
-  )
+    parts.driver_params(learner), parts.keys["rollout"], first_visits([0, 1]), split="train", samples=2,
+    temperature=1.0, version=3, memory={},
+  )  # fmt: skip
 
 
 def test_names_of_the_config_reach_the_search(parts):
@@ -94,8 +89,8 @@ def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected)
 
 def test_evaluations_do_not_search(parts, learner):
   got = parts.collector.collect(
-    parts.driver_params(learner), parts.keys["evaluation"], [0], split="held_out", samples=2, temperature=1.0,
-    version=0, memory={}, independent=True,
+    parts.driver_params(learner), parts.keys["evaluation"], first_visits([0]), split="held_out", samples=2,
+    temperature=1.0, version=0, memory={}, independent=True,
   )  # fmt: skip
   assert len(got.trajectories) == 2 and got.trees == []
 

@@ -17,6 +17,7 @@ from agentrl.training.build.model import ModelSettings
 from agentrl.training.build.optimizer import OptimizerSettings
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.tasks import TaskSettings
+from agentrl.training.curriculum import CurriculumSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,7 @@ class RunSettings:
   model: ModelSettings = section(ModelSettings)
   chat: ChatSettings = section(ChatSettings)
   task: Any = section(TaskSettings)
+  curriculum: CurriculumSettings = section(CurriculumSettings)
   hosting: Hosting = section(Hosting)
   rollout: RolloutSettings = section(RolloutSettings)
   search: SearchConfig = section(SearchConfig)
