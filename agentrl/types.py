@@ -38,6 +38,7 @@ class Task:
     answer: the reference answer as text, or None where only a checker or an environment can tell.
     difficulty: the family's dial; 1 is easiest.
     data: whatever else the family's checker, oracle or environment needs; JSON-serialisable.
+    entry: of a mixture, the name of the entry that asks it; empty where families are not mixed.
   """
 
   id: str
@@ -46,6 +47,7 @@ class Task:
   answer: str | None = None
   difficulty: int = 1
   data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  entry: str = ""
 
 
 class Visit(NamedTuple):

@@ -17,6 +17,10 @@ from agentrl.envs import families
 from agentrl.envs.base import Isolation
 from agentrl.envs.hosting import Hosting
 from agentrl.envs.tools import check_options
+from agentrl.named import settings_of
+from agentrl.training.build.tasks import open_tasks
+from agentrl.training.curriculum import CURRICULA
+from agentrl.training.defaults import run_config
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENTS = (ROOT / "docs" / "environments.md").read_text()
@@ -30,13 +34,13 @@ PASSED_ON = {
 
 @pytest.fixture
 def own_family(tmp_path, monkeypatch):
-  """The module of docs/own_environment.md, where the page says that it is put; and the page's command."""
+  """The module of docs/own_environment.md, where the page says that it is put; the page's command, and the page."""
   page = (ROOT / "docs" / "own_environment.md").read_text()
   (tmp_path / "my_project").mkdir()
   (tmp_path / "my_project" / "hidden.py").write_text(re.search("```python\n(.*?)```", page, re.DOTALL)[1])
   monkeypatch.syspath_prepend(tmp_path)
   monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-  return tmp_path, re.search("```bash\n(.*?)```", page, re.DOTALL)[1]
+  return tmp_path, re.search("```bash\n(.*?)```", page, re.DOTALL)[1], page
 
 
 def test_an_own_environment_is_twenty_lines_and_solved_by_its_oracle(own_family):
@@ -65,6 +69,21 @@ def test_the_command_of_the_page_trains(own_family, tmp_path):
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
   assert done.returncode == 0, done.stderr[-3000:]
   assert "Held-out success" in done.stdout + done.stderr
+
+
+def test_the_mixture_shown_is_one(own_family):
+  shown = ast.literal_eval(re.findall("```python\n(.*?)```", own_family[2], re.DOTALL)[1])
+  config = run_config({"task": shown}, where="docs")
+  with contextlib.closing(open_tasks(config.task, config.hosting, environment_seconds=60.0)) as source:
+    assert [source.task(n, "train").family for n in range(3)].count("arithmetic") == 2
+    assert {spec.name for spec in source.more_tools} == {"calculate", "higher"}
+
+
+def test_every_curriculum_is_listed_with_its_settings(own_family):
+  rows = re.findall(r"^\| (\w+) \| [^|]* \| ([^|]*)\|$", own_family[2], re.MULTILINE)
+  assert {name: re.findall("`(.+?)`", settings) for name, settings in rows} == {
+    name: list(settings_of(function)) for name, function in CURRICULA.items()
+  }
 
 
 def rows_of(section):

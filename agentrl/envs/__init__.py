@@ -31,26 +31,38 @@ _LAST_EXAMPLE = 2**31 - 1  # index of the first few-shot example; training count
 
 @dataclasses.dataclass(frozen=True)
 class TaskSource:
-  """Tasks of one family, and environments that serve them with one tool.
+  """Tasks of one family, and environments that serve them with one tool; or those of several, see `mixture.mix`.
 
   Attributes:
     tools: what the policy may call in every environment; one whose tools depend on the task has more.
     task: `task(index, split)` with split "train" or "held_out"; pure.
     environment: `environment()` makes a fresh one, for one trajectory.
     oracle: `oracle(task)` gives actions that solve it: tool calls, then the answer.
-    pool: of the worker processes that the environments live in; None: they live in this process.
+    pools: of the worker processes that the environments live in; none: they live in this process.
+    more_tools: what the policy may call in the environments of some entries of a mixture, and not in all.
   """
 
   tools: Sequence[ToolSpec]
   task: Callable[[int, str], Task]
   environment: Callable[[], Environment]
   oracle: Callable[[Task], list[Action]]
-  pool: EnvironmentPool | None = None
+  pools: Sequence[EnvironmentPool] = ()
+  more_tools: Sequence[ToolSpec] = ()
+
+  def worker_counts(self) -> dict[str, float]:
+    """`EnvironmentPool.counts` of all pools together; nothing where there is none."""
+    counts = [pool.counts() for pool in self.pools]
+    return {name: sum(of_pool[name] for of_pool in counts) for name in (counts[0] if counts else ())}
+
+  @property
+  def last_loss(self) -> str:
+    """Why worker processes were lost: the last one of each pool."""
+    return "; ".join(pool.last_loss for pool in self.pools if pool.last_loss)
 
   def close(self) -> None:
     """Ends the worker processes, if there are any."""
-    if self.pool is not None:
-      self.pool.close()
+    for pool in self.pools:
+      pool.close()
 
 
 def make(
@@ -122,7 +134,8 @@ def make(
       shown += _solved(environment(bare), example, oracle(example), setting)
     on_error.pop_all()
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
-  return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pool)
+  pools = () if pool is None else (pool,)
+  return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pools)
 
 
 def _check_options(family: str, module: ModuleType, options: Mapping[str, Any]) -> None:

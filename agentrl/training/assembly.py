@@ -202,7 +202,7 @@ def _collector(config, model, chat_format, tasks, mesh) -> Collector:
     max_turns=config.rollout.max_turns,
     turn_tokens=config.rollout.turn_tokens,
     # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
-    environment_seconds=config.rollout.environment_seconds if tasks.pool is None else math.inf,
+    environment_seconds=config.rollout.environment_seconds if not tasks.pools else math.inf,
     branching=_branching(config, engine),
   )
 

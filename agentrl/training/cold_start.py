@@ -36,7 +36,7 @@ def authored_traces(
   """Plays the family's oracle on tasks of the train split.
 
   Args:
-    tasks: has `task(index, split)`, `environment()`, `oracle(task)` and `tools`.
+    tasks: has `task(index, split)`, `environment()`, `oracle(task)`, `tools` and `more_tools`.
     direct_share: share of the traces that give the oracle's answer at once, without its tool calls. A policy that
       has seen both can do either, and has to find out which one pays.
     max_tokens, max_actions: of a trace. A task whose trace is longer is left out, and so is one whose demonstration
@@ -45,7 +45,7 @@ def authored_traces(
   Raises:
     ValueError: a share where there are no tools to leave out.
   """
-  if direct_share and not tasks.tools:
+  if direct_share and not (tasks.tools or tasks.more_tools):
     raise ValueError(f"cold_start.direct_share={direct_share} leaves tool calls out, and there is no tool; set it to 0")
   traces, chosen, left_out = [], {}, []
   for index in indices:

@@ -47,6 +47,10 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
   samples = config.eval.samples
   got = collect_held_out(config, parts, parts.collector, params, samples, step=step, independent=True, save=save)
   metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
+  metrics |= {
+    f"eval/success/{entry}": success
+    for entry, success in summary.by_entry(got.trajectories, got.tasks, summary.succeeded).items()
+  }
   metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
   if config.eval.search:
     found = search_held_out(config, parts, params, step=step)

@@ -185,7 +185,7 @@ def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params,
     folder.write_metrics(stage.first + step, metrics)
     progress.advance(stage.first + step, {**host["evaluation"], **metrics})
     if metrics.get("hosting/lost"):
-      progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.pool.last_loss}")
+      progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.last_loss}")
     if save:
       checkpoints.save(step, state, host)
   if host["failed"]:
@@ -351,8 +351,7 @@ def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
     curriculum: says which tasks.
   """
   wanted, rounds = config.rollout.groups, config.rollout.rounds
-  pool = parts.tasks.pool
-  counted = {} if pool is None else pool.counts()
+  counted = parts.tasks.worker_counts()
 
   def source(state, step, host):
     nonlocal counted
@@ -384,13 +383,13 @@ def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
       left_out += got.left_out
       check_left_out(left_out, asked)
     metrics = summary.rollout_metrics(everything, summary.total(stats))
+    metrics |= summary.entry_metrics(everything, tasks)
     metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
     metrics |= {"rollout/failed_calls": len(failures), "rollout/left_out": len(left_out)}
     metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}
-    if pool is not None:
-      before, counted = counted, pool.counts()
-      metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
+    before, counted = counted, parts.tasks.worker_counts()
+    metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = host["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
     after = {"visits": record, "tool_calls": calls, "memory": memory}

@@ -6,14 +6,14 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import entropy_window
 from agentrl.rollout.strategies.branching import entropy_change
-from agentrl.types import FailureKind, StopReason, ToolFailure, Trajectory, TurnKind
+from agentrl.types import FailureKind, StopReason, Task, ToolFailure, Trajectory, TurnKind
 
 
 def succeeded(trajectory: Trajectory) -> bool:
@@ -61,6 +61,32 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics |= {f"rollout/stop_{stop.value}": _mean(t.stop is stop for t in trajectories) for stop in StopReason}
   names = sorted({name for t in valid for name in t.reward_parts})
   return metrics | {f"reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
+
+
+def entry_metrics(trajectories: Sequence[Trajectory], tasks: Mapping[int, Task]) -> dict[str, float]:
+  """Success and reward of a step by entry of the mixture, `train/success/<entry>`; nothing where none is mixed.
+
+  Args:
+    tasks: by group.
+  """
+  succeeding, rewarded = (by_entry(trajectories, tasks, of) for of in (succeeded, lambda t: t.reward))
+  metrics = {f"train/success/{entry}": success for entry, success in succeeding.items()}
+  return metrics | {f"train/reward/{entry}": reward for entry, reward in rewarded.items()}
+
+
+def by_entry(
+  trajectories: Sequence[Trajectory], tasks: Mapping[int, Task], of: Callable[[Trajectory], float]
+) -> dict[str, float]:
+  """The mean over an entry's tasks of their samples' mean, for each entry of a mixture that has samples.
+
+  Args:
+    tasks: by group. of: of a sample; those whose environment failed are left out.
+  """
+  samples: dict[str, dict[int, list[float]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+  for t in trajectories:
+    if tasks[t.group_id].entry and not t.failed and t.visits is None:
+      samples[tasks[t.group_id].entry][t.group_id].append(of(t))
+  return {entry: _mean(_mean(group) for group in groups.values()) for entry, groups in sorted(samples.items())}
 
 
 def failure_counts(trajectories: Sequence[Trajectory], prefix: str) -> dict[str, float]:

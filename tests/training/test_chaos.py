@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from agentrl import envs
 from agentrl.envs.numbers import is_number
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.assembly import assemble
+from agentrl.training.build.tasks import open_tasks
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import FailureKind, first_visits
@@ -98,8 +98,10 @@ EVERY = 3  # of so many calls one is answered with junk
 
 def sampled(parts, config, every, groups):
   """Trajectories of the untrained policy, by uid, where one call in `every` is answered with junk; 0: none is."""
-  settings = config.task.to_dict() | JUNK | {"options": {"every": every}}
-  collector = dataclasses.replace(parts.collector, tasks=envs.make(**settings), turn_tokens=3)
+  config = config_lib.resolve(config, {"task": JUNK | {"options": {"every": every}}}, where="test")
+  collector = dataclasses.replace(
+    parts.collector, tasks=open_tasks(config.task, config.hosting, environment_seconds=60.0), turn_tokens=3
+  )
   junk.STRUCK.clear()
   got = collector.collect(
     parts.driver_params({"policy": parts.params}), parts.keys["rollout"], first_visits(range(groups)), split="train",
@@ -131,7 +133,7 @@ def train_on_junk(monkeypatch, tmp_path):
     task = JUNK | {"options": {"every": EVERY, "first": first}}
     config = config_lib.resolve(config, {"task": task, "rollout": {"max_failed_share": 1.0}}, where="test")
     parts = make_parts(config)
-    tasks = envs.make(**config.task.to_dict())
+    tasks = open_tasks(config.task, config.hosting, environment_seconds=60.0)
     collector = dataclasses.replace(parts.collector, tasks=tasks, turn_tokens=3)
     parts = dataclasses.replace(parts, tasks=tasks, collector=collector)
     monkeypatch.setattr(loop, "assemble", lambda _: parts)

@@ -344,7 +344,7 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
     collector=collector,
     driver_params=lambda p: p,
     keys={"rollout": jax.random.key(0)},
-    tasks=SimpleNamespace(pool=None),
+    tasks=SimpleNamespace(worker_counts=dict),
     filter=make_filters(config.filters, {}),
   )
   state = SimpleNamespace(params={}, updates=jnp.int32(0))

@@ -70,16 +70,16 @@ def _named_template(settings: ChatSettings) -> Template:
 
 def _dialogue(settings: ChatSettings, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
   dialogue = ChatFormat.dialogue(tokenizer, settings.stop, _named_template(settings))
-  dialogue.syntax.tools(tasks.tools)  # a tool is an error here, not in the first prompt
+  dialogue.syntax.tools([*tasks.tools, *tasks.more_tools])  # a tool is an error here, not in the first prompt
   return dialogue
 
 
 def _tags(settings: ChatSettings, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
   template = _named_template(settings)
-  if len(tasks.tools) != 1 or tasks.tools[0].text_parameter is None:
+  if len(tasks.tools) != 1 or tasks.more_tools or tasks.tools[0].text_parameter is None:
     raise ValueError(
-      "chat.style='tags' needs exactly one tool with one text parameter; use chat.style='chatml_json' (or "
-      "'llama3_json'), or 'dialogue' where there is no tool"
+      "chat.style='tags' needs exactly one tool with one text parameter, the same for all tasks; use "
+      "chat.style='chatml_json' (or 'llama3_json'), or 'dialogue' where there is no tool"
     )
   tags = {name: getattr(settings, name) for name in _TAGS}
   return ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), template)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from agentrl import envs
+from agentrl.envs import mixture
 from agentrl.envs.hosting import Hosting
-from agentrl.settings import above, at_least, from_function
+from agentrl.settings import above, at_least, check_ranges, defaults_of, from_function, ranges_of, setting, settings_in
+from agentrl.training.config import flatten, resolve
 
-TaskSettings = from_function(
+_OneFamily = from_function(
   envs.make,
-  "TaskSettings",
+  "OneFamily",
   ranges={
     "difficulty": at_least(0),
     "examples": at_least(0),
@@ -19,6 +25,24 @@ TaskSettings = from_function(
   },
   given={"family": "arithmetic", "tool": "calculator", "options": {}, "tool_options": {}},
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSettings(_OneFamily):
+  """What is asked."""
+
+  mixture: Mapping[str, Any] = setting(
+    {},
+    'families by weight: {"sums": {"weight": 2.0}, "puzzles": {"family": "countdown"}}. An entry has "weight", 1 where '
+    "it says none, and keys of this section, whose values here are its defaults",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class EntrySettings(_OneFamily):
+  """An entry of a mixture."""
+
+  weight: float = setting(1.0, "how often it is asked, against the other entries", above(0))
 
 
 def open_tasks(task: ConfigDict, hosting: ConfigDict, *, environment_seconds: float) -> envs.TaskSource:
@@ -33,7 +57,28 @@ def open_tasks(task: ConfigDict, hosting: ConfigDict, *, environment_seconds: fl
     ValueError: a wrong setting; names the section.
   """
   hosted = Hosting(**hosting, call_seconds=environment_seconds)
+  settings = {**task.to_dict(), "mixture": whole_entries(task)}
   try:
-    return envs.make(**task.to_dict(), hosting=hosted)
+    return mixture.make(**settings, hosting=hosted)
   except ValueError as error:
     raise ValueError(f"task: {error}") from error
+
+
+def whole_entries(task: ConfigDict) -> dict[str, dict[str, Any]]:
+  """The settings of every entry of `task.mixture` by its name: what the entry says, and for the rest what `task` says.
+
+  Args:
+    task: section of a config.
+
+  Raises:
+    ConfigError: an entry has a key that `EntrySettings` lacks, and names the nearest; or a value of another type.
+    ValueError: a number is outside its range.
+  """
+  common = defaults_of(EntrySettings) | {name: value for name, value in task.to_dict().items() if name != "mixture"}
+  ranges = ranges_of(settings_in(EntrySettings))
+  entries = {}
+  for name, own in task.mixture.items():
+    whole = resolve({"task": common}, {"task": own}, where=f"task.mixture.{name}").task
+    check_ranges(flatten(whole), ranges, section=f"task.mixture.{name}")
+    entries[name] = whole.to_dict()
+  return entries

@@ -269,7 +269,7 @@ def test_a_family_that_asks_for_workers_gets_them_or_an_error(monkeypatch):
   with pytest.raises(ValueError, match=r"testworlds\.faulty need worker processes .*: set hosting\.processes"):
     envs.make("testworlds.faulty", "")
   with contextlib.closing(envs.make("testworlds.faulty", "", hosting=Hosting(2))) as source:
-    assert source.pool.hosting.episodes == 1
+    assert source.pools[0].hosting.episodes == 1
     task = source.task(0, "train")
     environment = source.environment()
     assert environment.reset(task, 3)[-1].content == "Count to 3. Seed 3."
