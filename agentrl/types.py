@@ -8,7 +8,7 @@ Dimension key, used in einsums, docstrings and comments everywhere:
 
   B rows or slots   G samples per prompt   T tokens of a row   A action tokens of a row   U turns
   V vocabulary      D width                H query heads       K key-value heads          C head channels
-  F feed-forward    L layers               S cache positions   N tree nodes, or flat tokens
+  F feed-forward    L layers               S cache positions   N trajectories of a batch, or nodes of a tree
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class Template:
   """Markup around messages; special tokens are written by name, `{role}` is replaced.
 
   Attributes:
-    before, after: around a system, user or example message.
+    before: markup before a system, user or example message.
+    after: markup behind it.
     ends: tokens that end a turn, as far as the tokenizer has them, beside those that it counts among its own `ends`.
       The first that it has is the one that we write.
     reply: markup between an end-of-turn token and the message that follows it.

@@ -63,10 +63,12 @@ def utterance_critic_specs(config: ModelConfig, hidden: int, features: int = 0) 
   Zhou et al., 2024 (https://arxiv.org/abs/2402.19446), section 3: two of each, and the smaller estimate counts.
 
   Args:
-    hidden: H, width of the hidden layer. features: E, numbers that Q sees of an utterance besides hidden states.
+    config: of the model whose hidden states they read.
+    hidden: width of the hidden layer.
+    features: how many numbers Q sees of an utterance besides hidden states.
   """
 
-  def perceptron(inputs):
+  def perceptron(inputs: int) -> Params:
     return {
       "in": Weight((TWINS, inputs, hidden), ("norm",) * 3, normal(inputs**-0.5)),
       "in_bias": Weight((TWINS, hidden), ("norm",) * 2, zeros),
@@ -87,8 +89,9 @@ def apply_q(params: Params, state: jax.Array, action: jax.Array, features: jax.A
 
   Args:
     params: from `init_utterance_critic`.
-    state, action: `[..., D]`, hidden states at the last token of the state and of the utterance.
-    features: `[..., E]`, of the utterance.
+    state: `[..., D]`, hidden states at the last token of the state.
+    action: `[..., D]`, hidden states at the last token of the utterance.
+    features: `[..., features]`, of the utterance.
 
   Returns:
     f32 `[2, ...]`.

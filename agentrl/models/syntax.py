@@ -49,11 +49,14 @@ class TagSyntax:
   """One tool, called by text between two tags; the tool's output follows in line.
 
   Attributes:
-    tool: its name. parameter: the argument that takes the text between the tags.
-    open, close: the tags of a call; the closing tag ends the turn.
-    observation_open, observation_close: around the output.
-    answer_open, answer_close: around the answer, whose closing tag ends the turn; empty: a turn without a call is
-      the answer, whole.
+    tool: its name.
+    parameter: the argument that takes the text between the tags.
+    open: the tag before a call.
+    close: the tag behind a call; ends the turn.
+    observation_open: before the output.
+    observation_close: behind the output.
+    answer_open: before the answer; empty: a turn without a call is the answer, whole.
+    answer_close: behind the answer; ends the turn.
   """
 
   tool: str

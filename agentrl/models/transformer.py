@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +32,9 @@ from agentrl.ops.attention.forest import forest_attention
 from agentrl.ops.attention.forest.tiles import SAVED
 
 Params = Any
+Rotary = tuple[jax.Array, jax.Array]  # cos and sin, see `rotary_tables`
+Layer = Mapping[str, jax.Array]  # weights of one layer, by name
+Linear = Callable[[jax.Array, jax.Array], jax.Array]  # (x, matrix) -> x, for matrices as a layer holds them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +192,7 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
   return _per_channel((x32 * scale).astype(x.dtype), weight, jnp.multiply)
 
 
-def _per_channel(x, vector, op):
+def _per_channel(x: jax.Array, vector: jax.Array, op: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
   return op(x, vector.reshape((1,) * (x.ndim - 1) + vector.shape))
 
 
@@ -219,7 +222,9 @@ def rotate(x: jax.Array, rotary: tuple[jax.Array, jax.Array]) -> jax.Array:
   return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def _attention_inputs(x, w, rotary, config, linear):
+def _attention_inputs(
+  x: jax.Array, w: Layer, rotary: Rotary, config: ModelConfig, linear: Linear
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """x `[B, T, D]` -> q `[B, T, H, C]`, k and v `[B, T, K, C]`, after bias, norm and rotation."""
   h = rms_norm(x, w["attn_norm"], config.norm_eps)
   q, k, v = linear(h, w["q"]), linear(h, w["k"]), linear(h, w["v"])
@@ -231,7 +236,7 @@ def _attention_inputs(x, w, rotary, config, linear):
   return rotate(q, rotary), rotate(k, rotary), v
 
 
-def _feed_forward(x, w, config, linear):
+def _feed_forward(x: jax.Array, w: Layer, config: ModelConfig, linear: Linear) -> jax.Array:
   h = rms_norm(x, w["mlp_norm"], config.norm_eps)
   return linear(jax.nn.silu(linear(h, w["gate"])) * linear(h, w["up"]), w["down"])
 
@@ -244,11 +249,21 @@ def input_major(x: jax.Array, w: jax.Array) -> jax.Array:
   return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], -1)
 
 
-def _layer(x, w, rotary, attend, config, linear=input_major):
+def _layer(
+  x: jax.Array, w: Layer, rotary: Rotary, attend: Callable[..., Any], config: ModelConfig, linear: Linear = input_major
+) -> tuple[jax.Array, Any]:
   """One decoder layer. Training and decoding differ in two things.
 
   Args:
-    attend: `(q, k, v) -> (mixed, carried)`. linear: `(x, matrix) -> x` for matrices as `w` holds them.
+    x: `[B, T, D]`.
+    w: weights of the layer.
+    rotary: of the positions.
+    attend: `(q, k, v) -> (mixed, carried)`.
+    config: of the model.
+    linear: `(x, matrix) -> x` for matrices as `w` holds them.
+
+  Returns:
+    `[B, T, D]`, and what `attend` carried.
   """
   mixed, carried = attend(*_attention_inputs(x, w, rotary, config, linear))
   x = x + linear(mixed.reshape(*mixed.shape[:-2], -1), w["o"])
@@ -265,7 +280,9 @@ def forward(
   """Hidden states after the final norm, of whole rows under the forest mask.
 
   Args:
-    tokens, positions, subtree_end: int32 `[B, T]`; see `types.Batch`.
+    tokens: int32 `[B, T]`; see `types.Batch`.
+    positions: int32 `[B, T]`.
+    subtree_end: int32 `[B, T]`.
     place: says between layers on which devices the hidden states `[B, T, D]` lie.
 
   Returns:
@@ -339,7 +356,10 @@ def empty_cache(config: ModelConfig, slots: int, positions: int, *, dtype: str |
   return Cache(*zip(*layers, strict=True))
 
 
-def _cached_layers(weights: DecodingWeights, cache, tokens, positions, attend, config):
+def _cached_layers(
+  weights: DecodingWeights, cache: Cache, tokens: jax.Array, positions: jax.Array, attend: Callable[..., Any],
+  config: ModelConfig,
+) -> tuple[jax.Array, Cache]:  # fmt: skip
   """Runs the layers one by one; `attend(layer_cache, q, k, v) -> (mixed, layer_cache)`."""
   rotary, x, layers = rotary_tables(positions, config), weights.embed[tokens], []
   for w, k, v in zip(weights.layers, *cache, strict=True):
@@ -350,13 +370,14 @@ def _cached_layers(weights: DecodingWeights, cache, tokens, positions, attend, c
 
 def decode_step(
   weights: DecodingWeights, cache: Cache, tokens: jax.Array, positions: jax.Array, runs: jax.Array, live: jax.Array, *,
-  config, live_lengths, attention: str | None = None,
-):  # fmt: skip
+  config: ModelConfig, live_lengths: Sequence[int], attention: str | None = None,
+) -> tuple[jax.Array, Cache]:  # fmt: skip
   """Feeds one token per slot.
 
   Args:
     cache: keys and values; positions before `positions[b]` of slot b are valid.
-    tokens: int32 `[B]`; positions: int32 `[B]`, where each is written.
+    tokens: int32 `[B]`.
+    positions: int32 `[B]`, where each is written.
     runs: bool `[B]`; the others write nothing, attend to one position, and what comes out for them means nothing.
     live: int32 [], index into `live_lengths` of a length that covers every position of the slots that run.
     live_lengths: static lengths, whole blocks each; attention reads only that many cache positions.
@@ -391,20 +412,23 @@ def copy_positions(whole: Cache, part: Cache, slots: jax.Array, positions: jax.A
 PAST_THE_END = 2**30  # a position that no cache has: what is written there is dropped
 
 
-def _read(q, cache, positions, *, length, implementation):
+def _read(
+  q: jax.Array, cache: store.LayerCache, positions: jax.Array, *, length: int, implementation: str | None
+) -> jax.Array:
   return cache_attention(q, *store.first_positions(cache, length), positions, implementation=implementation)
 
 
 def prefill_chunk(
-  weights: DecodingWeights, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *, config,
-  attention: str | None = None,
-):  # fmt: skip
+  weights: DecodingWeights, cache: Cache, slots: jax.Array, tokens: jax.Array, starts: jax.Array, *,
+  config: ModelConfig, attention: str | None = None,
+) -> Cache:  # fmt: skip
   """Feeds a chunk of given tokens to a few slots; nothing is unembedded.
 
   Args:
-    slots: int32 `[R]`, distinct slots. tokens: int32 `[R, F]`. starts: int32 `[R]`, position of the first token.
-      A short chunk is padded at its end: what padding writes lies past the slot's length and is overwritten later, or
-      past the cache's end and is dropped.
+    slots: int32 `[R]`, distinct slots.
+    tokens: int32 `[R, T]`. A short chunk is padded at its end: what padding writes lies past the slot's length and is
+      overwritten later, or past the cache's end and is dropped.
+    starts: int32 `[R]`, position of the first token.
     attention: `cache_attention`'s `implementation`.
 
   Returns:

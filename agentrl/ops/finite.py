@@ -38,7 +38,7 @@ def first_of(paths: Sequence[str]) -> str:
 
 
 @jax.jit
-def _checked(tree):
+def _checked(tree: Any) -> Any:
   flags = finite_flags(tree)
   return all_true(flags), flags
 

@@ -27,7 +27,8 @@ def launch(
     inputs: arrays.
     outputs: shapes and dtypes; the kernel must write every element.
     grid: programs along up to three axes.
-    warps: warps of a program. stages: depth of software pipelining.
+    warps: warps of a program.
+    stages: depth of software pipelining.
     constants: what the kernel declares `tl.constexpr`.
 
   Returns:

@@ -90,7 +90,8 @@ class JavaEngine:
 
   Args:
     name: of the package, for errors.
-    jar, entry: see `JavaMachine`.
+    jar: see `JavaMachine`.
+    entry: see `JavaMachine`.
   """
 
   def __init__(self, name: str, jar: str, entry: str):

@@ -88,7 +88,9 @@ def generate(
   """One task; a pure function of its arguments. A kind starts over behind its variations, in another order.
 
   Args:
-    index, split, seed: see `splits.task_id`.
+    index: which one.
+    split: "train" or "held_out".
+    seed: another sequence of tasks.
     difficulty: 1 with the package's simplifications, 2 without.
     game: key of `VARIATIONS`, or "all".
     held_out_fold: which fold the held-out split is, "test" or "dev".

@@ -31,7 +31,11 @@ def make_task(
   """A task of a text game.
 
   Args:
-    family, index, split, difficulty, seed: see `splits.task_id`.
+    family: its name.
+    index: which one.
+    split: "train" or "held_out".
+    difficulty: as the family counts it.
+    seed: another sequence of tasks.
     intro: what kind of game it is, in words for the player.
     data: what the family's engine needs.
     steps: commands after which the game is over. `rollout.max_turns` should be as many.

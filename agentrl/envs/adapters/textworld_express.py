@@ -67,7 +67,9 @@ def generate(
   """One task; a pure function of its arguments. A game starts over behind its thousand seeds, in another order.
 
   Args:
-    index, split, seed: see `splits.task_id`.
+    index: which one.
+    split: "train" or "held_out".
+    seed: another sequence of tasks.
     difficulty: 1, 2 or 3.
     game: key of `PARAMETERS`, or "all".
     held_out_fold: which fold the held-out split is, "test" or "dev".

@@ -17,14 +17,18 @@ class Exchange:
   """Feeds a guest and reads what it writes, until all pipes are closed, a cell has ended or a limit is reached.
 
   Args:
-    process: with a pipe on stdin, stdout and stderr. status: where the isolator writes.
-    sent: bytes for stdin. limits: of time and output.
+    process: with a pipe on stdin, stdout and stderr.
+    status: where the isolator writes.
+    sent: bytes for stdin.
+    limits: of time and output.
     channel: where an interpreter says that it has taken a cell, and then how it ended; None for any other command.
     last: closes stdin behind `sent`, and waits for the guest's end rather than for the cell's.
     start_seconds: for the interpreter to take the cell; time counts from there. 0 where it counts from now.
 
   Attributes:
-    stdout, stderr, status: what was read.
+    stdout: what was read of it.
+    stderr: what was read of it.
+    status: what the isolator wrote.
     started: when time began to count, by `time.monotonic`.
     has_begun: the interpreter took the cell.
     cell_status: how the cell ended, 0 or 1; None where none did.

@@ -52,7 +52,8 @@ class Completed:
   """How a guest, or one cell of it, ended.
 
   Attributes:
-    stdout, stderr: what it wrote, `Limits.output_bytes` at most; bytes that are not UTF-8 are replaced.
+    stdout: what it wrote, with `stderr` at most `Limits.output_bytes`; bytes that are not UTF-8 are replaced.
+    stderr: what it wrote there.
     exit_code: as in a shell, 128 + signal where a signal ended it; None where the sandbox killed it. Of a cell whose
       interpreter lives on: 1 where it raised, else 0.
     killed_by: "wall time", "output", or the name of the signal that ended it; else None.

@@ -61,7 +61,10 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, tabl
   """One task; a pure function of its arguments.
 
   Args:
-    index, split, difficulty, seed: see `questioners.make_task`.
+    index: which one.
+    split: "train" or "held_out".
+    difficulty: see `questioners.make_task`.
+    seed: another sequence of tasks.
     table: "things" or "sixteen".
     **game: `turns`, `held_out_items`, `demonstrator`, `guess_share` of `questioners.make_task`.
   """

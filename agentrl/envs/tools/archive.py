@@ -27,7 +27,8 @@ class Mail:
     id: such as "m0123", in the order of time.
     thread: number of its thread.
     sent: such as "2001-03-05 09:12".
-    sender: full name. receivers: full names, or "all staff".
+    sender: full name.
+    receivers: full names, or "all staff".
     attachments: name to text.
   """
 
@@ -68,8 +69,10 @@ class Archive:
     Args:
       words: any of which may occur; "words in quotes" occur as they stand. Empty for no condition, as below.
       sender: part of the sender's name.
-      after, before: first and last day, such as "2001-03-05".
-      limit, skip: mails that are given, at most, and left out at the front.
+      after: first day, such as "2001-03-05".
+      before: last day.
+      limit: mails that are given, at most.
+      skip: mails that are left out at the front.
     """
     expression = match_expression(words)
     if words.strip() and not expression:

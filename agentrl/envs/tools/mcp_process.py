@@ -32,7 +32,8 @@ class ServerProcess:
   """One run of a server's command, started by `streams`.
 
   Args:
-    command, args: what to run; without a shell.
+    command: what to run; without a shell.
+    args: of the command.
     env: on top of PATH, HOME and the few others that the SDK passes on.
     cwd: where to run it; empty for the current folder.
 

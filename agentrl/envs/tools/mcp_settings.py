@@ -14,7 +14,8 @@ class Server:
   """A server as a config names it: `command` or `url`, not both.
 
   Attributes:
-    command, args: of a server over stdio, run without a shell.
+    command: of a server over stdio, run without a shell.
+    args: of the command.
     env_from: names of variables that the server gets from the trainer's environment, on top of PATH, HOME and the
       like. This is how a token is handed on.
     env: further variables, by name, whose values may be seen.

@@ -81,7 +81,8 @@ class Engine(NamedTuple):
   """An engine, and how its files begin.
 
   Attributes:
-    start, magic: the bytes that all its files have, and where.
+    start: offset of `magic` in a file.
+    magic: bytes that all its files have there.
     title: what it is called.
     tool: the tool of `TOOLS` that reads them.
     schema: a statement for the name of each table, and each of its columns with its type.

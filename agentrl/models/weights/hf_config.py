@@ -90,8 +90,9 @@ def write_config(
 
   Args:
     config: of the model.
-    bos_token_id: of the token before a text. eos_token_id: of those that end one. None: the file says that there is
-      none, since the reading library's default would be wrong for most tokenizers.
+    bos_token_id: id of the token before a text. None: the file says that there is none, since the reading library's
+      default would be wrong for most tokenizers.
+    eos_token_id: ids of the tokens that end a text; None as there.
 
   Raises:
     ValueError: biases and norms of queries and keys together: no model type has both.

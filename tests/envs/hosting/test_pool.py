@@ -258,12 +258,6 @@ def marked(mark):
   return found
 
 
-@pytest.mark.parametrize(("name", "value"), [("processes", -1), ("retries", -1), ("call_seconds", 0.0)])
-def test_settings_that_cannot_be_are_refused(name, value):
-  with pytest.raises(ValueError, match=rf"hosting.*{name}={value} must be"):
-    Hosting(**{"processes": 1, name: value})
-
-
 def test_a_family_that_asks_for_workers_gets_them_or_an_error(monkeypatch):
   monkeypatch.setattr(faulty, "ISOLATION", Isolation.EXCLUSIVE, raising=False)
   with pytest.raises(ValueError, match=r"testworlds\.faulty need worker processes .*: set hosting\.processes"):

@@ -43,7 +43,8 @@ def attack_on(suite: str, attack: str, user_task: str, injection_task: str) -> d
   Args:
     suite: its name.
     attack: see `attacks`.
-    user_task, injection_task: their ids.
+    user_task: id of the request.
+    injection_task: id of what is planted.
   """
   attacker, chosen = _attacker(suite, attack), load_suites()[suite]
   return attacker.attack(chosen.user_tasks[user_task], chosen.injection_tasks[injection_task])

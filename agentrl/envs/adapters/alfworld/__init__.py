@@ -55,7 +55,9 @@ def generate(
   """One task; a pure function of its arguments.
 
   Args:
-    index, split, seed: see `splits.task_id`.
+    index: which one.
+    split: "train" or "held_out".
+    seed: another sequence of tasks.
     difficulty: 1, 2 or 3.
     game: key of `QUESTS`, or "all".
     steps: commands after which the game is over.

@@ -70,7 +70,9 @@ def write(value: Any, kind: str, language: str, items: str = "") -> Iterator[str
 
   Args:
     value: what it should be read as; a string may be the name of a variable.
-    kind, language, items: see `read`.
+    kind: see `read`.
+    language: see `read`.
+    items: see `read`.
   """
   if isinstance(value, str):
     yield value

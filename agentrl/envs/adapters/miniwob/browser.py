@@ -164,7 +164,8 @@ class Pointer:
 
   Attributes:
     kind: "mouseMoved", "mousePressed" or "mouseReleased".
-    x, y: pixels of the page.
+    x: pixels from the left of the page.
+    y: pixels from its top.
     held: the left button is down while it moves.
   """
 

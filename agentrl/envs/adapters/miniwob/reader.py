@@ -19,8 +19,11 @@ class Element:
 
   Attributes:
     ref: its number; 0 for text without one.
+    role: such as "button".
+    name: the text that it shows or is labelled with; may be empty.
     rest: what stands between the name and the position.
-    x, y: its middle, in pixels.
+    x: pixels of its middle, from the left.
+    y: pixels of its middle, from the top.
   """
 
   ref: int

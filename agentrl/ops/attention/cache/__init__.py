@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 
-def _triton(q, k, v, positions):
+def _triton(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.Array) -> jax.Array:
   triton_call.require("cache_attention: implementation='triton'")
   from agentrl.ops.attention.cache.triton import triton
 
   return triton(q, k, v, positions)
 
 
-# (q, k, v, positions) as `cache_attention` takes them -> [B, Q, H, C]
+# (q, k, v, positions) as `cache_attention` takes them -> [B, T, H, C]
 IMPLEMENTATIONS = {"reference": reference, "xla": xla, "triton": _triton}
 
 
@@ -50,17 +50,17 @@ def cache_attention(
   in q's dtype, to which the cache is converted as it is read; scores, softmax and sums are fp32.
 
   Args:
-    q: `[B, Q, H, C]`, Q queries per slot.
-    k: `[B, K, S / T, C, T]`, keys in blocks of T = `BLOCK` positions, channel-major in each; H is a multiple of K. An
-      `Int8` holds them in 8 bits with scales `[B, K, S]`.
+    q: `[B, T, H, C]`, T queries per slot.
+    k: `[B, K, S / BLOCK, C, BLOCK]`, keys in blocks of `BLOCK` positions, channel-major in each; H is a multiple of K.
+      An `Int8` holds them in 8 bits with scales `[B, K, S]`.
     v: `[B, K, S, C]`, or `Int8`.
-    positions: int32 `[B, Q]`; a query sees the cache positions `<= positions[b, q]`, at least one.
-    implementation: "reference" holds `[B, Q, H, S]` scores; "xla" as well, and reads all S positions of every slot:
+    positions: int32 `[B, T]`; a query sees the cache positions `<= positions[b, q]`, at least one.
+    implementation: "reference" holds `[B, T, H, S]` scores; "xla" as well, and reads all S positions of every slot:
       hand it no more of the cache than the longest needs; "triton" (NVIDIA GPUs) reads what each slot needs. None means
       "xla": no recorded run shows another to be faster yet.
 
   Returns:
-    `[B, Q, H, C]` in q's dtype.
+    `[B, T, H, C]` in q's dtype.
 
   Raises:
     ValueError: shapes or dtypes do not fit together, no such implementation, or it cannot run here.
@@ -75,17 +75,17 @@ def reads_each_slots_length(implementation: str | None) -> bool:
   return _choice(implementation) == "triton"
 
 
-def _choice(implementation):
+def _choice(implementation: str | None) -> str:
   return "xla" if implementation is None else implementation
 
 
-def _check(q, k, v, positions):
+def _check(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.Array) -> None:
   if isinstance(k, Int8) != isinstance(v, Int8):
     raise ValueError(f"k and v must both be Int8 or both be arrays; got {type(k).__name__} and {type(v).__name__}")
   keys, values = numbers_of(k), numbers_of(v)
   if q.ndim != 4 or keys.ndim != 5 or (keys.shape[0], *keys.shape[3:]) != (q.shape[0], q.shape[3], BLOCK):
     raise ValueError(
-      f"cache_attention needs q [B, Q, H, C] and k [B, K, S / {BLOCK}, C, {BLOCK}]; got {q.shape} and {keys.shape}"
+      f"cache_attention needs q [B, T, H, C] and k [B, K, S / {BLOCK}, C, {BLOCK}]; got {q.shape} and {keys.shape}"
     )
   batch, kv_heads, blocks, channels, _ = keys.shape
   length = blocks * BLOCK
@@ -94,11 +94,11 @@ def _check(q, k, v, positions):
   if q.shape[2] % kv_heads:
     raise ValueError(f"{q.shape[2]} query heads cannot share {kv_heads} key-value heads: H must be a multiple of K")
   if positions.shape != q.shape[:2] or not jnp.issubdtype(positions.dtype, jnp.integer):
-    raise ValueError(f"positions must be integers [B, Q] = {q.shape[:2]}; got {positions.dtype} {positions.shape}")
+    raise ValueError(f"positions must be integers [B, T] = {q.shape[:2]}; got {positions.dtype} {positions.shape}")
   _check_dtypes(q, k, v, (batch, kv_heads, length))
 
 
-def _check_dtypes(q, k, v, scales):
+def _check_dtypes(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, scales: tuple[int, int, int]) -> None:
   if q.dtype not in (jnp.float32, jnp.bfloat16):
     raise ValueError(f"q must be float32 or bfloat16; got {q.dtype}")
   for name, a in (("k", k), ("v", v)):

@@ -20,7 +20,7 @@ def reference(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions:
   return out.reshape(batch, queries, heads, channels).astype(q.dtype)
 
 
-def _keys(held):
+def _keys(held: jax.Array | Int8) -> jax.Array:
   """What is stored, in fp32 `[B, K, S, C]`."""
   if isinstance(held, Int8):
     return _keys(held.values) * held.scale[..., None]
@@ -28,7 +28,7 @@ def _keys(held):
   return in_order.reshape(*held.shape[:2], -1, held.shape[3])
 
 
-def _values(held):
+def _values(held: jax.Array | Int8) -> jax.Array:
   """What is stored, in fp32 `[B, K, S, C]`."""
   if isinstance(held, Int8):
     return held.values.astype(jnp.float32) * held.scale[..., None]

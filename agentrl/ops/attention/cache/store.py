@@ -1,6 +1,6 @@
 """How one layer's keys and values lie in the slot cache, and how they get there.
 
-Keys lie in blocks of T = 64 positions, channel-major in each, `[B, K, S / T, C, T]`: the scores of a block are
+Keys lie in blocks of 64 positions, channel-major in each, `[B, K, S / BLOCK, C, BLOCK]`: the scores of a block are
 contiguous, and its product with the queries has one shape, and so one rounding, however many blocks are read.
 Values lie `[B, K, S, C]`. Either is an array of float32 or bfloat16, or `Int8`. Nothing but this file and the attention
 that reads it knows which. What is stored must be finite: a value that no query sees is multiplied by 0.
@@ -13,14 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-BLOCK = 64  # T; a slot has whole blocks
+BLOCK = 64  # positions; a slot has whole blocks
 CACHE_DTYPES = ("float32", "bfloat16", "int8")
 
 
 class Int8(NamedTuple):
   """Numbers in 8 bits, one scale for the channels of a position and head: `values * scale`."""
 
-  values: jax.Array  # int8, [B, K, S / T, C, T] or [B, K, S, C]
+  values: jax.Array  # int8, [B, K, S / BLOCK, C, BLOCK] or [B, K, S, C]
   scale: jax.Array  # f32 [B, K, S]
 
 
@@ -32,7 +32,7 @@ def numbers_of(held: jax.Array | Int8) -> jax.Array:
 class LayerCache(NamedTuple):
   """Keys and values of one layer."""
 
-  k: jax.Array | Int8  # [B, K, S / T, C, T]
+  k: jax.Array | Int8  # [B, K, S / BLOCK, C, BLOCK]
   v: jax.Array | Int8  # [B, K, S, C]
 
 
@@ -81,8 +81,11 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
   """Writes the keys and values of some tokens; what lies past the cache's end is dropped.
 
   Args:
-    slots: int32 `[R, 1]`, distinct. positions: int32 `[R, T]`, where each token is written; not negative.
-    k, v: `[R, T, K, C]`.
+    cache: of one layer.
+    slots: int32 `[R, 1]`, distinct.
+    positions: int32 `[R, T]`, where each token is written; not negative.
+    k: `[R, T, K, C]`, keys of the tokens.
+    v: `[R, T, K, C]`, values of the tokens.
 
   Raises:
     ValueError: shapes do not fit together.
@@ -99,7 +102,7 @@ def write(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Arra
   return LayerCache(k=put(cache.k, _of_keys(slots, positions), k), v=put(cache.v, _of_values(slots, positions), v))
 
 
-def _check_written(cache, slots, positions, k, v):
+def _check_written(cache: LayerCache, slots: jax.Array, positions: jax.Array, k: jax.Array, v: jax.Array) -> None:
   if positions.ndim != 2 or slots.shape != (positions.shape[0], 1):
     raise ValueError(f"write needs slots [R, 1] and positions [R, T]; got {slots.shape} and {positions.shape}")
   _, kv_heads, _, channels = numbers_of(cache.v).shape
@@ -141,7 +144,10 @@ def copy_positions(whole: LayerCache, part: LayerCache, slots: jax.Array, positi
   """`whole` with some positions of `slots` as they are in `part`, which `of_slots` gave; those past the end are left.
 
   Args:
-    slots: int32 `[R]`, distinct. positions: int32 `[R, T]`.
+    whole: of all slots.
+    part: of `slots`.
+    slots: int32 `[R]`, distinct.
+    positions: int32 `[R, T]`.
   """
   to, row = slots[:, None], jnp.arange(slots.shape[0])[:, None]
 

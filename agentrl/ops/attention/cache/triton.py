@@ -32,7 +32,7 @@ def part_kernel(
   ROWS: tl.constexpr, ROW_TILES: tl.constexpr, SPLIT: tl.constexpr, SPLITS: tl.constexpr, SCALE: tl.constexpr,
   INT8: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-  """One piece of one head: `part [B, K, SPLITS, Q * G, C]`, normalised, and the base-2 `lse [B, K, SPLITS, Q * G]`.
+  """One piece of one head: `part [B, K, SPLITS, T * G, C]`, normalised, and the base-2 `lse [B, K, SPLITS, T * G]`.
 
   Row m of a head is query m // G, head m % G of its group. Pieces that no query reaches are left unwritten.
   """
@@ -85,8 +85,8 @@ def join_kernel(
   QUERIES: tl.constexpr, GROUP: tl.constexpr, KV_HEADS: tl.constexpr, CHANNELS: tl.constexpr, SPLIT: tl.constexpr,
   SPLITS: tl.constexpr, SPLITS_PADDED: tl.constexpr,
 ):  # fmt: skip
-  """`out [B, Q, H, C]`: the mean of a query's parts, weighted by exp2(lse)."""
-  index = tl.program_id(0)  # (b * Q + query) * H + head
+  """`out [B, T, H, C]`: the mean of a query's parts, weighted by exp2(lse)."""
+  index = tl.program_id(0)  # (b * T + query) * H + head
   at = index // (KV_HEADS * GROUP)
   in_heads = index % (KV_HEADS * GROUP)
   row = (at % QUERIES) * GROUP + in_heads % GROUP

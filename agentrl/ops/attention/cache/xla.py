@@ -38,7 +38,7 @@ def xla(q: jax.Array, k: jax.Array | Int8, v: jax.Array | Int8, positions: jax.A
   return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, queries, heads, channels)
 
 
-def _keys(held, size):
+def _keys(held: jax.Array | Int8, size: int) -> tuple[jax.Array, jax.Array | None]:
   """Keys `[B, K, S / size, C, size]`, and their scales `[B, K, S / size, 1, size]` or None."""
   keys, scale = held if isinstance(held, Int8) else (held, None)
   if size != BLOCK:
@@ -46,15 +46,15 @@ def _keys(held, size):
   return keys, _scales(scale, size)
 
 
-def _values(held, size):
+def _values(held: jax.Array | Int8, size: int) -> tuple[jax.Array, jax.Array | None]:
   """Values `[B, K, S / size, size, C]`, and their scales `[B, K, S / size, 1, size]` or None."""
   values, scale = held if isinstance(held, Int8) else (held, None)
   return values.reshape(*values.shape[:2], -1, size, values.shape[3]), _scales(scale, size)
 
 
-def _scales(scale, size):
+def _scales(scale: jax.Array | None, size: int) -> jax.Array | None:
   return None if scale is None else scale.reshape(*scale.shape[:2], -1, 1, size)
 
 
-def _scaled(a, scale):
+def _scaled(a: jax.Array, scale: jax.Array | None) -> jax.Array:
   return a if scale is None else a * scale

@@ -10,7 +10,10 @@ def causal_attention(
   """`forest_attention` of rows that hold a single chain, then padding; NaN in a row that holds anything else.
 
   Args:
-    q, k, v, subtree_end: as of `forest_attention`, already checked; cuDNN takes 16-bit inputs alone.
+    q: `[B, T, H, C]`, already checked, like the others; cuDNN takes 16-bit inputs alone.
+    k: `[B, T, K, C]`.
+    v: `[B, T, K, C]`.
+    subtree_end: int32 `[B, T]`.
     scale: factor on the scores.
     backend: `implementation` of `jax.nn.dot_product_attention`.
   """

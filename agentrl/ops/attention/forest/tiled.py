@@ -26,7 +26,7 @@ def tiled_forest_attention(
   tile = -(-length // tiles)
   missing = tiles * tile - length
   ends = jnp.pad(subtree_end, ((0, 0), (0, missing))).reshape(rows, tiles, tile).swapaxes(0, 1)
-  # Queries that share a key head lie together: one matmul per key head, [N, B, K, H / K * tile, C].
+  # Queries that share a key head lie together: one matmul per key head, [tiles, B, K, H / K * tile, C].
   q = _in_tiles(q * scale, tiles, tile).reshape(tiles, rows, tile, k.shape[2], -1, channels)
   q = q.transpose(0, 1, 3, 4, 2, 5).reshape(tiles, rows, k.shape[2], -1, channels)
   k, v = (_in_tiles(a, tiles, tile).swapaxes(2, 3) for a in (k, v))
@@ -35,13 +35,13 @@ def tiled_forest_attention(
   return out[:, :length]
 
 
-def _in_tiles(a, tiles, tile):
-  """`[B, T, ...]` -> `[N, B, tile, ...]`, padded."""
+def _in_tiles(a: jax.Array, tiles: int, tile: int) -> jax.Array:
+  """`[B, T, ...]` -> `[tiles, B, tile, ...]`, padded."""
   a = jnp.pad(a, ((0, 0), (0, tiles * tile - a.shape[1]), (0, 0), (0, 0)))
   return a.reshape(a.shape[0], tiles, tile, *a.shape[2:]).swapaxes(0, 1)
 
 
-def _scores(q, k, ends, i, j):
+def _scores(q: jax.Array, k: jax.Array, ends: jax.Array, i: jax.Array, j: jax.Array) -> jax.Array:
   """fp32 `[B, K, H / K, tile, tile]` of queries `q [B, K, H / K * tile, C]` of tile i on keys of tiles `j [B]`."""
   tile = k.shape[2]
   scores = jnp.einsum("bkqc,bksc->bkqs", q, k, preferred_element_type=jnp.float32)
@@ -51,30 +51,33 @@ def _scores(q, k, ends, i, j):
   return jnp.where(seen[:, None, None], scores, UNSEEN)
 
 
-def _key_tiles(ends):
-  """int32 `[B, N, N]`, for each row and query tile its key tiles, live ones first; int32 `[N]`, the most of any row."""
+def _key_tiles(ends: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """For each row and query tile its key tiles, live ones first, int32 `[B, tiles, tiles]`; and the most of any row.
+
+  The second is int32 `[tiles]`.
+  """
   tile = ends.shape[2]
   found = find_tiles(ends.swapaxes(0, 1).reshape(ends.shape[1], -1), tile)
   return found.keys, jnp.max(found.live, axis=0)
 
 
-def _each_rows(tiles, index):
-  """From `[N, B, ...]`, tile `index[b]` of each row: `[B, ...]`."""
+def _each_rows(tiles: jax.Array, index: jax.Array) -> jax.Array:
+  """From `[tiles, B, ...]`, tile `index[b]` of each row: `[B, ...]`."""
   return jax.vmap(lambda of_row, i: of_row[i], in_axes=(1, 0))(tiles, index)
 
 
-def _flat(a):
+def _flat(a: jax.Array) -> jax.Array:
   """`[B, K, H / K, tile, ...]` -> `[B, K, H / K * tile, ...]`."""
   return a.reshape(*a.shape[:2], -1, *a.shape[4:])
 
 
 @jax.custom_vjp
-def _attend(q, k, v, ends):
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array, ends: jax.Array) -> jax.Array:
   return _forward(q, k, v, ends)[0]
 
 
-def _forward(q, k, v, ends):
-  """Output in q's layout and v's dtype, and the log-sum-exp of each query's scores, fp32 `[N, B, K, H / K * tile]`.
+def _forward(q: jax.Array, k: jax.Array, v: jax.Array, ends: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Output in q's layout and v's dtype, and the log-sum-exp of each query's scores, fp32 `[tiles, B, K, H / K * tile]`.
 
   A query that sees nothing gives 0, and a log-sum-exp so large that its weights are 0 in the backward pass.
   """

@@ -13,8 +13,6 @@ pytest.importorskip("fast_downward", reason="needs agentrl[alfworld]")
 pytest.importorskip("textworld", reason="needs agentrl[alfworld]")
 
 from agentrl.envs.adapters import alfworld as world
-from agentrl.envs.adapters.alfworld import house, package_files
-from agentrl.envs.adapters.text_game import command_of
 from agentrl.envs.base import Setting
 from agentrl.envs.tasks.shared import traces
 from agentrl.envs.tool import ToolLimits
@@ -98,41 +96,6 @@ def test_two_households_at_once_do_not_touch_and_leave_the_process_as_it_was():
   assert seen == expected
   assert sys.argv is arguments
   assert sys.stdout is output
-
-
-def test_nothing_is_wanted_that_is_there_already_and_all_can_be_said():
-  for game, quest in world.QUESTS.items():
-    for difficulty in (1, 2, 3):
-      for index in range(60):
-        house = world.generate(index, split="train", game=game, difficulty=difficulty).data["house"]
-        kind_of = {name: kind for kind, name in house["places"]}
-        wanted = [kind_of[place] for kind, _, place in house["things"] if kind == house["kinds"]["obj"]]
-        assert len(wanted) >= quest.things
-        assert house["kinds"]["recep"] not in wanted
-        assert len({name for _, name, _ in house["things"]}) == len(house["things"])
-        assert all(command_of(command) == command for command in house["plan"])
-
-
-def test_held_out_households_stand_in_other_rooms():
-  rooms = {split: set(house._rooms(split)) for split in ("train", "held_out")}
-  assert not rooms["train"] & rooms["held_out"]
-  assert {split: len(numbers) for split, numbers in rooms.items()} == {"train": 96, "held_out": 24}
-
-
-def test_the_dial_adds_places_and_things():
-  sizes = []
-  for difficulty in (1, 2, 3):
-    houses = [world.generate(n, split="train", difficulty=difficulty).data["house"] for n in range(120)]
-    sizes.append((sum(len(house["places"]) for house in houses), sum(len(house["things"]) for house in houses)))
-  assert sizes[0] < sizes[1] < sizes[2]
-  assert sizes[0][1] < sizes[1][1] < sizes[2][1]
-
-
-def test_the_package_is_read_and_not_imported():
-  """Importing it makes a folder in the user's home."""
-  world.generate(0, split="train")
-  assert "alfworld" not in sys.modules
-  assert package_files.folder().name == "alfworld"
 
 
 def test_a_config_gets_the_world_with_solved_examples(make_hosted):

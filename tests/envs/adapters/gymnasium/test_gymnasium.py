@@ -11,7 +11,7 @@ pytest.importorskip("minigrid", reason="needs agentrl[gymnasium]")
 
 from agentrl import envs
 from agentrl.envs.adapters.gymnasium import generate, minigrid_view, oracle
-from agentrl.envs.adapters.gymnasium.view import View, tell
+from agentrl.envs.adapters.gymnasium.view import View
 from agentrl.types import Action, EnvironmentFailed, TurnKind
 
 WORDY = View(("stay", "go"), "Balance it.", lambda world, seen: f"at {float(np.sign(seen[0])):g}")
@@ -48,24 +48,6 @@ def test_oracles_solve_held_out_tasks(env, difficulty, options, tasks):
     assert seen[-1].parts["return"] == pytest.approx(sum(observation.reward for observation in seen))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("level", ["BossLevel", "KeyCorridor", "Synth", "UnlockPickup", "PickupLoc", "GoToSeq"])
-def test_the_bot_solves_harder_levels(level):
-  source = envs.make("gymnasium", "", options={"env": f"BabyAI-{level}-v0", "turns": 500})
-  won = [
-    play(source, task, source.oracle(task))[-1].parts["correct"] for task in map(source.task, range(50), ["train"] * 50)
-  ]
-  assert sum(won) >= 48  # the bot is lost in a few of them
-
-
-def test_a_slippery_lake_is_the_same_for_oracle_and_policy():
-  options = {"arguments": {"is_slippery": True}, "turns": 200}
-  source = envs.make("gymnasium", "", options=options)
-  ends = [play(source, task, source.oracle(task))[-1] for task in map(source.task, range(20), ["train"] * 20)]
-  assert all(end.done for end in ends)
-  assert sum(end.parts["correct"] for end in ends) > 10
-
-
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v4", "BabyAI-GoToObj-v0"])
 def test_tasks_are_pure_json_and_start_apart_in_the_splits(env):
   tasks = {split: [generate(index, split=split, env=env) for index in range(40)] for split in ("train", "held_out")}
@@ -93,13 +75,6 @@ def test_what_is_said_is_read_with_some_latitude_and_nothing_else():
   assert (last.done, last.parts) == (True, {"correct": 0.0, "return": 0.0})
 
 
-def test_a_hole_ends_the_episode_unsolved():
-  source = envs.make("gymnasium", "")
-  task = generate(0, split="train", arguments={"desc": None, "map_name": "4x4"})
-  seen = play(source, task, [say("right"), say("down")])
-  assert (seen[-1].done, seen[-1].parts["correct"]) == (True, 0.0)
-
-
 def test_being_cut_off_is_no_better_than_playing_on():
   source = envs.make("gymnasium", "", options={"env": "Taxi-v4", "turns": 3})
   task = source.task(0, "train")
@@ -118,39 +93,11 @@ def test_an_environment_without_a_view():
     envs.make("gymnasium", "", options={"env": "Blackjack-v1"}, examples=1)
 
 
-def test_an_environment_that_renders_text():
-  text = tell(*generate_started("FrozenLake-v1", render_mode="ansi"))
-  assert text.splitlines()[-4:] == ["SFFF", "FHFH", "FFFH", "HFFG"]
-
-
-def generate_started(env, **arguments):
-  import gymnasium
-
-  world = gymnasium.make(env, **arguments)
-  return world, world.reset(seed=0)[0]
-
-
 def test_a_view_of_one_s_own(monkeypatch):
   monkeypatch.setitem(vars(minigrid_view), "WORDY", WORDY)
   options = {"env": "CartPole-v1", "view": "agentrl.envs.adapters.gymnasium.minigrid_view:WORDY"}
   task = envs.make("gymnasium", "", options=options).task(0, "train")
   assert task.question in (f"Balance it.\nActions: stay, go.\n\nat {sign}" for sign in (1, -1))
-
-
-def test_a_level_in_words():
-  image = np.full((7, 7, 3), (1, 0, 0))
-  image[3, 6] = (10, 0, 0)
-  image[3, 5], image[1, 4], image[5, 6] = (4, 2, 2), (6, 0, 0), (2, 5, 0)
-
-  class World:
-    unwrapped = type("Level", (), {"carrying": type("Key", (), {"color": "grey", "type": "key"})})
-
-  assert minigrid_view.describe(World, {"image": image, "mission": "open the door"}).split("\n") == [
-    "Mission: open the door.",
-    "You carry a grey key.",
-    "You see: a locked blue door 1 step forward, a red ball 2 steps forward and 2 steps left.",
-    "Walls: 2 steps right.",
-  ]
 
 
 def test_a_broken_environment_is_the_environment_s_failure(monkeypatch):

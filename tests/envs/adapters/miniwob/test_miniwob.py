@@ -1,27 +1,19 @@
 """Web pages in a real browser: needs the extra and apt's chromium and chromium-driver."""
 
-import contextlib
 import json
-import os
-import pathlib
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 pytest.importorskip("miniwob", reason="needs agentrl[miniwob]")
 
 from agentrl.envs.adapters import miniwob
-from agentrl.envs.adapters.miniwob import browser, tasks
+from agentrl.envs.adapters.miniwob import tasks
 from agentrl.envs.adapters.miniwob.solvers import SOLVERS
 from agentrl.envs.base import NoDemonstration, Setting
 from agentrl.envs.tasks.shared.traces import answer, call
 from agentrl.envs.tool import ToolLimits
-from agentrl.types import Action, EnvironmentFailed, ToolCall, ToolFailure, TurnKind
+from agentrl.types import Action, EnvironmentFailed, TurnKind
 
 needs_browser = pytest.mark.skipif(
   not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs apt's chromium and chromium-driver"
@@ -29,19 +21,6 @@ needs_browser = pytest.mark.skipif(
 # Of these the text shows nothing in which one page differs from another.
 ALIKE = ("count-sides", "find-greatest", "guess-number", "hot-cold", "use-colorwheel-2")
 FEW = ["click-menu", "copy-paste", "drag-box", "email-inbox", "enter-time", "find-greatest", "stock-market", "terminal"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_browser():
-  yield
-  browser.close_shared()
-
-
-@pytest.fixture
-def world():
-  opened = miniwob.environment(Setting(limits=ToolLimits(max_output_chars=20_000)))
-  yield opened
-  opened.close()
 
 
 def task_of(name, index=0, split="train", **options):
@@ -58,15 +37,6 @@ def instruction(text):
 
 
 # ---- tasks ----------------------------------------------------------------------------------------------------------
-
-
-def test_there_are_128_kinds_in_subsets():
-  subsets = tasks.SUBSETS
-  assert len(set(tasks.NAMES)) == 128
-  levels = [*subsets["easy"], *subsets["medium"], *subsets["hard"]]
-  assert sorted(levels) == sorted(subsets["all"])
-  assert set(subsets["easy"]) < set(subsets["solved"]) == set(SOLVERS)
-  assert {*tasks.EASY, *tasks.HARD} <= set(tasks.NAMES)
 
 
 def test_tasks_are_pure_json_and_named_up_to_the_last_index():
@@ -121,12 +91,6 @@ def test_kinds_without_a_solver_have_no_demonstration(make_hosted):
     make_hosted("miniwob", "", options={"tasks": "drag-cube"}, examples=1)
   with pytest.raises(ValueError, match="takes none, not even 'hammer'"):
     miniwob.oracle(task_of("click-test"), "hammer")
-
-
-def test_a_missing_browser_is_named_with_its_packages(monkeypatch):
-  monkeypatch.setattr(shutil, "which", lambda name: None)
-  with pytest.raises(FileNotFoundError, match="apt-get install chromium chromium-driver"):
-    browser.Browser()
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
@@ -207,107 +171,6 @@ def test_an_answer_gives_up_and_malformed_turns_are_told(world):
 
 
 @needs_browser
-@pytest.mark.parametrize(
-  ("name", "action", "words"),
-  [
-    ("enter-text", call("click", ref=77), "no element has the number 77"),
-    ("enter-text", call("type", ref=2, text="a"), r"\[2\] takes no text"),
-    ("enter-text", call("select", ref=1, option="a"), r"\[1\] is no list of options"),
-    ("enter-text", call("scroll", ref=1, pixels=10), r"nothing around \[1\] scrolls"),
-    ("enter-text", call("click_at", x=160, y=10), "160,10 is outside the page, which is 160 x 210 pixels"),
-    ("enter-text", call("press", key="Entr"), "no key is called 'Entr'; known: backspace"),
-    ("enter-text", call("press", key="Super+a"), "no modifier is called 'Super'"),
-    ("enter-text", call("wait", seconds=61), "above 0 and at most 60"),
-    ("enter-text", call("look", skip=-1), "must not be negative"),
-    ("enter-text", call("type", ref=1, text="a" * 1001), "has 1001 characters; at most 1000"),
-    ("choose-list", call("click", ref=1), r"\[1\] is a list of options: call select"),
-    ("choose-list", call("select", ref=1, option="Atlantis"), r"\[1\] has no option 'Atlantis'; it has: "),
-    ("choose-date", call("type", ref=1, text="a"), r"\[1\] is read-only"),
-    ("enter-date", call("type", ref=1, text="tomorrow"), "takes a date such as 2016-12-31, not 'tomorrow'"),
-  ],
-)
-def test_what_cannot_be_done_is_put_into_words(world, name, action, words):
-  opened(world, name)
-  observation = world.step(action)
-  assert not observation.ok
-  assert not observation.done
-  assert [result.failure for result in observation.results] == [ToolFailure.ARGUMENTS]
-  with pytest.raises(AssertionError, match=words):
-    raise AssertionError(observation.text)
-
-
-@needs_browser
-def test_numbers_that_are_gone_hidden_covered_or_disabled_are_told(world):
-  opened(world, "ascending-numbers")
-  world.step(call("click", ref=1))  # hides the numbers
-  assert "error: [2] is no longer in the page" in world.step(call("click", ref=2)).text
-  opened(world, "find-greatest")
-  world.step(call("click", ref=1))
-  shown = world.step(call("click", ref=2)).text  # turns the first card over again
-  number = next(line for line in shown.splitlines() if "text" in line).split("]")[0][1:]
-  world.step(call("click", ref=1))
-  assert f"error: [{number}] is not visible now" in world.step(call("click", ref=int(number))).text
-  opened(world, "choose-date")
-  world.step(call("click", ref=1))
-  assert "error: [2] cannot be reached: " in world.step(call("click", ref=2)).text  # the calendar lies over it
-  opened(world, "sign-agreement")
-  assert "error: [5] is disabled" in world.step(call("click", ref=5)).text
-
-
-@needs_browser
-def test_after_the_end_the_other_calls_of_a_turn_are_told_so(world):
-  opened(world, "click-test")
-  both = Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("click", {"ref": 1}), ToolCall("click", {"ref": 1})))
-  last = world.step(both)
-  assert (last.done, last.parts["correct"]) == (True, 1.0)
-  assert [result.ok for result in last.results] == [True, False]
-  assert "the episode is over" in last.results[1].text
-
-
-@needs_browser
-def test_a_drag_ends_in_the_middle_of_its_target_even_where_something_lies_over_it(world):
-  places = re.findall(r"@(\d+),(\d+)", opened(world, "drag-box", 11))
-  (x, y), (large_x, large_y) = [tuple(map(int, place)) for place in places[:2]]
-  assert abs(x - large_x) < 15 and abs(y - large_y) < 15  # the small box begins over the middle of the large one
-  moved = re.findall(r"@(\d+),(\d+)", world.step(call("drag", ref=1, to=2)).text)
-  assert all(abs(int(a) - int(b)) <= 1 for a, b in zip(moved[0], (large_x, large_y), strict=True))
-
-
-@needs_browser
-def test_text_is_marked_by_dragging_over_it(world):
-  text = next(line for line in opened(world, "highlight-text").splitlines() if "] text" in line)
-  name, place = text.split('"')[1], text.split("@")[1].split(",")
-  height = int(text.split("size=")[1].split()[0].split("x")[1])
-  top, bottom = int(place[1]) - height / 2 + 3, int(place[1]) + height / 2 - 3
-  marked = world.step(call("drag_at", x=1, y=top, to_x=159, to_y=bottom)).text
-  assert f'Marked text: "{name}' in marked
-  submit = next(line for line in marked.splitlines() if "Submit" in line)
-  assert world.step(call("click", ref=int(submit[1]))).parts["correct"] == 1.0
-
-
-@needs_browser
-def test_a_long_page_can_be_looked_at_in_pieces():
-  world = miniwob.environment(Setting(limits=ToolLimits(max_output_chars=600)))
-  text = opened(world, "email-inbox")
-  note = text.splitlines()[-1]
-  skip = int(note.split("skip=")[1].split(")")[0])
-  more = world.step(call("look", skip=skip)).text
-  assert f"[{skip} elements before these]" in more
-  assert world.step(call("wait", seconds=0.1)).text.splitlines()[1] == text.splitlines()[2]  # from the start again
-  world.close()
-
-
-@needs_browser
-def test_a_page_stands_still_until_there_is_an_action(world):
-  opened(world, "stock-market")
-  before = world.step(call("wait", seconds=0.1)).text.partition("\n")[2]
-  time.sleep(0.5)
-  assert world.step(call("look")).text.partition("\n")[2] == before
-  after = world.step(call("wait", seconds=1)).text.partition("\n")[2]
-  assert after.count("circle") == before.count("circle") + 10  # a price each tenth of a second
-
-
-@needs_browser
 def test_the_time_limit_counts_actions_and_is_off_unless_asked_for(world):
   opened(world, "enter-text")
   for _ in range(3):
@@ -343,24 +206,6 @@ def test_episodes_side_by_side_do_not_meet(world):
 
 
 @needs_browser
-def test_what_was_copied_in_another_episode_cannot_be_pasted(world):
-  world.reset(task_of("copy-paste"), 0)
-  for action in miniwob.oracle(task_of("copy-paste"))[:3]:
-    world.step(action)
-  opened(world, "enter-text")
-  world.step(call("click", ref=1))
-  assert 'value=""' in world.step(call("press", key="Control+v")).text
-
-
-@needs_browser
-def test_a_page_that_was_left_is_worth_nothing(world):
-  opened(world, "click-test")
-  world._page._window._browser.ask(world._page._window._handle, lambda driver: driver.get("about:blank"))
-  last = world.step(call("press", key="a"))
-  assert (last.done, last.parts) == (True, {"correct": 0.0, "raw": 0.0})
-
-
-@needs_browser
 def test_screenshots_are_kept_where_asked_for(world, tmp_path):
   task = task_of("enter-text", screenshots=str(tmp_path / "shots"))
   world.reset(task, 7)
@@ -374,93 +219,3 @@ def test_screenshots_are_kept_where_asked_for(world, tmp_path):
 
 
 # ---- the browser ----------------------------------------------------------------------------------------------------
-
-
-def processes_of(folder):
-  """Command lines that name the browser's folder."""
-  found = []
-  for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    with contextlib.suppress(OSError):
-      if folder.encode() in entry.read_bytes():
-        found.append(int(entry.parent.name))
-  return found
-
-
-def gone(folder):
-  """Whether, within a minute, nothing is left of a browser."""
-  deadline = time.monotonic() + 60
-  while (processes_of(folder) or pathlib.Path(folder).exists()) and time.monotonic() < deadline:
-    time.sleep(0.05)
-  return not processes_of(folder) and not pathlib.Path(folder).exists()
-
-
-@needs_browser
-@pytest.mark.parametrize(
-  "victim", ["chromium", *(pytest.param(one, marks=pytest.mark.slow) for one in ("driver", "tab"))]
-)
-def test_a_browser_that_dies_fails_its_episodes_and_the_next_gets_a_fresh_one(world, victim):
-  opened(world, "click-test")
-  folder = browser.shared()._folder
-  kinds = {"chromium": b"--remote-debugging-pipe", "tab": b"--type=renderer"}
-  if victim == "driver":
-    doomed = [int(p.parent.name) for p in pathlib.Path("/proc").glob("[0-9]*/environ") if is_driver(p, folder)]
-  else:
-    doomed = [p for p in processes_of(folder) if is_kind(p, kinds[victim])] or renderers(folder)
-  assert doomed
-  for process in doomed:
-    with contextlib.suppress(ProcessLookupError):
-      os.kill(process, signal.SIGKILL)
-  with pytest.raises(EnvironmentFailed):
-    world.step(call("click", ref=1))
-  world.close()
-  assert gone(folder)
-  assert "button" in opened(world, "click-test")
-  assert world.step(call("click", ref=1)).parts["correct"] == 1.0
-
-
-def is_driver(environ, folder):
-  with contextlib.suppress(OSError):
-    return f"HOME={folder}".encode() in environ.read_bytes() and is_kind(int(environ.parent.name), b"chromedriver\0")
-  return False
-
-
-def is_kind(process, kind):
-  with contextlib.suppress(OSError):
-    line = pathlib.Path(f"/proc/{process}/cmdline").read_bytes()
-    is_ours = any(script in line for script in (b"miniwob/guard.py", b"supervisor.py"))
-    return kind in line and not is_ours and (kind == b"--type=renderer" or b"--type=" not in line)
-  return False
-
-
-def renderers(folder):
-  environs = pathlib.Path("/proc").glob("[0-9]*/environ")
-  found = []
-  for path in environs:
-    with contextlib.suppress(OSError):
-      if f"HOME={folder}".encode() in path.read_bytes() and is_kind(int(path.parent.name), b"--type=renderer"):
-        found.append(int(path.parent.name))
-  return found
-
-
-ENDS = ("world.close()", "os._exit(1)")
-SCRIPT = """
-import os, sys, time
-from agentrl.envs.adapters import miniwob
-from agentrl.envs.adapters.miniwob import browser
-from agentrl.envs.base import Setting
-world = miniwob.environment(Setting())
-world.reset(miniwob.generate(0, split="train"), 0)
-print(browser.shared()._folder, flush=True)
-{end}
-"""
-
-
-@needs_browser
-@pytest.mark.parametrize(
-  "end", ["os.kill(os.getpid(), 9)", *(pytest.param(one, marks=pytest.mark.slow) for one in ENDS)]
-)
-def test_nothing_outlives_the_process(end):
-  ended = subprocess.run([sys.executable, "-c", SCRIPT.format(end=end)], capture_output=True, text=True, timeout=120)
-  folder = ended.stdout.strip()
-  assert folder, ended.stderr
-  assert gone(folder)

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("miniwob", reason="needs agentrl[miniwob]")
+
 from agentrl.envs.adapters.miniwob.observation import color_name, line_of, page_text, reading_order
 from agentrl.envs.adapters.miniwob.reader import Page
 

@@ -133,12 +133,3 @@ def test_the_causal_form_is_right_on_chains_and_nan_elsewhere():
   wanted = exact(*inputs, ends)[0]
   assert np.all(np.isnan(out[2]))
   np.testing.assert_allclose(out[np.array([0, 1, 3])], wanted[[0, 1, 3]], atol=1e-5)
-
-
-@pytest.mark.parametrize(("dtype", "channels"), [(jnp.bfloat16, 128), (jnp.float32, 64)])
-def test_the_pallas_kernels_lower_for_a_tpu(dtype, channels):
-  q, k, v = (jax.ShapeDtypeStruct((2, 1025, heads, channels), dtype) for heads in (4, 2, 2))
-  ends = jax.ShapeDtypeStruct((2, 1025), jnp.int32)
-  pull = jax.grad(lambda *x: jnp.sum(pallas_forest_attention(*x, scale=SCALE).astype(jnp.float32)), argnums=(0, 1, 2))
-  text = jax.jit(pull).trace(q, k, v, ends).lower(lowering_platforms=("tpu",)).as_text()
-  assert text.count("tpu_custom_call") == 3

@@ -1,0 +1,80 @@
+"""What holds for every file of the package: it has a test of its name, and neither it nor a function in it is too long.
+
+The exceptions are lists that only get shorter: whoever takes the last reason for one away takes it off its list.
+"""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "agentrl"
+MODULES = {str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+SMALL = 40  # lines, up to which a module may be tested by the tests of its callers
+LONG_FILE, LONG_FUNCTION = 450, 60  # lines; of a function those of its body
+
+# Modules without a test file of their name: parts of adapters that the adapter's own test runs from end to end.
+UNTESTED = {
+  "envs/adapters/bfcl/answers.py",
+  "envs/adapters/bfcl/entries.py",
+  "envs/adapters/bfcl/simulators.py",
+  "envs/adapters/tau2/desk.py",
+  "envs/adapters/tau2/records.py",
+  "envs/adapters/tau2/service.py",
+  "envs/adapters/tau2/solo.py",
+  "envs/adapters/verifiers/tasksets.py",
+  "envs/adapters/verifiers/tools.py",
+}
+# Files of more than `LONG_FILE` lines, and functions of more than `LONG_FUNCTION`.
+LONG_FILES = {"algorithms/archer.py"}
+LONG_FUNCTIONS = {"algorithms/archer.py:make"}
+
+
+def places_of(module):
+  """Where the tests of a module may be: those of a package beside its other tests, or beside those of its parent."""
+  path = pathlib.Path(module)
+  if path.name == "__init__.py":
+    return [path.parent / f"test_{path.parent.name}.py", path.parent.parent / f"test_{path.parent.name}.py"]
+  return [path.parent / f"test_{path.stem.strip('_')}.py"]
+
+
+def long_functions(source):
+  """Names of the functions whose body, without the docstring, has more than `LONG_FUNCTION` lines."""
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      body = node.body[1:] if ast.get_docstring(node) else node.body
+      if body and body[-1].end_lineno - body[0].lineno + 1 > LONG_FUNCTION:
+        yield node.name
+
+
+def test_every_module_has_a_test_of_its_name():
+  large = {module for module, source in MODULES.items() if len(source.splitlines()) > SMALL}
+  without = {module for module in large if not any((ROOT / "tests" / test).exists() for test in places_of(module))}
+  assert sorted(without - UNTESTED) == []  # write tests/x/test_y.py for agentrl/x/y.py
+  assert sorted(UNTESTED - without) == []  # these have one now: take them off the list
+
+
+def test_no_file_and_no_function_is_too_long():
+  files = {module for module, source in MODULES.items() if len(source.splitlines()) > LONG_FILE}
+  functions = {f"{module}:{name}" for module, source in MODULES.items() for name in long_functions(source)}
+  assert (sorted(files - LONG_FILES), sorted(functions - LONG_FUNCTIONS)) == ([], [])  # split them
+  assert (sorted(LONG_FILES - files), sorted(LONG_FUNCTIONS - functions)) == ([], [])  # short now: off the list
+
+
+@pytest.mark.parametrize(
+  ("module", "places"),
+  [
+    ("ops/kl.py", ["ops/test_kl.py"]),
+    ("report/__main__.py", ["report/test_main.py"]),
+    ("envs/__init__.py", ["envs/test_envs.py", "test_envs.py"]),
+  ],
+)
+def test_where_the_tests_of_a_module_may_be(module, places):
+  assert [str(path) for path in places_of(module)] == places
+
+
+def test_a_docstring_makes_no_function_long():
+  lines = "\n".join(["  x = 1"] * LONG_FUNCTION)
+  assert list(long_functions(f'def f():\n  """{lines}"""\n{lines}\n')) == []
+  assert list(long_functions(f"def f():\n{lines}\n  y = 1\n")) == ["f"]
