@@ -25,7 +25,7 @@ def get_config(smoke: bool = False):
       "slots": 128, "decode_tokens": 32, "feed_tokens": 512, "prefill_tokens": 128, "prefill_rows": 8, "live_step": 256,
     },
     "pack": {"row_tokens": 8192, "row_actions": 4096, "rows": 1},
-    "algo": {"reduction": "token_mean", "loss": {"clip_low": 0.2, "clip_high": 0.28}, "importance_cap": 2.0},
+    "algo": {"reduction": "token_mean", "loss": {"clip_low": 0.2, "clip_high": 0.28}, "correction": "truncated"},
     "reward": {"correct": 1.0, "soft_overlong": 1.0},
     "reward_options": {"soft_overlong": {"max_tokens": 1024, "buffer": 256}},
     "filters": ("flat_groups",),

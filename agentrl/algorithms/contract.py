@@ -10,6 +10,7 @@ import numpy as np
 
 from agentrl.batching.pack import PackConfig
 from agentrl.models.transformer import ModelConfig
+from agentrl.named import check_name
 from agentrl.ops.linear_logprob import LinearLogprob, linear_logprob
 from agentrl.rollout.utterances import UtteranceSampler
 from agentrl.types import Batch, Trajectory
@@ -41,7 +42,8 @@ class Policy(NamedTuple):
 class LearnerState(NamedTuple):
   """Everything that training changes; one pytree, checkpointed as it is.
 
-  `params` has the entries "policy" and, with a critic, "value" or "critic". `reference` is the frozen policy, or None.
+  `params` has the entry "policy", one for each head, and what an algorithm trains apart, such as "critic".
+  `reference` is the frozen policy, or None.
   `memory` is what an algorithm keeps beside its weights: a replay buffer, target networks.
   """
 
@@ -50,6 +52,40 @@ class LearnerState(NamedTuple):
   reference: Any
   updates: jax.Array  # int32 []
   memory: Any = None
+
+
+class HeadSpec(NamedTuple):
+  """A head: a map from the hidden state that predicts a token to one number, trained beside the policy.
+
+  Its params stand in `LearnerState.params` under the name that an algorithm or a term declares it by.
+
+  Attributes:
+    init: `(key, model) -> params`.
+    apply: `(params, hidden [..., D]) -> f32 [...]`; stops the gradient at `hidden` where the trunk must not move.
+    rate_group: key of `RATE_GROUPS`, which learning rate it has.
+    acting: acting may read it, as a search reads values.
+  """
+
+  init: Callable[[jax.Array, ModelConfig], Any]
+  apply: Callable[[Any, jax.Array], jax.Array]
+  rate_group: str = "value"
+  acting: bool = False
+
+
+# "policy": `optimizer.learning_rate`, and stands still during `optimizer.value_warmup`. "value": `optimizer.value_rate`
+# times that, and moves from the first step on.
+RATE_GROUPS = ("policy", "value")
+
+
+def rate_groups(heads: Mapping[str, HeadSpec]) -> dict[str, str]:
+  """The rate group of everything that an optimiser may be given, by its key in what is trained.
+
+  Raises:
+    ValueError: a head has a group that there is not.
+  """
+  for spec in heads.values():
+    check_name(RATE_GROUPS, spec.rate_group, kind="rate group of a head")
+  return {"policy": "policy", **{name: spec.rate_group for name, spec in heads.items()}}
 
 
 class Algorithm(NamedTuple):
@@ -63,13 +99,15 @@ class Algorithm(NamedTuple):
   one turn of a trajectory whose prompt is the state. It reads the learner's params "critic" and "policy". None: the
   algorithm has no such critics.
 
-  `compares`: it learns from how the samples of a prompt differ, and nothing from one alone. `siblings`: it learns from
-  the visited siblings of a search's path, which come as branches; without it there must be none.
+  `heads`: what the module's `heads(cfg)` declares, by name. `compares`: it learns from how the samples of a prompt
+  differ, and nothing from one alone. `siblings`: it learns from the visited siblings of a search's path, which come as
+  branches; without it there must be none.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
   prepare: Callable[[LearnerState, Sequence[Trajectory]], tuple[Any, Metrics]]
   update: Callable[[LearnerState, jax.Array, Any], tuple[LearnerState, Metrics]]
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
+  heads: Mapping[str, HeadSpec] = {}
   compares: bool = False
   siblings: bool = False

@@ -1,4 +1,4 @@
-"""What all algorithms share on the device: log-probs of action tokens, and gradients summed over micro-batches.
+"""What all algorithms share on the device: gradients summed over micro-batches, and the steps taken with them.
 
 One function compiles per algorithm: it runs micro-batches `first` to `last` of a batch, whatever their number, and
 takes one optimiser step. Losses are shares of the global objective (see `ops/reduce.py`), so that they add up.
@@ -16,26 +16,16 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from agentrl.algorithms.contract import LearnerState, Policy
+from agentrl.algorithms.contract import LearnerState
+from agentrl.algorithms.forward import micro_batch
 from agentrl.batching.minibatches import deal
-from agentrl.models import transformer
-from agentrl.named import by_name
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32
-from agentrl.ops.reduce import REDUCTIONS, token_mean
-from agentrl.settings import above, at_least
+from agentrl.settings import at_least
 from agentrl.types import Batch
 
-# Of the settings that several algorithms share.
-RANGES = {"reduction_constant": above(0), "epochs": at_least(1), "minibatches": at_least(1)}
-
-
-class ActionOutputs(NamedTuple):
-  """What the policy says of the action tokens of a micro-batch."""
-
-  hidden: jax.Array  # [B, A, D], the state that predicts each token
-  logp: jax.Array  # f32 [B, A], at the batch's temperature; 0 on padding
-  entropy: jax.Array  # f32 [B, A], nats; 0 on padding
+# Of the settings of `run_minibatches`.
+RANGES = {"epochs": at_least(1), "minibatches": at_least(1)}
 
 
 class Checked(NamedTuple):
@@ -56,87 +46,24 @@ class LossOutput(NamedTuple):
   maxima: Mapping[str, jax.Array]
 
 
-def micro_batch(batch: Batch, index: jax.Array) -> Batch:
-  """Micro-batch `index`, without the leading axis."""
-  return batch.map_rows(lambda array: jax.lax.dynamic_index_in_dim(array, index, keepdims=False))
+# (params, micro-batch, lengths [N] under each mask of the step) -> its share of the loss.
+Loss = Callable[[Any, Batch, Sequence[jax.Array]], LossOutput]
+Mask = Callable[[Batch], jax.Array]  # bool of the shape of `action_mask`: which of the listed tokens count
 
 
-def action_outputs(params: Any, micro: Batch, policy: Policy) -> ActionOutputs:
-  """Hidden states, log-probs and entropies of the action tokens; nothing else is ever unembedded."""
-  rows = micro.tokens, micro.positions, micro.subtree_end
-  hidden = transformer.forward(params, *rows, config=policy.model, place=policy.place_hidden)
-  hidden = jnp.take_along_axis(hidden, micro.action_parent[..., None], axis=1)
-  targets = jnp.take_along_axis(micro.tokens, micro.action_index, axis=1)
-  flat = policy.linear_logprob(
-    hidden.reshape(-1, policy.model.width),
-    transformer.unembedding(params, policy.model),
-    targets.reshape(-1),
-    temperature=micro.temperature,
-    mask=micro.action_mask.reshape(-1),
-  )
-  return ActionOutputs(hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape))
-
-
-def reduction(cfg: ConfigDict) -> Callable[..., jax.Array]:
-  """The reduction that `cfg.reduction` names, with its setting."""
-  chosen = by_name(REDUCTIONS, cfg.reduction, kind="reduction")
-  takes_constant = cfg.reduction == "sequence_sum_norm"
-  return functools.partial(chosen, constant=cfg.reduction_constant) if takes_constant else chosen
-
-
-def make_scorer(policy: Policy) -> Callable[[Any, Batch], jax.Array]:
-  """Builds the compiled `(policy params, batch) -> logp [M, B, A]` of the whole batch, without gradient."""
-
-  def one(params, batch, index, out):
-    return out.at[index].set(action_outputs(params, micro_batch(batch, index), policy).logp)
-
-  @jax.jit
-  def score(params, batch):
-    out = jnp.zeros(batch.action_mask.shape, jnp.float32)
-    return jax.lax.fori_loop(0, batch.micro_batches, lambda i, out: one(params, batch, i, out), out)
-
-  return score
-
-
-def lengths_of(batch: Batch, first: jax.Array, last: jax.Array) -> jax.Array:
-  """Action tokens of each trajectory that micro-batches `first <= m < last` hold, f32 [N]; 0 for all others.
+def lengths_of(batch: Batch, mask: jax.Array, first: jax.Array, last: jax.Array) -> jax.Array:
+  """Tokens of each trajectory under a mask `[M, B, A]` in micro-batches `first <= m < last`, f32 [N].
 
   These are the global denominators of one optimiser step: with them, losses of micro-batches are shares that add up.
   """
-  m = jnp.arange(batch.action_mask.shape[0])[:, None, None]
-  used = batch.action_mask & (m >= first) & (m < last)
-  present = jnp.zeros((batch.sequence_length.shape[0] + 1,), bool).at[batch.action_sequence].max(used)
-  return jnp.where(present[:-1], batch.sequence_length, 0.0)
-
-
-def policy_metrics(out: ActionOutputs, micro: Batch, flags: Mapping[str, jax.Array]):
-  """Sums and maxima that every policy update reports.
-
-  Args:
-    flags: bool or float `[B, A]` diagnostics of the policy loss by name; their token means are reported.
-
-  Returns:
-    (sums, maxima): the entropy, the flags, and how far the sampler's log-probs are from the trainer's at
-    the start of the update.
-  """
-  mask = micro.action_mask
-  tokens = jnp.sum(micro.sequence_length)
-  columns = {"old_logp": out.logp, **micro.columns}
-  difference = jnp.where(mask, columns["old_logp"] - micro.columns["sampler_logp"], 0.0)
-  off = jnp.abs(jnp.expm1(difference)) > 0.1
-
-  def mean(values):
-    return token_mean(jax.lax.stop_gradient(values).astype(jnp.float32), mask, tokens)
-
-  sums = {f"policy/{name}": mean(value) for name, value in flags.items()}
-  sums["policy/entropy"] = mean(out.entropy)
-  sums["sampler/logp_diff_mean"] = mean(jnp.abs(difference))
-  sums["sampler/outside_0.9_1.1"] = mean(off)
-  return sums, {"sampler/logp_diff_max": jax.lax.stop_gradient(jnp.max(jnp.abs(difference)))}
+  m = jnp.arange(mask.shape[0])[:, None, None]
+  used = batch.action_mask & mask & (m >= first) & (m < last)
+  counts = jnp.zeros((batch.sequence_length.shape[0] + 1,), jnp.float32)
+  return counts.at[batch.action_sequence].add(used.astype(jnp.float32))[:-1]
 
 
 def make_step(
-  loss: Callable[[Any, Any, Batch], LossOutput], optimizer: optax.GradientTransformation
+  loss: Loss, optimizer: optax.GradientTransformation, masks: Sequence[Mask] = ()
 ) -> Callable[[LearnerState, Batch, int, int], tuple[LearnerState, dict[str, jax.Array]]]:
   """Builds the compiled `(state, batch, first, last) -> (state, metrics)`: one optimiser step; `state` is donated.
 
@@ -148,35 +75,37 @@ def make_step(
   Until then one scalar a step is all that the check takes from the device.
 
   Args:
-    loss: `(params, reference, micro) -> LossOutput` of one micro-batch, whose `sequence_length` counts what the whole
-      optimiser step sees of each trajectory.
+    loss: of one micro-batch, whose `sequence_length` counts what the whole optimiser step sees of each trajectory.
     optimizer: takes the summed gradient.
+    masks: of terms that do not count every action token; the loss gets the lengths `[N]` under each, in order.
   """
 
-  def value_and_grad(params, reference, micro):
+  def value_and_grad(params, micro, lengths):
     def scalar(params):
-      output = loss(params, reference, micro)
+      output = loss(params, micro, lengths)
       return output.loss, output
 
     (_, output), gradient = jax.value_and_grad(scalar, has_aux=True)(params)
     return gradient, output
 
-  def accumulate(state, batch, index, carry):
-    return _add(carry, value_and_grad(state.params, state.reference, micro_batch(batch, index)))
-
-  def total(state, batch, first, last):
-    shapes = jax.eval_shape(value_and_grad, state.params, state.reference, micro_batch(batch, jnp.int32(0)))
+  def total(params, batch, lengths, first, last):
+    shapes = jax.eval_shape(value_and_grad, params, micro_batch(batch, jnp.int32(0)), lengths)
     gradient, output = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    carry = in_float32(gradient), output
-    return jax.lax.fori_loop(first, last, lambda i, carry: accumulate(state, batch, i, carry), carry)
+    return jax.lax.fori_loop(
+      first,
+      last,
+      lambda index, carry: _add(carry, value_and_grad(params, micro_batch(batch, index), lengths)),
+      (in_float32(gradient), output),
+    )
 
   @functools.partial(jax.jit, static_argnames="single", donate_argnums=0)
   def step(state, batch, first, last, *, single):
-    batch = batch._replace(sequence_length=lengths_of(batch, first, last))
+    batch = batch._replace(sequence_length=lengths_of(batch, batch.action_mask, first, last))
+    lengths = tuple(lengths_of(batch, mask(batch), first, last) for mask in masks)
     if single:
-      gradient, output = value_and_grad(state.params, state.reference, micro_batch(batch, first))
+      gradient, output = value_and_grad(state.params, micro_batch(batch, first), lengths)
     else:
-      gradient, output = total(state, batch, first, last)
+      gradient, output = total(state.params, batch, lengths, first, last)
     gradient = in_float32(gradient)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its integer counts with floats, and updates are float32
       updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

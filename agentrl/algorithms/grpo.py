@@ -3,7 +3,7 @@
 | method | advantage | policy_loss | reduction | other |
 |---|---|---|---|---|
 | GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
-| Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | reduction_constant: longest length |
+| Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | constant: longest length |
 | RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | |
 | LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo | sequence_mean | epochs or minibatches > 1 |
 | DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, rollout.rounds > 1 |
@@ -28,24 +28,23 @@ Siblings are no independent draws, which biases every group baseline:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from agentrl.algorithms import gradients
-from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
-from agentrl.algorithms.gradients import LossOutput
+from agentrl.algorithms import gradients, learner, terms
+from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
+from agentrl.algorithms.objective import Term, heads_of
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import Column, pack
-from agentrl.named import by_name, with_settings
-from agentrl.ops import advantages, kl, losses, ratios, reduce
+from agentrl.batching.pack import Column
+from agentrl.named import by_name
+from agentrl.ops import advantages
+from agentrl.ops.reduce import token_weights
 from agentrl.settings import at_least
-from agentrl.types import Trajectory
+from agentrl.types import Batch, Trajectory
 
 
 def default_config() -> ConfigDict:
@@ -54,119 +53,94 @@ def default_config() -> ConfigDict:
     "advantage": "grpo",  # name in ops.advantages.ADVANTAGES
     "policy_loss": "ppo",  # name in ops.losses.POLICY_LOSSES
     "loss": {},  # keyword arguments of the policy loss: {"clip_low": 0.2, "clip_high": 0.28}
+    "correction": "none",  # of a sampler that is not the policy: name in ops.corrections.CORRECTIONS
+    "correction_options": {},  # keyword arguments of the correction: {"cap": 2.0}
     "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
-    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "reduction_options": {},  # keyword arguments of the reduction: {"constant": 512.0}
     "kl_coef": 0.0,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,  # weight of the entropy bonus
+    "terms": {},  # further terms of the objective, see terms.py
     "shared_tokens": "once",  # what a token that several branches share counts: "once" or "per_branch"; see above
-    "importance_cap": 0.0,  # C of the truncated weight min(pi_old / pi_sampler, C); 0: none
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 
 
-RANGES = {
-  **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
-  **gradients.RANGES,
-  "kl_coef": at_least(0),
-  "entropy_coef": at_least(0),
-  "importance_cap": at_least(0),
-}
+RANGES = {**learner.RANGES, "kl_coef": at_least(0), "entropy_coef": at_least(0)}
 optimizer_steps = gradients.minibatch_steps
+
+
+def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
+  """Those of further terms."""
+  return heads_of(_terms(cfg))
 
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  score = gradients.make_scorer(policy)
-  step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
-  estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
-  weigh = by_name(_ROW_WEIGHTS, cfg.reduction, kind="reduction")
-  per_branch = by_name({"once": False, "per_branch": True}, cfg.shared_tokens, kind="way of counting shared_tokens")
-  several_steps = cfg.epochs > 1 or cfg.minibatches > 1
-
-  run = functools.partial(
-    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  learns = learner.make_learner(
+    policy,
+    optimizer,
+    _terms(cfg),
+    reduce=learner.reduction(cfg),
+    epochs=cfg.epochs,
+    minibatches=cfg.minibatches,
   )
-
-  def init(key, params):
-    del key
-    trained = {"policy": params}
-    reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
-    return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
+  estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
+  counts = by_name(SHARED_TOKENS, cfg.shared_tokens, kind="way of counting shared_tokens")
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     del state
     kept = with_reward(trajectories)
     credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
-    lengths = np.asarray([np.sum(t.action_mask) for t in kept], np.float32)
-    weighed = credit * weigh(lengths) if per_branch else credit
-    spread = [np.full(len(t.tokens), a, np.float32) for t, a in zip(kept, weighed, strict=True)]
-    columns = {"advantages": Column(spread, shared="sum" if per_branch else "mean")}
-    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
-    if per_branch:
-      own = np.append(weigh(batch.sequence_length), np.float32(1))  # what the reduction is going to put before them
-      batch = batch.with_columns(advantages=batch.columns["advantages"] / own[batch.action_sequence])
+    batch = counts(learns, kept, credit)
     return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
 
-  def update(state: LearnerState, key, batch):
-    if several_steps or cfg.importance_cap:
-      batch = batch.with_columns(old_logp=score(state.params["policy"], batch))
-    if cfg.kl_coef:
-      batch = batch.with_columns(ref_logp=score(state.reference, batch))
-    return run(step, state, key, batch)
-
-  return Algorithm(init, prepare, update, compares=True)
+  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, compares=True)
 
 
-# What a reduction puts before the loss of a token, up to a constant, from the lengths f32 [N] of its rows.
-_ROW_WEIGHTS = {
-  "token_mean": lambda lengths: np.full(lengths.shape, 1 / np.sum(lengths), np.float32),
-  "sequence_mean": lambda lengths: 1 / np.maximum(lengths, 1),
-  "sequence_sum_norm": np.ones_like,
-}
+def _terms(cfg: ConfigDict) -> list[Term]:
+  surrogate = terms.policy_gradient(
+    policy_loss=cfg.policy_loss,
+    loss=cfg.loss,
+    correction=cfg.correction,
+    correction_options=cfg.correction_options,
+  )
+  return [
+    surrogate,
+    *terms.weighed(terms.entropy(), cfg.entropy_coef),
+    *terms.weighed(terms.kl(estimator=cfg.kl), cfg.kl_coef),
+    *terms.from_config(cfg.terms),
+  ]
 
 
-def _resolve(cfg):
-  """Names to functions, once."""
-  return {
-    "policy_loss": with_settings(
-      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss, section="algo.loss"
-    ),
-    "reduce": gradients.reduction(cfg),
-    "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),
-    "kl_coef": cfg.kl_coef,
-    "entropy_coef": cfg.entropy_coef,
-    "importance_cap": cfg.importance_cap,
-  }
+# ---- credit ---------------------------------------------------------------------------------------------------------
 
 
-def _advantages(estimate, trajectories):
+def _advantages(estimate: Callable[..., jax.Array], trajectories: Sequence[Trajectory]) -> jax.Array:
   """One number per trajectory, f32 [N]."""
   rewards = np.asarray([t.reward for t in trajectories], np.float32)
   _, group = np.unique([t.group_id for t in trajectories], return_inverse=True)
   return estimate(rewards, group.astype(np.int32), np.ones(len(rewards), bool), num_groups=int(group.max()) + 1)
 
 
-def _loss(policy, chosen, params, reference, micro) -> LossOutput:
-  """Share of the objective that one micro-batch carries."""
-  del reference  # its log-probs are in the batch
-  out = gradients.action_outputs(params["policy"], micro, policy)
-  columns = {"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns}
-  old_logp = columns["old_logp"]
-  per_token, flags = chosen["policy_loss"](
-    out.logp, old_logp, columns["advantages"], micro.action_mask, micro.action_sequence, micro.sequence_length
-  )
-  if chosen["importance_cap"]:
-    per_token = per_token * ratios.truncated_importance_weight(
-      old_logp, columns["sampler_logp"], micro.action_mask, cap=chosen["importance_cap"]
-    )
-  per_token = per_token - chosen["entropy_coef"] * out.entropy
-  extra = {}
-  if chosen["kl_coef"]:
-    divergence = chosen["kl"](out.logp, columns["ref_logp"], micro.action_mask)
-    per_token = per_token + chosen["kl_coef"] * divergence
-    extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, jnp.sum(micro.sequence_length))
-  loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
-  sums, maxima = gradients.policy_metrics(out, micro, flags)
-  return LossOutput(loss, {**sums, **extra}, maxima)
+def _once(learns: learner.Learner, trajectories: Sequence[Trajectory], credit: np.ndarray) -> Batch:
+  """Packs with the mean of the advantages `[N]` at a token that several trajectories hold."""
+  return learns.pack(trajectories, {"advantages": Column(_spread(credit, trajectories), shared="mean")})
+
+
+def _per_branch(learns: learner.Learner, trajectories: Sequence[Trajectory], credit: np.ndarray) -> Batch:
+  """Packs so that a token's loss is the sum of the losses that it would have in a row of each who holds it."""
+  lengths = np.asarray([np.sum(t.action_mask) for t in trajectories], np.float32)
+  apart = np.asarray(token_weights(learns.reduce, lengths))  # in rows that repeat what they share
+  column = Column(_spread(credit * apart, trajectories), shared="sum")
+  batch = learns.pack(trajectories, {"advantages": column})
+  together = np.append(np.asarray(token_weights(learns.reduce, batch.sequence_length)), np.float32(1))
+  return batch.with_columns(advantages=batch.columns["advantages"] / together[batch.action_sequence])
+
+
+def _spread(credit: np.ndarray, trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
+  return [np.full(len(t.tokens), a, np.float32) for t, a in zip(trajectories, credit, strict=True)]
+
+
+SHARED_TOKENS = {"once": _once, "per_branch": _per_branch}

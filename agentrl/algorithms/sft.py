@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict, config_dict
 
-from agentrl.algorithms import gradients
-from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
-from agentrl.algorithms.gradients import LossOutput
+from agentrl.algorithms import gradients, learner, terms
+from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
+from agentrl.algorithms.objective import Term, heads_of
 from agentrl.batching.filters import without_failures
-from agentrl.batching.pack import pack
-from agentrl.ops import losses, reduce
+from agentrl.ops import reduce
 from agentrl.settings import FINITE, between
 from agentrl.types import Trajectory
 
@@ -26,7 +22,8 @@ def default_config() -> ConfigDict:
   """Negative log-likelihood of every action token, averaged over tokens."""
   return ConfigDict({
     "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
-    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
+    "reduction_options": {},  # keyword arguments of the reduction: {"constant": 512.0}
+    "terms": {},  # further terms of the objective, see terms.py
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
     "min_reward": config_dict.placeholder(float),  # least reward of what is cloned; authored traces have none
@@ -34,33 +31,41 @@ def default_config() -> ConfigDict:
   })  # fmt: skip
 
 
-RANGES = {**gradients.RANGES, "min_reward": FINITE, "top_share": between(0, 1, above_low=True)}
+RANGES = {
+  **{f"reduction_options.{name}": allowed for name, allowed in reduce.RANGES.items()},
+  **gradients.RANGES,
+  "min_reward": FINITE,
+  "top_share": between(0, 1, above_low=True),
+}
 optimizer_steps = gradients.minibatch_steps
+
+
+def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
+  """Those of further terms."""
+  return heads_of(_terms(cfg))
 
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  step = gradients.make_step(functools.partial(_loss, policy, gradients.reduction(cfg)), optimizer)
-
-  run = functools.partial(
-    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  learns = learner.make_learner(
+    policy,
+    optimizer,
+    _terms(cfg),
+    reduce=learner.reduction(cfg),
+    epochs=cfg.epochs,
+    minibatches=cfg.minibatches,
   )
 
-  def init(key, params):
-    del key
-    trained = {"policy": params}
-    return LearnerState(trained, optimizer.init(trained), None, jnp.int32(0))
-
-  def prepare(state, trajectories: Sequence[Trajectory]):
+  def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     del state
     kept = _best(without_failures(trajectories), cfg.min_reward, cfg.top_share)
-    batch = pack(kept, {}, policy.pack, least_trees=cfg.minibatches)
-    return batch, {"sft/kept": np.float32(len(kept) / len(trajectories))}
+    return learns.pack(kept, {}), {"sft/kept": np.float32(len(kept) / len(trajectories))}
 
-  def update(state, key, batch):
-    return run(step, state, key, batch)
+  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads)
 
-  return Algorithm(init, prepare, update)
+
+def _terms(cfg: ConfigDict) -> list[Term]:
+  return [terms.likelihood(), *terms.from_config(cfg.terms)]
 
 
 def _best(trajectories: Sequence[Trajectory], least: float | None, share: float) -> list[Trajectory]:
@@ -73,12 +78,3 @@ def _best(trajectories: Sequence[Trajectory], least: float | None, share: float)
     raise ValueError(f"algo.top_share={share} compares rewards; trajectory {without[0]} has none")
   best = sorted(range(len(good)), key=lambda n: -good[n].reward)[: math.ceil(share * len(good))]
   return [good[n] for n in sorted(best)]
-
-
-def _loss(policy, reduction, params, reference, micro) -> LossOutput:
-  del reference
-  out = gradients.action_outputs(params["policy"], micro, policy)
-  per_token = losses.negative_log_likelihood(out.logp, micro.action_mask)
-  entropy = reduce.token_mean(out.entropy, micro.action_mask, jnp.sum(micro.sequence_length))
-  loss = reduction(per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
-  return LossOutput(loss, {"policy/entropy": jax.lax.stop_gradient(entropy)}, {})

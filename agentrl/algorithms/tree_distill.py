@@ -14,7 +14,7 @@ choice: that is the point of distillation, and its price is that A_t is no unbia
 the gradient's mean alone, as it does where samples are the policy's own: V_old pushes away from whatever was selected
 without success, with no bound ("baseline": "none" takes A_t = R). The ratio r_t corrects
 for the policy's own movement alone. Its denominator is the policy's log-prob at the start of the update
-("old_logp": "policy"; then r = 1 in the first step), or the one recorded when the token was sampled ("sampler"), which
+("correction": "none"; then r = 1 in the first step), or the one recorded when the token was sampled ("sampler"), which
 also counts how far the policy is from the weights that searched.
 
 With "target": "visits" the policy is fitted to the visit distribution instead, as in AlphaZero (Silver et al., 2017,
@@ -25,8 +25,8 @@ branch's R is its Q. A step's log-prob is the sum of its tokens', so that no mea
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,13 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from agentrl.algorithms import gradients
-from agentrl.algorithms.contract import Algorithm, LearnerState, Policy
-from agentrl.algorithms.gradients import LossOutput
+from agentrl.algorithms import gradients, learner, terms
+from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
+from agentrl.algorithms.objective import Term, heads_of
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import Column, pack
-from agentrl.models import heads
-from agentrl.named import by_name, with_settings
-from agentrl.ops import kl, losses, reduce
+from agentrl.batching.pack import Column
+from agentrl.named import by_name
+from agentrl.ops import reduce
 from agentrl.settings import at_least
 from agentrl.types import Trajectory
 
@@ -53,23 +52,24 @@ def default_config() -> ConfigDict:
     "baseline": "value",  # "value": A = R - V_old; "none": A = R; read by target "path"
     "policy_loss": "cispo",  # name in ops.losses.POLICY_LOSSES
     "loss": {},  # keyword arguments of the policy loss: {"clip_high": 4.0}
+    "correction": "none",  # of a sampler that is not the policy: name in ops.corrections.CORRECTIONS
+    "correction_options": {},  # keyword arguments of the correction: {"cap": 2.0}
     "reduction": "sequence_mean",  # name in ops.reduce.REDUCTIONS
-    "reduction_constant": 1.0,  # divisor of sequence_sum_norm; read by it alone
-    "old_logp": "policy",  # denominator of the ratio: "policy", at the start of the update, or "sampler"
+    "reduction_options": {},  # keyword arguments of the reduction: {"constant": 512.0}
     "value_coef": 2.0,  # of (V - R)^2 / 2
     "value_hidden": 0,  # width of the value head's hidden layer; 0: the head is linear
     "value_detach": False,  # stop the critic's gradient at the trunk
     "kl_coef": 0.05,  # weight of the KL to the frozen reference in the loss; 0: no reference is kept
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,
+    "terms": {},  # further terms of the objective, see terms.py
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 
 
 RANGES = {
-  **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
-  **gradients.RANGES,
+  **learner.RANGES,
   "value_coef": at_least(0),
   "value_hidden": at_least(0),
   "kl_coef": at_least(0),
@@ -78,34 +78,48 @@ RANGES = {
 optimizer_steps = gradients.minibatch_steps
 
 
+class Target(NamedTuple):
+  """What the policy is fitted to.
+
+  Attributes:
+    columns: `trajectories -> {name: Column}` of what is packed besides the returns.
+    advantages: `(columns of the batch, baseline) -> f32 [M, B, A]`.
+    siblings: as in `Algorithm`.
+    sums: it fits sums of log-probs, which a reduction that divides by the length of a sequence would weigh.
+  """
+
+  columns: Callable[[Sequence[Trajectory]], dict[str, Column]]
+  advantages: Callable[..., jax.Array]
+  siblings: bool
+  sums: bool
+
+
+def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
+  """The critic, and what further terms declare."""
+  return heads_of(_terms(cfg))
+
+
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  _check(cfg)
-  score = gradients.make_scorer(policy)
-  evaluate = jax.jit(functools.partial(_values, policy))
-  step = gradients.make_step(functools.partial(_loss, policy, _resolve(cfg)), optimizer)
-
-  run = functools.partial(
-    gradients.run_minibatches, epochs=cfg.epochs, minibatches=cfg.minibatches, place_batch=policy.place_batch
+  learns = learner.make_learner(
+    policy,
+    optimizer,
+    _terms(cfg),
+    reduce=learner.reduction(cfg),
+    epochs=cfg.epochs,
+    minibatches=cfg.minibatches,
   )
-
-  def init(key, params):
-    trained = {"policy": params, "value": heads.init_value_head(key, policy.model, cfg.value_hidden)}
-    reference = jax.tree.map(jnp.copy, params) if cfg.kl_coef else None
-    return LearnerState(trained, optimizer.init(trained), reference, jnp.int32(0))
+  target = by_name(TARGETS, cfg.target, kind="target")
+  baseline = by_name(BASELINES, cfg.baseline, kind="baseline")
+  _check(target, learns.reduce, cfg)
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     kept = with_reward(trajectories)
-    columns = {
-      "returns": Column([np.full(len(t.tokens), t.reward, np.float32) for t in kept], shared="owner"),
-    }
-    if cfg.target == "visits":
-      columns["advantages"] = Column(_visit_shares(kept))
-    batch = pack(kept, columns, policy.pack, least_trees=cfg.minibatches)
-    values = evaluate(state.params, batch)
+    returns = Column([np.full(len(t.tokens), t.reward, np.float32) for t in kept], shared="owner")
+    batch = learns.pack(kept, {"returns": returns, **target.columns(kept)})
+    values = learns.evaluate(state.params, batch, ["value"])["value"]
     gained = jnp.where(batch.action_mask, batch.columns["returns"] - values, 0.0)
-    if cfg.target == "path":
-      batch = batch.with_columns(advantages=gained if cfg.baseline == "value" else batch.columns["returns"])
+    batch = batch.with_columns(advantages=target.advantages({**batch.columns, "gained": gained}, baseline))
     tokens = jnp.sum(batch.sequence_length)
     metrics = {
       "value/error": reduce.token_mean(jnp.square(gained), batch.action_mask, tokens),
@@ -113,43 +127,36 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     }
     return batch, metrics
 
-  def update(state: LearnerState, key, batch):
-    if cfg.old_logp == "sampler":
-      batch = batch.with_columns(old_logp=batch.columns["sampler_logp"])
-    elif cfg.epochs * cfg.minibatches > 1 and "old_logp" not in batch.columns:
-      batch = batch.with_columns(old_logp=score(state.params["policy"], batch))
-    if cfg.kl_coef:
-      batch = batch.with_columns(ref_logp=score(state.reference, batch))
-    return run(step, state, key, batch)
-
-  return Algorithm(init, prepare, update, siblings=cfg.target == "visits")
+  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, siblings=target.siblings)
 
 
-def _check(cfg):
-  choices = {"target": ("path", "visits"), "baseline": ("value", "none"), "old_logp": ("policy", "sampler")}
-  for name, known in choices.items():
-    if cfg[name] not in known:
-      raise ValueError(f"algo.{name}={cfg[name]!r}; choose {known[0]!r} or {known[1]!r}")
-  if cfg.target == "visits" and cfg.reduction == "sequence_mean":
+def _check(target: Target, reduction: reduce.Reduction, cfg: ConfigDict) -> None:
+  """Raises ValueError where the target fits sums, and the reduction weighs tokens by the length of their sequence."""
+  weights = np.asarray(reduce.token_weights(reduction, jnp.asarray([1.0, 2.0])))
+  if target.sums and weights[0] != weights[1]:
     raise ValueError(
-      "algo.target='visits' fits sums of log-probs, which algo.reduction='sequence_mean' would divide by lengths; "
-      "choose 'token_mean' or 'sequence_sum_norm'"
+      f"algo.target={cfg.target!r} fits sums of log-probs, which algo.reduction={cfg.reduction!r} would divide by "
+      "lengths; choose 'token_mean' or 'sequence_sum_norm'"
     )
 
 
-def _resolve(cfg):
-  """Names to functions, once."""
-  return {
-    "policy_loss": with_settings(
-      by_name(losses.POLICY_LOSSES, cfg.policy_loss, kind="policy loss"), cfg.loss, section="algo.loss"
-    ),
-    "reduce": gradients.reduction(cfg),
-    "value_coef": cfg.value_coef,
-    "value_detach": cfg.value_detach,
-    "kl": by_name(kl.KL_ESTIMATORS, cfg.kl, kind="KL estimator"),
-    "kl_coef": cfg.kl_coef,
-    "entropy_coef": cfg.entropy_coef,
-  }
+def _terms(cfg: ConfigDict) -> list[Term]:
+  surrogate = terms.policy_gradient(
+    policy_loss=cfg.policy_loss,
+    loss=cfg.loss,
+    correction=cfg.correction,
+    correction_options=cfg.correction_options,
+  )
+  return [
+    surrogate,
+    terms.value(hidden=cfg.value_hidden, detach=cfg.value_detach)._replace(weight=cfg.value_coef),
+    *terms.weighed(terms.entropy(), cfg.entropy_coef),
+    *terms.weighed(terms.kl(estimator=cfg.kl), cfg.kl_coef),
+    *terms.from_config(cfg.terms),
+  ]
+
+
+# ---- credit ---------------------------------------------------------------------------------------------------------
 
 
 def _visit_shares(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
@@ -173,41 +180,22 @@ def _visit_shares(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
   return [shares[t.uid] for t in trajectories]
 
 
-def _values(policy, params, batch):
-  """V of the state in front of each action token under the current params, [M, B, A]; 0 on padding."""
+BASELINES = {
+  "value": lambda columns: columns["gained"],  # R - V_old
+  "none": lambda columns: columns["returns"],
+}
 
-  def one(index, out):
-    micro = gradients.micro_batch(batch, index)
-    hidden = gradients.action_outputs(params["policy"], micro, policy).hidden
-    values = heads.apply_value_head(params["value"], hidden)
-    return out.at[index].set(jnp.where(micro.action_mask, values, 0.0))
-
-  return jax.lax.fori_loop(0, batch.micro_batches, one, jnp.zeros(batch.action_mask.shape, jnp.float32))
-
-
-def _loss(policy, chosen, params, reference, micro) -> LossOutput:
-  """Share of the objective that one micro-batch carries."""
-  del reference  # its log-probs are in the batch
-  out = gradients.action_outputs(params["policy"], micro, policy)
-  columns = {"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns}
-  per_token, flags = chosen["policy_loss"](
-    out.logp,
-    columns["old_logp"],
-    columns["advantages"],
-    micro.action_mask,
-    micro.action_sequence,
-    micro.sequence_length,
-  )
-  hidden = jax.lax.stop_gradient(out.hidden) if chosen["value_detach"] else out.hidden
-  values = heads.apply_value_head(params["value"], hidden)
-  value_loss = losses.squared_value_loss(values, columns["returns"], micro.action_mask)
-  per_token = per_token + chosen["value_coef"] * value_loss - chosen["entropy_coef"] * out.entropy
-  tokens = jnp.sum(micro.sequence_length)
-  extra = {"value/loss": reduce.token_mean(jax.lax.stop_gradient(value_loss), micro.action_mask, tokens)}
-  if chosen["kl_coef"]:
-    divergence = chosen["kl"](out.logp, columns["ref_logp"], micro.action_mask)
-    per_token = per_token + chosen["kl_coef"] * divergence
-    extra["policy/kl_ref"] = reduce.token_mean(divergence, micro.action_mask, tokens)
-  loss = chosen["reduce"](per_token, micro.action_mask, micro.action_sequence, micro.sequence_length)
-  sums, maxima = gradients.policy_metrics(out, micro, flags)
-  return LossOutput(loss, {**sums, **extra}, maxima)
+TARGETS = {
+  "path": Target(
+    columns=lambda trajectories: {},
+    advantages=lambda columns, baseline: baseline(columns),
+    siblings=False,
+    sums=False,
+  ),
+  "visits": Target(
+    columns=lambda trajectories: {"advantages": Column(_visit_shares(trajectories))},
+    advantages=lambda columns, baseline: columns["advantages"],
+    siblings=True,
+    sums=True,
+  ),
+}

@@ -1,4 +1,4 @@
-"""Log-ratios between two policies, per token and per sequence, and the weights made from them."""
+"""Log-ratios between two policies, per token and per sequence."""
 
 import chex
 import jax
@@ -47,62 +47,3 @@ def sequence_log_ratio(
   mean = segment_values(total / jnp.maximum(sequence_length, 1.0), sequence)
   mean = jnp.clip(mean, -MAX_LOG_RATIO, MAX_LOG_RATIO)
   return jnp.where(mask, mean + (logp - jax.lax.stop_gradient(logp)), 0.0)
-
-
-def truncated_importance_weight(
-  old_logp: jax.Array, sampler_logp: jax.Array, mask: jax.Array, *, cap: float
-) -> jax.Array:
-  """TIS weight between trainer and sampler, `min(exp(old_logp - sampler_logp), cap)`; multiplies the policy loss.
-
-  Yao et al., 2025, "Your efficient RL framework secretly brings you off-policy RL training".
-
-  Args:
-    old_logp: `[B, A]`, log-probs under the trainer at the start of the update.
-    sampler_logp: `[B, A]`, log-probs as recorded when sampled.
-    mask: bool `[B, A]`.
-    cap: largest weight; 2 is usual.
-
-  Returns:
-    `[B, A]`, a constant; 0 where masked.
-  """
-  return _truncated(masked_log_ratio(old_logp, sampler_logp, mask), mask, cap)
-
-
-def truncated_sequence_weight(
-  old_logp: jax.Array,
-  sampler_logp: jax.Array,
-  mask: jax.Array,
-  sequence: jax.Array,
-  sequence_length: jax.Array,
-  *,
-  cap: float,
-) -> jax.Array:
-  """`min(prod_t exp(old_logp - sampler_logp), cap)` over each sequence, at every token of it.
-
-  Arguments and result as in `truncated_importance_weight` and `sequence_log_ratio`.
-  """
-  product = sequence_log_ratio(old_logp, sampler_logp, mask, sequence, jnp.ones_like(sequence_length))
-  return _truncated(product, mask, cap)
-
-
-def banded_importance_weight(
-  old_logp: jax.Array, sampler_logp: jax.Array, mask: jax.Array, *, low: float, high: float
-) -> jax.Array:
-  """IcePop weight: `exp(old_logp - sampler_logp)` inside `[low, high]`, 0 outside it.
-
-  Args:
-    old_logp: `[B, A]`.
-    sampler_logp: `[B, A]`.
-    mask: bool `[B, A]`.
-    low: smallest trusted ratio; 0.5 is usual.
-    high: largest trusted ratio; 5 is usual.
-
-  Returns:
-    `[B, A]`, a constant; 0 where masked or outside the band.
-  """
-  ratio = jnp.exp(jax.lax.stop_gradient(masked_log_ratio(old_logp, sampler_logp, mask)))
-  return jnp.where(mask & (ratio >= low) & (ratio <= high), ratio, 0.0)
-
-
-def _truncated(log_ratio: jax.Array, mask: jax.Array, cap: float) -> jax.Array:
-  return jnp.where(mask, jnp.minimum(jnp.exp(jax.lax.stop_gradient(log_ratio)), cap), 0.0)

@@ -5,10 +5,13 @@ add up over micro-batches and devices, and neither can change the objective. Whe
 numerator is empty too, and the share is 0.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from agentrl.ops.segments import segment_values
+from agentrl.settings import above
 
 
 def token_mean(values: jax.Array, mask: jax.Array, total_tokens: jax.Array | float) -> jax.Array:
@@ -79,7 +82,7 @@ def by_sequence(values: jax.Array, mask: jax.Array, sequence: jax.Array, sequenc
 
 
 def by_constant(
-  values: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array, *, constant: float
+  values: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array, *, constant: float = 1.0
 ) -> jax.Array:
   """`sequence_sum_norm` in the common signature of `REDUCTIONS`."""
   del sequence  # tokens of all sequences are divided by the same constant
@@ -87,7 +90,27 @@ def by_constant(
 
 
 # (values [B, A], mask [B, A], sequence [B, A], sequence_length [N], **settings) -> [], denominators from the lengths.
-REDUCTIONS = {"token_mean": by_token, "sequence_mean": by_sequence, "sequence_sum_norm": by_constant}
+Reduction = Callable[..., jax.Array]
+REDUCTIONS: dict[str, Reduction] = {
+  "token_mean": by_token,
+  "sequence_mean": by_sequence,
+  "sequence_sum_norm": by_constant,
+}
+# Of the settings of reductions, by name.
+RANGES = {"constant": above(0)}
+
+
+def token_weights(reduce: Reduction, sequence_length: jax.Array) -> jax.Array:
+  """What a reduction puts before the value of a token of each sequence, f32 `[N]`; 0 where the sequence has none.
+
+  Args:
+    reduce: linear in its values, with one weight for all tokens of a sequence.
+    sequence_length: f32 `[N]`, action tokens of each sequence of the whole batch.
+  """
+  count = sequence_length.shape[0]
+  sequence, mask = jnp.arange(count)[None], (sequence_length > 0)[None]
+  zeros = jnp.zeros((1, count), jnp.float32)
+  return jax.grad(lambda values: reduce(values, mask, sequence, sequence_length))(zeros)[0]
 
 
 def _masked_sum(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -169,7 +169,9 @@ def _algorithm(config: ConfigDict, policy: Policy) -> Algorithm:
   module = _named("algorithm", algorithms.load, config.algorithm)
   settings = resolve(module.default_config(), config.algo, where=f"algo (of algorithm {config.algorithm!r})")
   steps = module.optimizer_steps(settings, config.train.steps)
-  return module.make(policy, make_optimizer(OptimizerSettings(**config.optimizer), steps), settings)
+  return module.make(
+    policy, make_optimizer(OptimizerSettings(**config.optimizer), steps, module.heads(settings)), settings
+  )
 
 
 def _cold_start(config, policy: Policy) -> Algorithm:
@@ -183,8 +185,9 @@ def _cold_start(config, policy: Policy) -> Algorithm:
   )
   policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
   module = algorithms.load("sft")
-  optimizer = make_optimizer(settings, config.cold_start.steps, section=section)
-  return module.make(policy, optimizer, module.default_config())
+  algo = module.default_config()
+  optimizer = make_optimizer(settings, config.cold_start.steps, module.heads(algo), section=section)
+  return module.make(policy, optimizer, algo)
 
 
 def _collector(config, model, chat_format, tasks, mesh) -> Collector:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.algorithms import gradients
+from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.batching.pack import PackConfig
 from agentrl.models import transformer
@@ -132,10 +132,34 @@ def listed(where):
 
 @pytest.fixture(scope="session")
 def compiled_outputs():
-  return jax.jit(gradients.action_outputs, static_argnums=2)
+  return jax.jit(forward.action_outputs, static_argnums=2)
 
 
 @pytest.fixture
 def forward_once(monkeypatch, compiled_outputs):
   """Losses that a test runs one operation at a time share one compiled forward pass, and its gradient."""
-  monkeypatch.setattr(gradients, "action_outputs", compiled_outputs)
+  monkeypatch.setattr(forward, "action_outputs", compiled_outputs)
+
+
+def branch(of, uid, fork_at, tokens):
+  """A trajectory that shares `of`'s tokens before `fork_at` and samples the given ones."""
+  grow = lambda x, new: np.concatenate([x[:fork_at], np.full(len(tokens), new, x.dtype)])
+  return dataclasses.replace(
+    of,
+    tokens=np.concatenate([of.tokens[:fork_at], np.asarray(tokens, np.int32)]),
+    action_mask=grow(of.action_mask, True),
+    sampler_logp=grow(of.sampler_logp, -0.5),
+    entropy=grow(of.entropy, 0.0),
+    turn=grow(of.turn, 1),
+    policy_version=grow(of.policy_version, 0),
+    uid=uid,
+    parent=of.uid,
+    fork_at=fork_at,
+  )
+
+
+@pytest.fixture(scope="session")
+def forest(trajectories):
+  """Two groups behind shared prompts, with a branch, and a branch of that branch."""
+  first = branch(trajectories[3], 10, 4, [5, 0, 8])
+  return [*trajectories, first, branch(first, 11, 6, [2])]

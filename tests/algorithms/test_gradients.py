@@ -1,6 +1,6 @@
-"""What algorithms share: outputs at action tokens against every logit, sums over micro-batches against one batch."""
+"""What algorithms share: sums over micro-batches against one batch, optimiser steps, minibatches."""
 
-import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,120 +11,30 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms import gradients
 from agentrl.algorithms.contract import LearnerState
-from agentrl.algorithms.gradients import ActionOutputs, LossOutput
+from agentrl.algorithms.gradients import LossOutput
 from agentrl.batching.pack import pack
 from agentrl.named import with_settings
 from agentrl.ops import losses
 from agentrl.ops.finite import NonFinite
+from agentrl.ops.reduce import REDUCTIONS
 from agentrl.types import Batch
 
-# ---- outputs at action tokens -----------------------------------------------------------------------------------
+# ---- lengths ----------------------------------------------------------------------------------------
 
 
-def branch(of, uid, fork_at, tokens):
-  """A trajectory that shares `of`'s tokens before `fork_at` and samples the given ones."""
-  grow = lambda x, new: np.concatenate([x[:fork_at], np.full(len(tokens), new, x.dtype)])
-  return dataclasses.replace(
-    of,
-    tokens=np.concatenate([of.tokens[:fork_at], np.asarray(tokens, np.int32)]),
-    action_mask=grow(of.action_mask, True),
-    sampler_logp=grow(of.sampler_logp, -0.5),
-    entropy=grow(of.entropy, 0.0),
-    turn=grow(of.turn, 1),
-    policy_version=grow(of.policy_version, 0),
-    uid=uid,
-    parent=of.uid,
-    fork_at=fork_at,
-  )
-
-
-@pytest.fixture(scope="module")
-def forest(trajectories):
-  """Two groups behind shared prompts, with a branch, and a branch of that branch."""
-  first = branch(trajectories[3], 10, 4, [5, 0, 8])
-  return [*trajectories, first, branch(first, 11, 6, [2])]
-
-
-@pytest.fixture(scope="module")
-def batch(forest, policy):
-  return pack(forest, {}, policy.pack)
-
-
-def test_action_outputs_are_those_of_every_path_alone(batch, forest, policy, params, naive, where, compiled_outputs):
-  assert batch.micro_batches == 1
-  out = compiled_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy)
-  alone = [naive(params, t) for t in forest]
-  owner, offset = (x[0] for x in where(batch))
-  mask = np.asarray(batch.action_mask[0])
-  assert {(6, 4), (6, 6), (7, 6)} <= set(zip(owner[mask], offset[mask], strict=True))  # tokens behind the forks
-  for b, a in np.argwhere(mask):
-    wanted, t = alone[owner[b, a]], offset[b, a]
-    np.testing.assert_allclose(out.logp[b, a], wanted.logp[t], atol=1e-5)
-    np.testing.assert_allclose(out.entropy[b, a], wanted.entropy[t], atol=1e-5)
-    np.testing.assert_allclose(out.hidden[b, a], wanted.hidden[t], atol=1e-5)
-  np.testing.assert_array_equal(np.where(mask, 0.0, out.logp), 0.0)
-  np.testing.assert_array_equal(np.where(mask, 0.0, out.entropy), 0.0)
-
-
-def test_the_scorer_gives_log_probs_of_every_micro_batch_in_use(forest, policy, params, naive, listed):
-  narrow = dataclasses.replace(policy.pack, rows=1)
-  batch = pack(forest, {}, narrow)
-  assert batch.micro_batches == 2
-  assert batch.action_mask.shape[0] == 8
-  score = gradients.make_scorer(policy)(params, batch)
-  np.testing.assert_allclose(score, listed(batch, [naive(params, t).logp for t in forest]), atol=1e-5)
-
-
-def test_a_micro_batch_keeps_what_belongs_to_the_whole():
-  batch = toy_batch().with_columns(ref_logp=jnp.arange(12.0).reshape(4, 1, 3))
-  micro = gradients.micro_batch(batch, jnp.int32(2))
-  np.testing.assert_array_equal(micro.tokens, batch.tokens[2])
-  np.testing.assert_array_equal(micro.columns["ref_logp"], [[6.0, 7.0, 8.0]])
-  np.testing.assert_array_equal(micro.sequence_length, batch.sequence_length)
-  assert set(micro.columns) == set(batch.columns)
-
-
-# ---- lengths and metrics ----------------------------------------------------------------------------------------
-
-
-def test_lengths_of_by_hand():
-  """Trajectory 1 lies across two micro-batches, as a branch of another would; 3 exists on padding alone."""
+@pytest.mark.parametrize(
+  ("first", "last", "wanted"), [(0, 3, [1, 3, 2, 0]), (0, 1, [1, 1, 0, 0]), (1, 2, [0, 2, 1, 0]), (2, 3, [0, 0, 1, 0])]
+)
+def test_lengths_of_by_hand(first, last, wanted):
+  """Tokens of each trajectory in a range of micro-batches; 3 exists on padding alone."""
   mask = jnp.asarray([[[1, 1, 0]], [[1, 1, 1]], [[1, 0, 0]]], bool)
   sequence = jnp.asarray([[[0, 1, 3]], [[1, 1, 2]], [[2, 4, 4]]])
-  batch = toy_batch()._replace(
-    action_mask=mask, action_sequence=sequence, sequence_length=jnp.asarray([1.0, 3.0, 2.0, 7.0])
+  batch = toy_batch()._replace(action_mask=mask, action_sequence=sequence)
+  np.testing.assert_array_equal(gradients.lengths_of(batch, mask, jnp.int32(first), jnp.int32(last)), wanted)
+  half = mask & (sequence == 1)
+  np.testing.assert_array_equal(
+    gradients.lengths_of(batch, half, jnp.int32(first), jnp.int32(last)), [0, wanted[1], 0, 0]
   )
-  for first, last, wanted in [(0, 3, [1, 3, 2, 0]), (0, 1, [1, 3, 0, 0]), (1, 2, [0, 3, 2, 0]), (2, 3, [0, 0, 2, 0])]:
-    np.testing.assert_array_equal(gradients.lengths_of(batch, jnp.int32(first), jnp.int32(last)), wanted)
-
-
-@pytest.mark.parametrize("given", [True, False])
-def test_policy_metrics_by_hand(given):
-  # Differences old - sampler: 0.05, -0.2, 0.3 and 0; exp: 1.05, 0.82, 1.35, 1: two of four outside 0.9 to 1.1.
-  old = jnp.asarray([[-1.0, -2.0], [-0.5, -1.5], [9.0, 9.0]])
-  sampler = jnp.asarray([[-1.05, -1.8], [-0.8, -1.5], [0.0, 0.0]])
-  mask = jnp.asarray([[True, True], [True, True], [False, False]])
-  logp = old + 0.7 if given else old
-  out = ActionOutputs(jnp.zeros((3, 2, 4)), logp, jnp.asarray([[1.0, 2.0], [0.5, 0.5], [7.0, 7.0]]))
-  micro = toy_batch()._replace(
-    action_mask=mask,
-    sequence_length=jnp.asarray([5.0, 3.0]),
-    columns={"sampler_logp": sampler} | ({"old_logp": old} if given else {}),
-  )
-  flags = {"clipped_low": jnp.asarray([[True, True], [True, False], [True, True]])}
-  sums, maxima = gradients.policy_metrics(out, micro, flags)
-  # The whole batch has 8 tokens, of which these are 4: shares, that other micro-batches complete.
-  wanted = {
-    "policy/clipped_low": 3 / 8,
-    "policy/entropy": 4 / 8,
-    "sampler/logp_diff_mean": 0.55 / 8,
-    "sampler/outside_0.9_1.1": 2 / 8,
-  }
-  assert set(sums) == set(wanted)
-  for name, value in wanted.items():
-    np.testing.assert_allclose(sums[name], value, rtol=1e-5, err_msg=name)
-  assert set(maxima) == {"sampler/logp_diff_max"}
-  np.testing.assert_allclose(maxima["sampler/logp_diff_max"], 0.3, rtol=1e-5)
 
 
 # ---- one optimiser step -----------------------------------------------------------------------------------------
@@ -165,10 +75,11 @@ def toy_batch(micro_batches=4):
 
 
 def toy_loss(name):
-  reduce = gradients.reduction(ConfigDict({"reduction": name, "reduction_constant": 5.0}))
+  settings = {"constant": 5.0} if name == "sequence_sum_norm" else {}
+  reduce = functools.partial(REDUCTIONS[name], **settings)
 
-  def loss(params, reference, micro):
-    del reference
+  def loss(params, micro, lengths):
+    del lengths
     logp = jax.nn.log_softmax(params)[micro.tokens]
     rest = micro.action_mask, micro.action_sequence, micro.sequence_length
     per_token, flags = losses.ppo(logp, micro.columns["old_logp"], micro.columns["advantages"], *rest)
@@ -238,9 +149,9 @@ def test_the_optimizer_keeps_its_state():
   """Momentum: the second of two equal gradients moves 1.9 times as far."""
   optimizer = optax.sgd(1.0, momentum=0.9)
 
-  def slope_of_two(params, reference, micro):
-    del micro
-    return LossOutput(jnp.sum(2.0 * params) + 0.0 * jnp.sum(reference), {}, {})
+  def slope_of_two(params, micro, lengths):
+    del micro, lengths
+    return LossOutput(jnp.sum(2.0 * params), {}, {})
 
   step = gradients.make_step(slope_of_two, optimizer)
   state = LearnerState(jnp.zeros(1), optimizer.init(jnp.zeros(1)), jnp.asarray([3.0]), jnp.int32(4))
@@ -257,9 +168,9 @@ def two_leaf_state(optimizer, steep=1.0):
   return LearnerState(params, optimizer.init(params), None, jnp.int32(0))
 
 
-def two_leaf_loss(params, reference, micro):
+def two_leaf_loss(params, micro, lengths):
   """Its gradient in "value" is infinite at 0, where the loss is not, and as steep as one likes elsewhere."""
-  del reference
+  del lengths
   root = jnp.sum(jnp.sqrt(params["value"]))
   scaled = jnp.sum(params["policy"]["w"]) * jnp.sum(micro.columns["advantages"])
   return LossOutput(
@@ -308,8 +219,8 @@ def test_bfloat16_gradients_add_up_and_are_measured_in_float32():
   batch = jax.tree.map(lambda a: jnp.tile(a, (256,) + (1,) * (a.ndim - 1)) if a.ndim == 3 else a, toy_batch(4))
   optimizer = optax.sgd(1e-3)
 
-  def slope_of_one(params, reference, micro):
-    del reference, micro
+  def slope_of_one(params, micro, lengths):
+    del micro, lengths
     return LossOutput(jnp.sum(params).astype(jnp.float32), {}, {})
 
   params = jnp.ones((4,), jnp.bfloat16)
@@ -403,18 +314,3 @@ def test_optimiser_steps_are_counted_as_they_are_taken():
 def test_settings_that_a_loss_has_not_are_refused_by_name(function, settings, message):
   with pytest.raises(ValueError, match=message):
     with_settings(function, settings, section="algo.loss")
-
-
-def test_an_unknown_reduction_is_refused_with_the_nearest():
-  with pytest.raises(ValueError, match=r"reduction .*'token_maen'.*did you mean 'token_mean'"):
-    gradients.reduction(ConfigDict({"reduction": "token_maen", "reduction_constant": 1.0}))
-
-
-@pytest.mark.parametrize(("name", "factor"), [("token_mean", 1.0), ("sequence_mean", 1.0), ("sequence_sum_norm", 0.25)])
-def test_only_one_reduction_reads_the_constant(name, factor):
-  batch = gradients.micro_batch(toy_batch(1), jnp.int32(0))
-  arrays = batch.columns["advantages"], batch.action_mask, batch.action_sequence, batch.sequence_length
-  one, four = (
-    gradients.reduction(ConfigDict({"reduction": name, "reduction_constant": c}))(*arrays) for c in (1.0, 4.0)
-  )
-  np.testing.assert_allclose(four, one * factor, rtol=1e-6)

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from agentrl.algorithms import gradients, grpo
+from agentrl.algorithms import forward, grpo, learner
+from agentrl.algorithms.objective import objective
 from agentrl.batching.pack import Column, pack
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
@@ -44,10 +45,16 @@ def loss(policy, batch):
   """`loss(params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(params, columns=None, **overrides):
-    micro = gradients.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
-    return grpo._loss(policy, grpo._resolve(settings(**overrides)), {"policy": params}, None, micro)
+    micro = forward.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
+    cfg = settings(**overrides)
+    return objective(policy, grpo._terms(cfg), learner.reduction(cfg)).loss({"policy": params}, micro, ())
 
   return compute
+
+
+def scored(policy, params, batch):
+  """Log-probs under the params, [M, B, A]."""
+  return forward.make_evaluator(policy, {})({"policy": params}, batch, ["logp"])["logp"]
 
 
 def by_sequence(batch, values):
@@ -109,11 +116,8 @@ def gradient_of(policy, params):
   """`gradient_of(trajectories, credit, **settings)`: the policy's gradient for given per-token credits, [leaves]."""
 
   def compute(algorithm_settings, batch):
-    loss = lambda p: (
-      grpo._loss(
-        policy, grpo._resolve(algorithm_settings), {"policy": p}, None, gradients.micro_batch(batch, jnp.int32(0))
-      ).loss
-    )
+    chosen = objective(policy, grpo._terms(algorithm_settings), learner.reduction(algorithm_settings))
+    loss = lambda p: chosen.loss({"policy": p}, forward.micro_batch(batch, jnp.int32(0)), ()).loss
     return jnp.concatenate([g.ravel() for g in jax.tree.leaves(jax.grad(loss)(params))])
 
   return compute
@@ -135,7 +139,7 @@ def holders(tree, n, t):
   return [m for m in range(len(tree)) if t < len(tree[m].tokens) and owner(m) == owner(n)]
 
 
-CONSTANT = {"reduction": "sequence_sum_norm", "reduction_constant": 4.0}
+CONSTANT = {"reduction": "sequence_sum_norm", "reduction_options": {"constant": 4.0}}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +236,7 @@ def test_at_ratio_one_the_loss_is_minus_the_mean_advantage(batch, loss, params):
   np.testing.assert_allclose(
     loss(params, reduction="token_mean").loss, -batch.columns["advantages"].sum() / 21, rtol=1e-5
   )
-  summed = loss(params, reduction="sequence_sum_norm", reduction_constant=10.0).loss
+  summed = loss(params, reduction="sequence_sum_norm", reduction_options={"constant": 10.0}).loss
   np.testing.assert_allclose(summed, -batch.columns["advantages"].sum() / (6 * 10), rtol=1e-5)
   assert abs(batch.columns["advantages"].sum()) > 1
 
@@ -260,7 +264,7 @@ def test_the_importance_weight_is_truncated_at_the_cap(batch, loss, outputs, par
   weight = np.exp(logp - batch.columns["sampler_logp"])[batch.action_mask]
   assert weight.min() < 1 < 1.2 < weight.max()
   weight = np.minimum(np.exp(logp - batch.columns["sampler_logp"]), cap)
-  value = loss(params, importance_cap=cap).loss
+  value = loss(params, correction="truncated", correction_options={"cap": cap}).loss
   np.testing.assert_allclose(value, by_sequence(batch, -weight * batch.columns["advantages"]), rtol=1e-4, atol=1e-6)
 
 
@@ -287,7 +291,8 @@ def test_the_kl_term_is_the_coefficient_times_the_estimate(batch, loss, outputs,
 
 # ---- what carries no gradient -----------------------------------------------------------------------------------
 
-EVERYTHING = {"kl_coef": 0.5, "importance_cap": 1.2, "entropy_coef": 0.1}
+TRUNCATED = {"correction": "truncated", "correction_options": {"cap": 1.2}}
+EVERYTHING = {"kl_coef": 0.5, "entropy_coef": 0.1, **TRUNCATED}
 
 
 @pytest.mark.parametrize("name", POLICY_LOSSES)
@@ -312,8 +317,8 @@ def test_recorded_and_reference_log_probs_and_advantages_are_constants(
 @pytest.mark.parametrize("name", POLICY_LOSSES)
 def test_log_probs_of_the_current_policy_left_out_or_given_are_the_same(batch, loss, policy, params, name):
   """Left out they come from the params that the gradient is taken of, and are constants all the same."""
-  given = {"old_logp": gradients.make_scorer(policy)(params, batch)}
-  gradient = jax.value_and_grad(lambda p, c: loss(p, c, policy_loss=name, importance_cap=1.2).loss)
+  given = {"old_logp": scored(policy, params, batch)}
+  gradient = jax.value_and_grad(lambda p, c: loss(p, c, policy_loss=name, **TRUNCATED).loss)
   left_out, explicit = gradient(params, {}), gradient(params, given)
   assert optax.tree.norm(left_out[1]) > 0.1
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), left_out, explicit)
@@ -368,7 +373,7 @@ def test_later_epochs_keep_the_log_probs_of_the_start(batch, policy, loss, param
     algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params)), jax.random.key(1), batch
   )
   assert state.updates == 2
-  start = {"old_logp": gradients.make_scorer(policy)(params, batch)}
+  start = {"old_logp": scored(policy, params, batch)}
   moving = params
   for _ in range(2):
     gradient = jax.grad(lambda p: loss(p, start).loss)(moving)

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from agentrl.algorithms import gradients, ppo
+from agentrl.algorithms import forward, learner, ppo
+from agentrl.algorithms.objective import objective
 from agentrl.training import config as config_lib
 
 pytestmark = pytest.mark.usefixtures("forward_once")
@@ -65,9 +66,10 @@ def loss(policy, batch, params):
   """`loss(trained params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(trained=None, columns=None, **overrides):
-    micro = gradients.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
+    micro = forward.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
     trained = {"policy": params, "value": value_head(2)} if trained is None else trained
-    return ppo._loss(policy, ppo._resolve(settings(**overrides)), trained, None, micro)
+    cfg = settings(**overrides)
+    return objective(policy, ppo._terms(cfg), learner.reduction(cfg)).loss(trained, micro, ())
 
   return compute
 
@@ -172,7 +174,7 @@ def per_token(batch, values):
 def test_at_ratio_one_the_surrogate_is_minus_the_mean_advantage(batch, loss):
   np.testing.assert_allclose(loss(value_coef=0.0).loss, -per_token(batch, batch.columns["advantages"]), rtol=1e-4)
   # 21 tokens of 6 trajectories.
-  summed = loss(value_coef=0.0, reduction="sequence_sum_norm", reduction_constant=10.0).loss
+  summed = loss(value_coef=0.0, reduction="sequence_sum_norm", reduction_options={"constant": 10.0}).loss
   np.testing.assert_allclose(summed, -batch.columns["advantages"].sum() / (6 * 10), rtol=1e-4)
 
 
@@ -262,7 +264,7 @@ def test_the_value_head_is_as_wide_as_the_settings_say(policy, params, loss, wid
 @pytest.mark.parametrize(
   ("wrong", "message"),
   [
-    ({"kl_in": "rewards"}, r"algo\.kl_in='rewards'; choose 'reward' or 'loss'"),
+    ({"kl_in": "rewards"}, r"\(algo\.kl_in\) is called 'rewards': did you mean 'reward'"),
     ({"kl": "k4"}, "no KL estimator is called 'k4'"),
     ({"reduction": "mean"}, "no reduction is called 'mean'"),
     ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: did you mean 'clip_low'"),

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from agentrl.algorithms import gradients, sft
+from agentrl.algorithms import forward, learner, sft
+from agentrl.algorithms.objective import objective
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason
 
@@ -32,8 +33,9 @@ def loss(policy):
   """`loss(params, batch, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(params, batch, **overrides):
-    micro = gradients.micro_batch(batch, jnp.int32(0))
-    return sft._loss(policy, gradients.reduction(settings(**overrides)), {"policy": params}, None, micro)
+    micro = forward.micro_batch(batch, jnp.int32(0))
+    cfg = settings(**overrides)
+    return objective(policy, sft._terms(cfg), learner.reduction(cfg)).loss({"policy": params}, micro, ())
 
   return compute
 
@@ -89,7 +91,7 @@ def test_the_loss_is_the_mean_of_minus_log_p_over_sampled_tokens(prepare, loss, 
   np.testing.assert_allclose(out.sums["policy/entropy"], sum(s.entropy.sum() for s in scored) / 21, rtol=1e-5)
   by_sequence = np.mean([s.logp[t.action_mask].mean() for s, t in zip(scored, trajectories, strict=True)])
   np.testing.assert_allclose(loss(params, batch, reduction="sequence_mean").loss, -by_sequence, rtol=1e-5)
-  summed = loss(params, batch, reduction="sequence_sum_norm", reduction_constant=8.0).loss
+  summed = loss(params, batch, reduction="sequence_sum_norm", reduction_options={"constant": 8.0}).loss
   np.testing.assert_allclose(summed, -tokens.sum() / (6 * 8), rtol=1e-5)
 
 

@@ -52,9 +52,9 @@ def test_advantages_are_reward_minus_value(baseline, policy, params, trajectorie
   assert metrics["advantage/mean"] == pytest.approx(np.mean(every(advantages)), rel=1e-4)
 
 
-@pytest.mark.parametrize("denominator", ["policy", "sampler"])
-def test_the_loss_is_cispo_and_value_and_kl(denominator, policy, params, other_params, trajectories, naive):
-  settings = {"old_logp": denominator, "kl_coef": 0.5, "value_coef": 2.0, "loss": {"clip_high": 0.1}}
+@pytest.mark.parametrize("correction", ["none", "sampler"])
+def test_the_loss_is_cispo_and_value_and_kl(correction, policy, params, other_params, trajectories, naive):
+  settings = {"correction": correction, "kl_coef": 0.5, "value_coef": 2.0, "loss": {"clip_high": 0.1}}
   algorithm = build(policy, **settings)
   state, head = started(algorithm, params)
   state = state._replace(reference=jax.tree.map(jnp.copy, other_params))
@@ -64,7 +64,7 @@ def test_the_loss_is_cispo_and_value_and_kl(denominator, policy, params, other_p
   for t in trajectories:
     mask = t.action_mask
     logp, values = naive(params, t).logp[mask], values_of(naive, params, head, t)[mask]
-    old = logp if denominator == "policy" else t.sampler_logp[mask]
+    old = logp if correction == "none" else t.sampler_logp[mask]
     weight = np.minimum(np.exp(logp - old), 1.1)
     gap = naive(other_params, t).logp[mask] - logp
     per_token = -weight * (t.reward - values) * logp + (values - t.reward) ** 2 + 0.5 * (np.expm1(gap) - gap)
@@ -164,10 +164,10 @@ def test_branches_of_anything_else_are_refused(policy, params, searched):
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
-    ({"target": "visit"}, r"algo.target='visit'; choose 'path' or 'visits'"),
-    ({"old_logp": "none"}, r"algo.old_logp='none'"),
-    ({"baseline": "mean"}, r"algo.baseline='mean'; choose 'value' or 'none'"),
-    ({"target": "visits"}, r"reduction='sequence_mean' would divide"),
+    ({"target": "visit"}, "no target is called 'visit': did you mean 'visits'"),
+    ({"correction": "non"}, "no correction is called 'non': did you mean 'none'"),
+    ({"baseline": "valu"}, "no baseline is called 'valu': did you mean 'value'"),
+    ({"target": "visits"}, "reduction='sequence_mean' would divide"),
     ({"loss": {"clip": 1.0}}, r"algo.loss.clip"),
   ],
 )

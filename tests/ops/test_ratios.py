@@ -54,31 +54,3 @@ def test_sequence_ratio_shares_its_gradient_equally():
 def test_with_unit_lengths_it_is_the_product_over_the_sequence():
   out = ratios.sequence_log_ratio(LOGP, OLD, MASK, SEQUENCE, jnp.ones(2))
   np.testing.assert_allclose(out, [[-0.5, -0.5, 0.0], [0.2, 0.0, 0.0]], atol=1e-6)
-
-
-WEIGHTS = {
-  "token": lambda old, sampler: ratios.truncated_importance_weight(old, sampler, MASK, cap=1.5),
-  "sequence": lambda old, sampler: ratios.truncated_sequence_weight(old, sampler, MASK, SEQUENCE, LENGTH, cap=1.5),
-  "band": lambda old, sampler: ratios.banded_importance_weight(old, sampler, MASK, low=0.5, high=1.5),
-}
-
-
-@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
-def test_weights_are_exactly_one_where_sampler_and_trainer_agree_and_carry_no_gradient(weight):
-  np.testing.assert_array_equal(weight(OLD, OLD), MASK.astype(jnp.float32))
-  gradients = jax.grad(lambda *x: jnp.sum(weight(*x)), argnums=(0, 1))(OLD, OLD - 0.1)
-  np.testing.assert_array_equal(jnp.stack(gradients), 0.0)
-
-
-def test_weights_by_hand():
-  # Ratios exp(0.5) = 1.65 and exp(-1) = 0.37 in sequence 0, exp(0.2) = 1.22 in sequence 1.
-  np.testing.assert_allclose(
-    WEIGHTS["token"](LOGP, OLD), [[1.5, np.exp(-1.0), 0.0], [np.exp(0.2), 0.0, 0.0]], rtol=1e-6
-  )
-  np.testing.assert_allclose(WEIGHTS["band"](LOGP, OLD), [[0.0, 0.0, 0.0], [np.exp(0.2), 0.0, 0.0]], rtol=1e-6)
-  np.testing.assert_allclose(
-    WEIGHTS["sequence"](LOGP, OLD), [[np.exp(-0.5), np.exp(-0.5), 0.0], [np.exp(0.2), 0.0, 0.0]], rtol=1e-6
-  )
-  # The product of sequence 0 the other way round is exp(0.5) = 1.65, above the cap; that of sequence 1 exp(-0.2).
-  swapped = jnp.where(MASK, LOGP, 0.0)
-  np.testing.assert_allclose(WEIGHTS["sequence"](OLD, swapped), [[1.5, 1.5, 0.0], [np.exp(-0.2), 0.0, 0.0]], rtol=1e-6)

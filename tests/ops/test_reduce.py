@@ -81,3 +81,18 @@ def test_a_long_wrong_answer_is_punished_in_full_only_without_its_length():
 def test_a_mask_of_another_shape_is_refused():
   with pytest.raises(ValueError, match="one mask entry per value"):
     reduce.token_mean(VALUES, MASK[0], 6)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "wanted"),
+  [
+    ("token_mean", {}, [1 / 6, 1 / 6, 0, 1 / 6]),
+    ("sequence_mean", {}, [1 / 2 / 3, 1 / 3, 0, 1 / 3 / 3]),
+    ("sequence_sum_norm", {"constant": 5.0}, [1 / 15, 1 / 15, 0, 1 / 15]),
+  ],
+)
+def test_token_weights_are_what_a_reduction_puts_before_a_token(name, settings, wanted):
+  """Sequences of 2, 1, 0 and 3 tokens."""
+  chosen = functools.partial(reduce.REDUCTIONS[name], **settings)
+  weights = reduce.token_weights(chosen, jnp.asarray([2.0, 1.0, 0.0, 3.0]))
+  np.testing.assert_allclose(weights, wanted, rtol=1e-6)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.algorithms import gradients
+from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.models import heads
 from agentrl.training import assembly, compare_search
@@ -100,8 +100,8 @@ def _values_by_training(parts, params, batch):
   """What the learner's value loss sees at the last token of each trajectory."""
   last, policy = {}, Policy(parts.model, pack=None)  # nothing is packed here
   for m in range(int(batch.micro_batches)):
-    micro = gradients.micro_batch(batch, m)
-    hidden = gradients.action_outputs(params["policy"], micro, policy).hidden
+    micro = forward.micro_batch(batch, m)
+    hidden, _, _ = forward.action_outputs(params["policy"], micro, policy)
     values = np.asarray(heads.apply_value_head(params["value"], hidden))
     for b, a in zip(*np.nonzero(np.asarray(micro.action_mask)), strict=True):
       last[int(micro.action_sequence[b, a])] = values[b, a]

@@ -1,6 +1,5 @@
 """Defaults: every key is there, changes land where they should, and every number keeps to its range."""
 
-import inspect
 import math
 import pathlib
 
@@ -8,7 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl import algorithms
-from agentrl.ops import losses
+from agentrl.named import settings_of
+from agentrl.ops import corrections, losses, reduce
 from agentrl.settings import ranges_of, settings_in
 from agentrl.training import config as config_lib
 from agentrl.training.build.sections import RunSettings
@@ -69,21 +69,25 @@ def numbers(settings):
   return keys
 
 
-@pytest.mark.parametrize("name", algorithms.names())
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
 def test_every_number_of_an_algorithm_has_a_range(name):
   module = algorithms.load(name)
-  own = {key for key in module.RANGES if not key.startswith("loss.")}
+  options = ("loss.", "correction_options.", "reduction_options.")  # of the functions that the config names
+  own = {key for key in module.RANGES if not key.startswith(options)}
   assert own == set(numbers(module.default_config()))
 
 
-def test_every_number_of_a_policy_loss_has_a_range():
-  settings = {
-    parameter.name
-    for loss in losses.POLICY_LOSSES.values()
-    for parameter in inspect.signature(loss).parameters.values()
-    if parameter.kind is parameter.KEYWORD_ONLY
-  }
-  assert settings == set(losses.RANGES)
+@pytest.mark.parametrize(
+  ("table", "known"),
+  [
+    (losses.POLICY_LOSSES, losses.RANGES),
+    (corrections.CORRECTIONS, corrections.RANGES),
+    (reduce.REDUCTIONS, reduce.RANGES),
+  ],
+  ids=["policy losses", "corrections", "reductions"],
+)
+def test_every_number_of_a_function_that_an_algorithm_chooses_has_a_range(table, known):
+  assert {name for function in table.values() for name in settings_of(function)} == set(known)
 
 
 def changed(key, value, algorithm="grpo"):
@@ -106,7 +110,9 @@ def outside(allowed):
 
 
 OF_ALGORITHMS = [
-  (name, f"algo.{key}", allowed) for name in algorithms.names() for key, allowed in algorithms.load(name).RANGES.items()
+  (name, f"algo.{key}", allowed)
+  for name in algorithms.ALGORITHMS
+  for key, allowed in algorithms.load(name).RANGES.items()
 ]
 
 

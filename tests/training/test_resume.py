@@ -55,7 +55,7 @@ def test_fewer_steps_than_are_done_are_refused():
 def rates(schedule, steps):
   """Size of the update of a gradient of 1, at each of the first 4 steps."""
   settings = OptimizerSettings(schedule=schedule, warmup_steps=1)
-  optimizer, params = make_optimizer(settings, steps), {"policy": jax.numpy.ones(())}
+  optimizer, params = make_optimizer(settings, steps, {}), {"policy": jax.numpy.ones(())}
   state, found = optimizer.init(params), []
   for _ in range(4):
     with jax.numpy_dtype_promotion("standard"):

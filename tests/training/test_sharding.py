@@ -15,7 +15,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from agentrl import algorithms
-from agentrl.algorithms import gradients
+from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.batching.pack import PackConfig, pack
 from agentrl.models import transformer
@@ -122,8 +122,8 @@ def collectives(mesh, model):
   params = jax.tree.map(jax.device_put, params, where)
 
   def loss(params, batch):
-    out = gradients.action_outputs(params, gradients.micro_batch(batch, jnp.int32(0)), policy)
-    return jnp.sum(out.logp) + jnp.sum(out.entropy)
+    _, logp, entropy = forward.action_outputs(params, forward.micro_batch(batch, jnp.int32(0)), policy)
+    return jnp.sum(logp) + jnp.sum(entropy)
 
   compiled = jax.jit(jax.grad(loss), out_shardings=where).lower(params, batch).compile().as_text()
   return re.findall(

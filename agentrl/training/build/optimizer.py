@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from agentrl.algorithms.contract import HeadSpec, rate_groups
 from agentrl.named import by_name
 from agentrl.ops.precision import with_float32_masters
 from agentrl.settings import above, at_least, between, setting
@@ -26,20 +28,21 @@ class OptimizerSettings:
   max_grad_norm: float = setting(
     1.0, "global norm", above(0, "gradients are scaled down to it; a large number leaves them as they are")
   )
-  value_rate: float = setting(1.0, "learning rate of a value head, as a multiple of the others'", at_least(0))
-  value_warmup: int = setting(0, "steps, at first, in which only a value head learns", at_least(0))
+  value_rate: float = setting(1.0, "learning rate of heads, as a multiple of the policy's", at_least(0))
+  value_warmup: int = setting(0, "steps, at first, in which only heads learn", at_least(0))
 
 
 def make_optimizer(
-  settings: OptimizerSettings, steps: int, *, section: str = "optimizer"
+  settings: OptimizerSettings, steps: int, heads: Mapping[str, HeadSpec], *, section: str = "optimizer"
 ) -> optax.GradientTransformation:
-  """AdamW behind clipping by global norm, with warm-up, schedule and a pace of its own for the value head.
+  """AdamW behind clipping by global norm, with warm-up, schedule and a pace for each rate group of heads.
 
   Its arithmetic is float32, whatever the dtype of the params; see `ops/precision.py`.
 
   Args:
     settings: see the class.
     steps: of the optimiser, in the whole run.
+    heads: what is trained beside the policy, by its key.
     section: of the config, which has the schedule.
   """
   peak, warmup = settings.learning_rate, settings.warmup_steps
@@ -54,23 +57,24 @@ def make_optimizer(
     optax.chain(
       optax.clip_by_global_norm(settings.max_grad_norm),
       optax.adamw(rate, b1=settings.b1, b2=settings.b2, weight_decay=settings.weight_decay),
-      _paced(settings.value_rate, settings.value_warmup),
+      _paced(rate_groups(heads), settings.value_rate, settings.value_warmup),
     )
   )
 
 
-def _paced(value_rate: float, value_warmup: int) -> optax.GradientTransformation:
-  """Scales the steps of the value head, the key "value" of what is trained; all else stands still in its warm-up."""
+def _paced(groups: Mapping[str, str], value_rate: float, value_warmup: int) -> optax.GradientTransformation:
+  """Scales the steps of each part of what is trained as its rate group says, see `contract.RATE_GROUPS`."""
 
   def init(params):
-    del params
+    if unknown := sorted(set(params) - set(groups)):
+      raise ValueError(f"{unknown[0]!r} is trained, and the algorithm's heads(cfg) does not declare it as a head")
     return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
   def update(updates, state, params=None):
     del params
-    others = jnp.where(state.count < value_warmup, 0.0, 1.0)
+    paces = {"policy": jnp.where(state.count < value_warmup, 0.0, 1.0), "value": value_rate}
     scaled = {
-      name: jax.tree.map(lambda a, by=value_rate if name == "value" else others: a * jnp.asarray(by, a.dtype), tree)
+      name: jax.tree.map(lambda a, by=paces[groups[name]]: a * jnp.asarray(by, a.dtype), tree)
       for name, tree in updates.items()
     }
     return scaled, optax.ScaleByScheduleState(optax.safe_increment(state.count))

@@ -1,0 +1,121 @@
+"""The objective: a weighed sum of terms over one forward pass.
+
+  L = sum_i w_i reduce_i(term_i(outputs, micro-batch))
+
+`terms.py` has the terms that there are, `learner.py` what an algorithm of terms is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from agentrl.algorithms.contract import HeadSpec, Policy
+from agentrl.algorithms.forward import Outputs, outputs
+from agentrl.algorithms.gradients import LossOutput, Mask
+from agentrl.batching.pack import Column
+from agentrl.ops.reduce import Reduction, token_mean
+from agentrl.types import Batch, Trajectory
+
+Diagnostics = Mapping[str, jax.Array]
+
+
+class Term(NamedTuple):
+  """A summand of the objective. A token may carry several terms, and a term may count some of the tokens only.
+
+  Attributes:
+    weight: of its reduced values.
+    per_token: `(outputs, micro-batch) -> (f32 [B, A], diagnostics)`; values off the mask are not read. Diagnostics are
+      arrays `[B, A]` by the name of a metric: of each the mean over the tokens of the term is reported, or the largest,
+      at least 0, where the name ends in "_max".
+    mask: of a batch, which of the listed tokens it counts, elementwise; None: all of them.
+    reduce: its normaliser, from `ops.reduce.REDUCTIONS` or yours; None: the objective's.
+    heads: what it reads of `Outputs.heads`, by name; trained with the policy.
+    columns: `trajectories -> Column` of what it reads of the batch besides what the algorithm packs, by name.
+    reads: columns that the learner is to compute at the start of an update: "old_logp", needed where an update takes
+      several steps, and "ref_logp" of the frozen reference, which is kept where a term asks for it.
+  """
+
+  weight: float
+  per_token: Callable[[Outputs, Batch], tuple[jax.Array, Diagnostics]]
+  mask: Mask | None = None
+  reduce: Reduction | None = None
+  heads: Mapping[str, HeadSpec] = {}
+  columns: Mapping[str, Callable[[Sequence[Trajectory]], Column]] = {}
+  reads: tuple[str, ...] = ()
+
+
+class Objective(NamedTuple):
+  """What `gradients.make_step` takes, see there."""
+
+  loss: Callable[[Any, Batch, Sequence[jax.Array]], LossOutput]
+  masks: tuple[Mask, ...]
+
+
+def heads_of(terms: Sequence[Term]) -> dict[str, HeadSpec]:
+  """The heads that terms declare, by name.
+
+  Raises:
+    ValueError: two of them declare different heads by one name.
+  """
+  found: dict[str, HeadSpec] = {}
+  for term in terms:
+    for name, spec in term.heads.items():
+      if found.setdefault(name, spec) is not spec:
+        raise ValueError(f"two terms declare a head called {name!r}, and they differ: name one of them otherwise")
+  return found
+
+
+def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objective:
+  """The loss that the terms are together; one forward pass serves them all.
+
+  Args:
+    reduce: normaliser of the terms that have none of their own.
+  """
+  heads = heads_of(terms)
+  masks = tuple({term.mask: None for term in terms if term.mask is not None})
+
+  def loss(params: Any, micro: Batch, lengths: Sequence[jax.Array]) -> LossOutput:
+    out = outputs(params, micro, policy, heads)
+    micro = micro.with_columns(**{"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns})
+    counted = {None: (micro.action_mask, micro.sequence_length)}
+    for mask, length in zip(masks, lengths, strict=True):
+      counted[mask] = micro.action_mask & mask(micro), length
+    summed: dict[tuple, jax.Array] = {}
+    found = _Metrics()
+    found.add({"policy/entropy": out.entropy}, *counted[None])
+    for term in terms:
+      values, diagnostics = term.per_token(out, micro)
+      key = term.mask, term.reduce or reduce
+      weighed = term.weight * values
+      summed[key] = summed[key] + weighed if key in summed else weighed
+      found.add(diagnostics, *counted[term.mask])
+    shares = [
+      reduce_by(values, counted[mask][0], micro.action_sequence, counted[mask][1])
+      for (mask, reduce_by), values in summed.items()
+    ]
+    return LossOutput(sum(shares[1:], shares[0]), found.sums, found.maxima)
+
+  return Objective(loss, masks)
+
+
+class _Metrics:
+  """What terms report of a micro-batch: shares of means over the batch, and maxima."""
+
+  def __init__(self):
+    self.sums: dict[str, jax.Array] = {}
+    self.maxima: dict[str, jax.Array] = {}
+
+  def add(self, diagnostics: Diagnostics, mask: jax.Array, length: jax.Array) -> None:
+    """Adds what one term reports of the tokens under its mask `[B, A]`, of which the batch has `length` `[N]`."""
+    for name, values in diagnostics.items():
+      if name in self.sums or name in self.maxima:
+        raise ValueError(f"two terms report a metric called {name!r}")
+      values = jax.lax.stop_gradient(values).astype(jnp.float32)
+      if name.endswith("_max"):
+        self.maxima[name] = jnp.max(jnp.where(mask, values, 0.0))
+      else:
+        self.sums[name] = token_mean(values, mask, jnp.sum(length))

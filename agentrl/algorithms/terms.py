@@ -1,0 +1,164 @@
+"""The terms of objectives. Each is a function whose keyword-only arguments are its settings.
+
+A config adds terms to the objective of any algorithm, each under a label, with its weight and its settings:
+
+  "algo": {"terms": {"imitate": {"term": "likelihood", "weight": 0.1},
+                     "progress": {"term": "my_project.progress:term", "weight": 0.5, "hidden": 16}}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from agentrl.algorithms.contract import HeadSpec
+from agentrl.algorithms.forward import Outputs
+from agentrl.algorithms.objective import Diagnostics, Term
+from agentrl.models import heads
+from agentrl.named import by_name, with_settings
+from agentrl.ops import corrections, losses
+from agentrl.ops.kl import KL_ESTIMATORS
+from agentrl.types import Batch
+
+
+def policy_gradient(
+  *,
+  policy_loss: str = "ppo",
+  loss: Mapping[str, Any] = {},
+  correction: str = "none",
+  correction_options: Mapping[str, Any] = {},
+) -> Term:
+  """A policy loss of the column "advantages", corrected for a sampler other than the policy that learns.
+
+  Args:
+    policy_loss: name in `ops.losses.POLICY_LOSSES`, or the import path of yours.
+    loss: keyword arguments of it.
+    correction: name in `ops.corrections.CORRECTIONS`, or the import path of yours.
+    correction_options: keyword arguments of it.
+  """
+  surrogate = with_settings(by_name(losses.POLICY_LOSSES, policy_loss, kind="policy loss"), loss, section="algo.loss")
+  correct = with_settings(
+    by_name(corrections.CORRECTIONS, correction, kind="correction"),
+    correction_options,
+    section="algo.correction_options",
+  )
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    layout = micro.action_mask, micro.action_sequence, micro.sequence_length
+    columns = micro.columns
+    corrected = correct(columns["old_logp"], columns["sampler_logp"], *layout)
+    values, flags = surrogate(out.logp, corrected.denominator, columns["advantages"], *layout)
+    difference = jnp.abs(jnp.where(micro.action_mask, columns["old_logp"] - columns["sampler_logp"], 0.0))
+    diagnostics = {f"policy/{name}": value for name, value in flags.items()}
+    diagnostics |= {
+      "sampler/logp_diff_mean": difference,
+      "sampler/logp_diff_max": difference,
+      "sampler/outside_0.9_1.1": _outside(columns["old_logp"] - columns["sampler_logp"], micro.action_mask),
+    }
+    return values * corrected.weight, diagnostics
+
+  return Term(1.0, per_token, reads=("old_logp",))
+
+
+def _outside(log_ratio: jax.Array, mask: jax.Array) -> jax.Array:
+  """Whether a ratio is more than 0.1 from 1."""
+  return jnp.abs(jnp.expm1(jnp.where(mask, log_ratio, 0.0))) > 0.1
+
+
+def kl(*, estimator: str = "k3") -> Term:
+  """KL of the policy to the frozen reference, by an estimator of `ops.kl.KL_ESTIMATORS`, or yours."""
+  estimate = by_name(KL_ESTIMATORS, estimator, kind="KL estimator")
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    divergence = estimate(out.logp, micro.columns["ref_logp"], micro.action_mask)
+    return divergence, {"policy/kl_ref": divergence}
+
+  return Term(1.0, per_token, reads=("ref_logp",))
+
+
+def entropy() -> Term:
+  """Minus the entropy of the policy: an entropy bonus."""
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    del micro
+    return -out.entropy, {}
+
+  return Term(1.0, per_token)
+
+
+def likelihood() -> Term:
+  """Minus the log-likelihood of the tokens: imitation."""
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    return losses.negative_log_likelihood(out.logp, micro.action_mask), {}
+
+  return Term(1.0, per_token)
+
+
+def value(*, hidden: int = 0, detach: bool = False, clip: float | None = None) -> Term:
+  """Half the squared error of the head "value" to the column "returns".
+
+  Args:
+    hidden: width of the head's hidden layer; 0: the head is linear.
+    detach: stop the gradient at the trunk.
+    clip: how far a value may move from the column "old_values" before it is not pulled further; None: as far as it
+      likes.
+  """
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    values, columns, mask = out.heads["value"], micro.columns, micro.action_mask
+    if clip is None:
+      error = losses.squared_value_loss(values, columns["returns"], mask)
+    else:
+      error = losses.clipped_value_loss(values, columns["old_values"], columns["returns"], mask, clip=clip)
+    return error, {"value/loss": error}
+
+  return Term(1.0, per_token, heads={"value": value_head(hidden=hidden, detach=detach)})
+
+
+def value_head(*, hidden: int = 0, detach: bool = False) -> HeadSpec:
+  """A head that says what a state is worth, see `models.heads.init_value_head`; a search may read it.
+
+  Args:
+    hidden: width of its hidden layer; 0: it is linear. detach: its loss does not move the trunk.
+  """
+
+  def apply(params: Any, states: jax.Array) -> jax.Array:
+    return heads.apply_value_head(params, jax.lax.stop_gradient(states) if detach else states)
+
+  return HeadSpec(lambda key, model: heads.init_value_head(key, model, hidden), apply, acting=True)
+
+
+TERMS: dict[str, Callable[..., Term]] = {
+  "policy_gradient": policy_gradient,
+  "kl": kl,
+  "entropy": entropy,
+  "likelihood": likelihood,
+  "value": value,
+}
+
+
+def weighed(term: Term, weight: float) -> list[Term]:
+  """The term with a weight, in a list; an empty one where the weight is 0: such a term costs nothing."""
+  return [term._replace(weight=term.weight * weight)] if weight else []
+
+
+def from_config(section: ConfigDict) -> list[Term]:
+  """The terms that the section `algo.terms` of a config adds, see above.
+
+  Raises:
+    ValueError: a term without "term" or "weight", with a name that there is not, or with a setting that it has not.
+  """
+  found = []
+  for label, settings in section.to_dict().items():
+    where = f"algo.terms.{label}"
+    if not isinstance(settings, Mapping) or not {"term", "weight"} <= set(settings):
+      raise ValueError(f'{where} must be a section with "term", a name or an import path, and "weight"')
+    own = {name: setting for name, setting in settings.items() if name not in ("term", "weight")}
+    make = by_name(TERMS, settings["term"], kind="term")
+    found += weighed(with_settings(make, own, section=where)(), settings["weight"])
+  return found

@@ -1,0 +1,113 @@
+"""Terms over one forward pass: their sum, their masks and normalisers, their heads, and what a further one costs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agentrl.algorithms import forward, gradients, learner, terms
+from agentrl.algorithms.contract import HeadSpec
+from agentrl.algorithms.objective import Term, heads_of, objective
+from agentrl.batching.pack import Column, pack
+from agentrl.ops.reduce import REDUCTIONS
+
+BY_TOKEN, BY_SEQUENCE = REDUCTIONS["token_mean"], REDUCTIONS["sequence_mean"]
+
+
+def imitates(out, micro):
+  return -jnp.where(micro.action_mask, out.logp, 0.0), {"mine/nll": -out.logp}
+
+
+def first_turn(batch):
+  """Tokens of the first turn, as a column says."""
+  return batch.columns["first"] > 0
+
+
+@pytest.fixture(scope="module")
+def packed(trajectories):
+  """`packed(pack config) -> Batch` with the number of the turn in two columns."""
+
+  def build(config):
+    columns = {"first": Column([(t.turn == 0).astype(np.float32) for t in trajectories])}
+    return pack(trajectories, columns, config)
+
+  return build
+
+
+def stepped(policy, params, terms_of, batch):
+  """(gradient, metrics) of one step over the whole batch."""
+  chosen = objective(policy, terms_of, BY_TOKEN)
+  optimizer = optax.sgd(1.0)
+  step = gradients.make_step(chosen.loss, optimizer, chosen.masks)
+  made = learner.make_learner(policy, optimizer, terms_of, reduce=BY_TOKEN)
+  state = made.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
+  before = jax.tree.map(jnp.copy, state.params)
+  state, metrics = step(state, batch, 0, int(batch.micro_batches))
+  return jax.tree.map(jnp.subtract, before, state.params), metrics
+
+
+def test_terms_add_up_with_their_weights_masks_and_normalisers(policy, params, trajectories, packed, naive):
+  """A token carries both terms; the second counts the first turns alone, a trajectory as much as another."""
+  both = [Term(0.5, imitates), Term(2.0, lambda o, m: (-o.logp, {}), mask=first_turn, reduce=BY_SEQUENCE)]
+  _, metrics = stepped(policy, params, both, packed(policy.pack))
+  logp = [naive(params, t).logp for t in trajectories]
+  every = np.concatenate([x[t.action_mask] for x, t in zip(logp, trajectories, strict=True)])
+  first = [np.mean(x[t.action_mask & (t.turn == 0)]) for x, t in zip(logp, trajectories, strict=True)]
+  np.testing.assert_allclose(metrics["policy/loss"], -0.5 * every.mean() - 2.0 * np.mean(first), rtol=1e-5)
+  np.testing.assert_allclose(metrics["mine/nll"], -every.mean(), rtol=1e-5)
+
+
+def test_a_term_with_a_mask_does_not_depend_on_the_micro_batches(policy, params, packed):
+  masked = [Term(1.0, imitates, mask=first_turn, reduce=BY_SEQUENCE), Term(0.3, lambda o, m: (o.entropy, {}))]
+  ends = [
+    stepped(policy, params, masked, packed(config))
+    for config in (policy.pack, dataclasses.replace(policy.pack, rows=1, share_prefixes=False))
+  ]
+  for a, b in zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_diagnostics_are_means_over_the_tokens_of_their_term_and_maxima(policy, params, trajectories, packed, naive):
+  def reports(out, micro):
+    return jnp.zeros_like(out.logp), {"mine/mean": out.entropy, "mine/entropy_max": out.entropy}
+
+  _, metrics = stepped(policy, params, [Term(1.0, reports, mask=first_turn)], packed(policy.pack))
+  found = [naive(params, t).entropy[t.action_mask & (t.turn == 0)] for t in trajectories]
+  np.testing.assert_allclose(metrics["mine/mean"], np.concatenate(found).mean(), rtol=1e-5)
+  np.testing.assert_allclose(metrics["mine/entropy_max"], np.concatenate(found).max(), rtol=1e-5)
+
+
+def test_two_terms_that_report_one_metric_are_refused(policy, params, packed):
+  with pytest.raises(ValueError, match="two terms report a metric called 'mine/nll'"):
+    stepped(policy, params, [Term(1.0, imitates), Term(1.0, imitates)], packed(policy.pack))
+
+
+def test_heads_of_two_terms_by_one_name_are_refused_where_they_differ():
+  one, other = terms.value(), terms.value(hidden=3)
+  assert heads_of([one, one]) == one.heads
+  with pytest.raises(ValueError, match="two terms declare a head called 'value'"):
+    heads_of([one, other])
+
+
+def flops(compiled):
+  return compiled.cost_analysis()["flops"]
+
+
+def test_a_further_term_costs_less_than_three_percent(policy, params, packed):
+  """By XLA's own count, of the gradient of a GRPO objective and of one with a critic, a bonus and a KL besides."""
+  head = HeadSpec(lambda key, model: jnp.zeros(model.width), lambda p, hidden: hidden @ p)
+  surrogate = terms.policy_gradient(policy_loss="ppo")
+  critic = Term(0.5, lambda o, m: (jnp.square(o.heads["mine"] - m.columns["first"]), {}), heads={"mine": head})
+  further = [critic, terms.entropy(), terms.kl()]
+  batch = packed(policy.pack)
+  zeros = np.zeros(batch.action_mask.shape, np.float32)
+  micro = forward.micro_batch(batch.with_columns(advantages=zeros, ref_logp=zeros), 0)
+  counts = []
+  for chosen in ([surrogate], [surrogate, *further]):
+    loss = objective(policy, chosen, BY_TOKEN).loss
+    trained = {"policy": params, "mine": jnp.zeros(policy.model.width)}
+    counts.append(flops(jax.jit(jax.grad(lambda p, m, loss=loss: loss(p, m, ()).loss)).lower(trained, micro).compile()))
+  assert counts[0] < counts[1] < 1.03 ** len(further) * counts[0]
