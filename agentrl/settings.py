@@ -24,6 +24,8 @@ import tokenize
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ml_collections import ConfigDict
+
 T = TypeVar("T")
 
 
@@ -186,6 +188,27 @@ def check_fields(instance: Any, *, section: str) -> None:
   check_ranges(
     {s.key: getattr(instance, s.key) for s in settings if "." not in s.key}, ranges_of(settings), section=section
   )
+
+
+class DefaultsOf:
+  """A module's `default_config` whose keys are the settings of a dataclass: called, it gives their defaults.
+
+  Args:
+    kind: see `setting`, and `from_function` for the settings of a function.
+  """
+
+  def __init__(self, kind: type):
+    self.settings = settings_in(kind)
+
+  def __call__(self) -> ConfigDict:
+    return ConfigDict({setting.key: setting.default for setting in self.settings})
+
+
+def told_of(default_config: Callable[[], ConfigDict]) -> dict[str, str]:
+  """What the keys of a module's `default_config` mean, by dotted key: its dataclass says it, or the comments in it."""
+  if isinstance(default_config, DefaultsOf):
+    return {setting.key: setting.told for setting in default_config.settings}
+  return comments_in(default_config)
 
 
 def _default(field: dataclasses.Field) -> Any:

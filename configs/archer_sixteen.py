@@ -79,7 +79,8 @@ ARMS = {
     "train": {"steps": 400, "eval_every": 20},
   },
   "chai": {
-    "rollout": {"strategy": "reranked", "reranked": {"candidates": 5}},
+    "rollout": {"strategy": "reranked"},
+    "strategy": {"candidates": 5},
     "algo": {"actor": {"updates": 0}},
     "train": {"steps": 30},
   },

@@ -21,10 +21,7 @@ BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
   "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
   "task": {"family": "key_lookup", "tool": "lookup", "difficulty": 3},
-  "rollout": {
-    "groups": 12, "group_size": 8, "max_tokens": 112, "max_turns": 4,
-    "branching": {"initial": 4, "window": 8},
-  },
+  "rollout": {"groups": 12, "group_size": 8, "max_tokens": 112, "max_turns": 4, "entropy_window": 8},
   "engine": {"slots": 48, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
   "pack": {"row_tokens": 512, "row_actions": 320, "rows": 2},
   "reward": {"correct": 1.0},
@@ -38,14 +35,13 @@ BASE = {
 ARMS = {
   "baseline": {},
   "random": {
-    "rollout": {"strategy": "branching", "branching": {"rule": "random", "probability": 0.5}},
+    "rollout": {"strategy": "branching"},
+    "strategy": {"initial": 4, "rule": "random", "probability": 0.5},
     "algo": {"shared_tokens": "per_branch"},
   },
   "entropy": {
-    "rollout": {
-      "strategy": "branching",
-      "branching": {"rule": "threshold", "alpha": 0.5, "beta": 0.2, "threshold": 0.5},
-    },
+    "rollout": {"strategy": "branching"},
+    "strategy": {"initial": 4, "rule": "threshold", "alpha": 0.5, "beta": 0.2, "threshold": 0.5},
     "algo": {"shared_tokens": "per_branch"},
   },
 }
@@ -54,7 +50,7 @@ SMOKE = {
   "cold_start": {"steps": 2, "batch": 8},
   "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
   "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 4, "branching": {"initial": 2}},
+  "rollout": {"groups": 2, "group_size": 6},
 }
 
 

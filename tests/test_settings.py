@@ -7,6 +7,7 @@ import pytest
 
 from agentrl.settings import (
   FINITE,
+  DefaultsOf,
   above,
   at_least,
   between,
@@ -19,6 +20,7 @@ from agentrl.settings import (
   section,
   setting,
   settings_in,
+  told_of,
 )
 
 
@@ -126,3 +128,10 @@ def default_config():
 
 def test_comments_belong_to_the_key_beside_them():
   assert comments_in(default_config) == {"a": "above", "b": "of b", "b.c": 'of c: {"d": 1}', "b.e": "", "f": "of f"}
+
+
+def test_a_module_s_defaults_are_those_of_a_dataclass_or_stand_in_its_source():
+  defaults = DefaultsOf(from_function(make, "Made", ranges={"size": at_least(1)}, given={"name": "x"}))
+  assert defaults().to_dict() == {"name": "x", "size": 3, "shout": False}
+  assert told_of(defaults) == {"name": "who it is, in full.", "size": "how large.", "shout": "whether to."}
+  assert told_of(default_config) == comments_in(default_config)

@@ -12,7 +12,7 @@ from agentrl.batching.pack import PackConfig
 from agentrl.models.transformer import ModelConfig
 from agentrl.named import check_name
 from agentrl.ops.linear_logprob import LinearLogprob, linear_logprob
-from agentrl.rollout.utterances import UtteranceSampler
+from agentrl.rollout.strategies.utterances import UtteranceSampler
 from agentrl.types import Batch, Trajectory
 
 Metrics = Mapping[str, jax.Array]

@@ -14,8 +14,8 @@ import dataclasses
 import functools
 import gc
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from agentrl.models.transformer import Cache, ModelConfig
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import KEEP, Commands, EngineConfig, Events, Slots
-from agentrl.rollout.strategies import Strategy
+from agentrl.types import EnvironmentFailed, Trajectory
 
 ROW_AXES = ("data", "fsdp")  # every device on these axes has slots of its own
 
@@ -46,6 +46,31 @@ class RolloutStats:
   forked: int
   ticks: int
   seconds: float
+
+
+def total(stats: Iterable[RolloutStats]) -> RolloutStats:
+  """Sums the costs of several rollouts."""
+  stats = list(stats)
+  return RolloutStats(**{f.name: sum(getattr(s, f.name) for s in stats) for f in dataclasses.fields(RolloutStats)})
+
+
+class Strategy(Protocol):
+  """Plain host code between two ticks of one device's slots.
+
+  `step` is called with None before the first tick. It may wait, always with a deadline; when it has nothing left to
+  do it returns commands with `done` set, and `trajectories` holds what came of it.
+  """
+
+  def step(self, events: Events | None) -> Commands:
+    """What the slots do next, given what they just did."""
+
+  @property
+  def trajectories(self) -> Sequence[Trajectory]:
+    """Finished trajectories, in the order of their uid."""
+
+  @property
+  def failures(self) -> Sequence[EnvironmentFailed]:
+    """Of all calls of environments, as they came."""
 
 
 class Driver:
@@ -175,6 +200,26 @@ class Driver:
     return jax.shard_map(
       function, mesh=self._mesh, in_specs=(*replicated, *extra), out_specs=out_specs, check_vma=False
     )
+
+
+class Drivers:
+  """Makes drivers of one model on one mesh: the same one for the same arguments, so that nothing is compiled twice.
+
+  Args:
+    model, engine, mesh, compiled: see `Driver`.
+  """
+
+  def __init__(self, model: ModelConfig, engine: EngineConfig, *, mesh: jax.sharding.Mesh, compiled: bool = True):
+    self._model, self._engine, self._mesh, self._compiled = model, engine, mesh, compiled
+    self._made: dict[tuple[bytes, Callable | None], Driver] = {}
+
+  def __call__(self, pause_table: np.ndarray, value_of: Callable[[Any, jax.Array], jax.Array] | None = None) -> Driver:
+    """A driver that pauses where the table says so; see `Driver`."""
+    key = (pause_table.tobytes(), value_of)
+    if key not in self._made:
+      settings = {"mesh": self._mesh, "compiled": self._compiled, "value_of": value_of}
+      self._made[key] = Driver(self._model, self._engine, pause_table, **settings)
+    return self._made[key]
 
 
 @contextlib.contextmanager

@@ -16,23 +16,22 @@ from agentrl import algorithms, envs
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.batching.filters import Filter, make_filters
 from agentrl.batching.pack import PackConfig
-from agentrl.models import chat, heads, transformer
+from agentrl.models import chat, transformer
 from agentrl.models.tokenizer import Tokenizer
-from agentrl.named import check_name
 from agentrl.rewards.combine import make_reward
-from agentrl.rollout.driver import Driver
+from agentrl.rollout import strategies
+from agentrl.rollout.driver import Drivers
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
-from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.strategies.branching import BranchingConfig
-from agentrl.rollout.strategies.tree_search import check_search
-from agentrl.rollout.utterances import UtteranceSampler
+from agentrl.rollout.strategies.contract import Sampler, Surroundings
+from agentrl.rollout.strategies.tree_search import tree_search
+from agentrl.rollout.strategies.utterances import UtteranceSampler
 from agentrl.training import jax_flags, sharding
 from agentrl.training.build.chat import ChatSettings
 from agentrl.training.build.model import ModelSettings, load_policy
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
 from agentrl.training.build.tasks import open_tasks
-from agentrl.training.collect import Collector, Reranker, Searcher
+from agentrl.training.collect import Collector
 from agentrl.training.config import by_path, resolve
 from agentrl.training.defaults import check_numbers
 
@@ -44,7 +43,8 @@ class Assembly:
   Attributes:
     keys: base keys by use; each is only ever folded, never consumed.
     params: the policy's initial params, on the mesh.
-    searcher: what searches, in rollouts or beside evaluations; None: nothing does.
+    surroundings: what the strategy was made of, and others may be.
+    searching: searches beside the samples of an evaluation; None: nothing does.
     filter: what chooses the trajectories that are trained on.
     cold_start: the supervised algorithm that precedes `algorithm`; read only where the config asks for steps of it.
   """
@@ -55,7 +55,8 @@ class Assembly:
   chat: chat.ChatFormat
   tasks: envs.TaskSource
   collector: Collector
-  searcher: Searcher | None
+  surroundings: Surroundings
+  searching: Sampler | None
   filter: Filter
   algorithm: Algorithm
   cold_start: Algorithm
@@ -70,8 +71,8 @@ class Assembly:
   @property
   def acts_by(self) -> tuple[str, ...]:
     """What acting reads of a learner's params beside the policy: the value head of a search, the critic of a judge."""
-    searched = ("value",) if searches_by_value(self.searcher) else ()
-    return searched if self.collector.reranker is None else (*searched, "critic")
+    samplers = (self.searching, self.collector.sampler)
+    return tuple(dict.fromkeys(name for sampler in samplers if sampler for name in sampler.needs.params))
 
   def driver_params(self, params: Any) -> Any:
     """What collections need of a learner's params: the policy and, as far as it is there, what `acts_by`; whole."""
@@ -104,35 +105,33 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     keys["init"],
     max_tokens=config.rollout.max_tokens,
   )
-  batch = PackConfig(**config.pack, sequences=config.rollout.groups * config.rollout.group_size * _per_sample(config))
-  collector = _collector(config, model, chat_format, tasks, mesh)
-  searcher = _searcher(config, model, collector, mesh)
-  sampler = _sampler(config, collector, mesh)
+  surroundings = _surroundings(config, model, chat_format, mesh)
+  sampler = strategies.load(config.rollout.strategy).make(surroundings, config.strategy)
+  searching = tree_search(surroundings, surroundings.search) if config.eval.search else None
+  most = config.rollout.groups * config.rollout.group_size * sampler.per_sample
   policy = Policy(
     model=model,
-    pack=batch,
+    pack=PackConfig(**config.pack, sequences=most),
     max_turns=config.rollout.max_turns,
-    sampler=sampler,
+    sampler=surroundings.utterances,
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
     place_hidden=sharding.place_hidden_on(mesh),
     linear_logprob=sharding.linear_logprob_on(mesh, model),
   )
   algorithm = _algorithm(config, policy)
-  if config.rollout.strategy == "tree_search":
-    collector = dataclasses.replace(collector, searcher=dataclasses.replace(searcher, siblings=algorithm.siblings))
-  if config.rollout.strategy == "reranked":
-    collector = dataclasses.replace(collector, reranker=_reranker(config, sampler, algorithm))
-  _check_samples(config, algorithm)
-  if searches_by_value(searcher):
-    _require_value(config, algorithm, keys["init"], params)
+  _check_samples(config, sampler, algorithm)
+  trained = jax.eval_shape(algorithm.init, keys["init"], params).params
+  for each in filter(None, (sampler, searching)):
+    _check_needs(config, each, algorithm, trained)
   return Assembly(
     model=model,
     params=params,
     tokenizer=chat_format.tokenizer,
     chat=chat_format,
     tasks=tasks,
-    collector=collector,
-    searcher=searcher,
+    collector=_collector(config, sampler, algorithm, tasks),
+    surroundings=surroundings,
+    searching=searching,
     filter=make_filters(config.filters, by_path(config.filter_options.to_dict())),
     algorithm=algorithm,
     cold_start=_cold_start(config, policy),
@@ -190,103 +189,67 @@ def _cold_start(config, policy: Policy) -> Algorithm:
   return module.make(policy, optimizer, algo)
 
 
-def _collector(config, model, chat_format, tasks, mesh) -> Collector:
-  engine = EngineConfig(positions=config.rollout.max_tokens, **config.engine)
-  return Collector(
-    driver=Driver(
-      model, engine, chat_format.pause_table(model.vocab_size), mesh=mesh, compiled=config.rollout.compiled
-    ),
+def _surroundings(config, model: transformer.ModelConfig, chat_format: chat.ChatFormat, mesh: Mesh) -> Surroundings:
+  rollout = config.rollout
+  engine = EngineConfig(positions=rollout.max_tokens, **config.engine)
+  drivers = Drivers(model, engine, mesh=mesh, compiled=rollout.compiled)
+  driver = drivers(chat_format.pause_table(model.vocab_size))
+  return Surroundings(
     engine=engine,
     chat=chat_format,
-    workers=config.rollout.workers,
+    vocab_size=model.vocab_size,
+    driver=driver,
+    drivers=drivers,
+    utterances=UtteranceSampler(
+      driver=driver,
+      engine=engine,
+      chat=chat_format,
+      temperature=rollout.temperature,
+      max_tokens=rollout.max_tokens,
+      turn_tokens=rollout.turn_tokens,
+      place=lambda policy: _whole({"policy": policy}, mesh),
+    ),
+    group_size=rollout.group_size,
+    entropy_window=rollout.entropy_window,
+    search=SearchConfig(**config.search),
+  )
+
+
+def _collector(config, sampler: Sampler, algorithm: Algorithm, tasks: envs.TaskSource) -> Collector:
+  return Collector(
+    sampler=sampler,
     tasks=tasks,
+    workers=config.rollout.workers,
     reward=_named("reward", make_reward, by_path(config.reward), by_path(config.reward_options.to_dict())),
     max_tokens=config.rollout.max_tokens,
     max_turns=config.rollout.max_turns,
     turn_tokens=config.rollout.turn_tokens,
     # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
     environment_seconds=config.rollout.environment_seconds if not tasks.pools else math.inf,
-    branching=_branching(config, engine),
+    judge=algorithm.judge,
+    siblings=algorithm.siblings,
   )
 
 
-_STRATEGIES = ("independent", "branching", "tree_search", "reranked")
-
-
-def _branching(config, engine: EngineConfig) -> BranchingConfig | None:
-  """How the samples of a prompt branch; None where they are independent."""
-  check_name(_STRATEGIES, config.rollout.strategy, kind="rollout.strategy")
-  settings = BranchingConfig(**config.rollout.branching)
-  if config.rollout.strategy != "branching":
-    return None
-  settings.check(config.rollout.group_size, engine)
-  return settings
-
-
-def _searcher(config, model, collector: Collector, mesh) -> Searcher | None:
-  """What searches need; None where the config asks for none. Wrong settings are errors either way."""
-  search = SearchConfig(**config.search)
-  if config.rollout.strategy != "tree_search" and not config.eval.search:
-    return None
-  check_search(search, collector.engine, collector.chat)
-  driver = Driver(
-    model,
-    collector.engine,
-    StepEnd(collector.chat, search.step_end).pause_table(model.vocab_size),
-    mesh=mesh,
-    compiled=config.rollout.compiled,
-    value_of=_value_of if search.evaluate == "value" else None,
-  )
-  return Searcher(search, driver)
-
-
-def _reranker(config, sampler: UtteranceSampler, algorithm: Algorithm) -> Reranker:
-  """Raises ValueError where the algorithm has nobody to judge."""
-  if algorithm.judge is None:
-    raise ValueError(
-      f"rollout.strategy='reranked' needs critics of utterances, and algorithm={config.algorithm!r} has none: choose "
-      "algorithm='archer', or rollout.strategy='independent'"
-    )
-  return Reranker(sampler, algorithm.judge, config.rollout.reranked.candidates)
-
-
-def _value_of(params: Any, hidden: jax.Array) -> jax.Array:
-  return heads.apply_value_head(params["value"], hidden)
-
-
-def searches_by_value(searcher: Searcher | None) -> bool:
-  """Whether anything searches, and reads the value head."""
-  return searcher is not None and searcher.config.evaluate == "value"
-
-
-def _check_samples(config, algorithm: Algorithm) -> None:
+def _check_samples(config, sampler: Sampler, algorithm: Algorithm) -> None:
   """Raises ValueError where the algorithm would learn nothing, or something else, from what the rollouts give it."""
   if algorithm.compares and config.rollout.group_size == 1:
     raise ValueError(
       f"algorithm={config.algorithm!r} compares the samples of a prompt, and with rollout.group_size=1 there is "
       "nothing to compare: raise it"
     )
-  if algorithm.siblings and config.rollout.strategy != "tree_search":
+  if algorithm.siblings and not sampler.siblings:
     raise ValueError(
       "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search', not "
       f"{config.rollout.strategy!r}"
     )
 
 
-def _require_value(config, algorithm: Algorithm, key: jax.Array, params: Any) -> None:
-  """Raises ValueError where a search needs a value head and the algorithm trains none."""
-  if "value" not in jax.eval_shape(algorithm.init, key, params).params:
-    raise ValueError(
-      f"search.evaluate='value' needs a value head, and algorithm={config.algorithm!r} trains none: choose "
-      "algorithm='tree_distill' or 'ppo', or search.evaluate='rollout'"
-    )
-
-
-def _per_sample(config) -> int:
-  """The most trajectories that one sample gives: its own, and of a search the siblings of every step."""
-  if config.rollout.strategy != "tree_search":
-    return 1
-  return 1 + config.search.depth * (config.search.width - 1)
+def _check_needs(config, sampler: Sampler, algorithm: Algorithm, trained: Mapping[str, Any]) -> None:
+  """Raises ValueError where the algorithm does not train, or has, what a way of sampling needs."""
+  needs = sampler.needs
+  if any(name not in trained for name in needs.params) or (needs.judge and algorithm.judge is None):
+    raise ValueError(f"{needs.why}, and algorithm={config.algorithm!r} has none: {needs.otherwise}")
 
 
 def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) -> Any:
@@ -295,19 +258,6 @@ def _named(section: str, make: Callable[..., Any], *args: Any, **settings: Any) 
     return make(*args, **settings)
   except ValueError as error:
     raise ValueError(f"{section}: {error}") from error
-
-
-def _sampler(config, collector: Collector, mesh: Mesh) -> UtteranceSampler:
-  """Single turns for algorithms that ask for them, sampled as the rollouts are."""
-  return UtteranceSampler(
-    driver=collector.driver,
-    engine=collector.engine,
-    chat=collector.chat,
-    temperature=config.rollout.temperature,
-    max_tokens=config.rollout.max_tokens,
-    turn_tokens=config.rollout.turn_tokens,
-    place=lambda policy: _whole({"policy": policy}, mesh),
-  )
 
 
 def _whole(params: Any, mesh: Mesh) -> Any:

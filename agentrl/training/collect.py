@@ -1,34 +1,22 @@
-"""Trajectories on demand: tasks to requests, slots to trajectories, trajectories to rewards."""
+"""Trajectories on demand: tasks to requests, requests to trajectories by a strategy, trajectories to rewards."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import itertools
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from agentrl.envs.checks import failure_of
-from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import Reward, assign, check_parts
-from agentrl.rollout.driver import Driver, RolloutStats
-from agentrl.rollout.engine import EngineConfig
-from agentrl.rollout.episode import Request, RequestQueue
-from agentrl.rollout.reranked import Reranked
-from agentrl.rollout.search.planner import Planner, SearchConfig
-from agentrl.rollout.search.record import branches
-from agentrl.rollout.strategies import Strategy
-from agentrl.rollout.strategies.branching import Branching, BranchingConfig
-from agentrl.rollout.strategies.independent import Independent
-from agentrl.rollout.strategies.tree_search import TreeSearch
-from agentrl.rollout.utterances import UtteranceSampler
+from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.episode import Request
+from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler
 from agentrl.rollout.workers import WorkerPool
-from agentrl.training import summary
 from agentrl.training.left_out import LeftOut
 from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory, Visit
 
@@ -44,7 +32,7 @@ class Collected:
     failures: of all calls of environments, those of closing and of a search's paths included.
     left_out: tasks that could not be made, or whose prompt does not fit; they have no trajectories.
     memory: what the reward functions remember afterwards of the tasks that they remember anything of, by task id.
-    trees: the finished searches in the order of their uid, where there were any.
+    trees: of searches, in the order of their paths' uid, which is the key: tells the tree as JSON.
   """
 
   trajectories: list[Trajectory]
@@ -53,36 +41,7 @@ class Collected:
   failures: list[EnvironmentFailed]
   left_out: list[LeftOut]
   memory: Mapping[str, Any]
-  trees: list[Planner] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass(frozen=True)
-class Searcher:
-  """What it takes to search.
-
-  Attributes:
-    config: see its class. driver: with a value head, and pauses where a step may end.
-    siblings: give the visited siblings of a path as branches of it.
-    planner: how a tree grows, see `TreeSearch`.
-  """
-
-  config: SearchConfig
-  driver: Driver
-  siblings: bool = False
-  planner: type[Planner] = Planner
-
-
-@dataclasses.dataclass(frozen=True)
-class Reranker:
-  """What it takes to act by re-ranking.
-
-  Attributes:
-    sampler: of single utterances. judge: see `contract.Algorithm`. candidates: utterances sampled at every state.
-  """
-
-  sampler: UtteranceSampler
-  judge: Callable[[Any, Sequence[Trajectory]], np.ndarray]
-  candidates: int
+  trees: Mapping[int, Callable[[], dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,28 +49,36 @@ class Collector:
   """Samples groups of trajectories and gives them their rewards.
 
   Attributes:
-    driver, engine, chat: see their classes. tasks: has `task(index, split)` and `environment()`.
+    sampler: how they are sampled, see `rollout/strategies`.
+    tasks: has `task(index, split)` and `environment()`.
     workers: threads for environments and tools, those of one collection.
     reward: what the trajectories are worth.
-    max_tokens, max_turns, environment_seconds: limits of a trajectory; turn_tokens: of a turn, 0 for none.
-    branching: how the samples of a group branch; None: they are independent.
-    searcher: makes every sample the visited path of a search; None: there is none.
-    reranker: chooses every utterance of a sample from several; None: each is the one that was sampled.
+    max_tokens, max_turns: limits of a trajectory.
+    turn_tokens: limit of a turn; 0 for none.
+    environment_seconds: that one environment call may take.
+    judge: the algorithm's, see `contract.Algorithm`; None: it has none.
+    siblings: the algorithm learns from the visited siblings of a search's paths.
   """
 
-  driver: Driver
-  engine: EngineConfig
-  chat: ChatFormat
-  workers: int
+  sampler: Sampler
   tasks: Any
+  workers: int
   reward: Reward
   max_tokens: int
   max_turns: int
   turn_tokens: int
   environment_seconds: float
-  branching: BranchingConfig | None = None
-  searcher: Searcher | None = None
-  reranker: Reranker | None = None
+  judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
+  siblings: bool = False
+
+  @property
+  def evaluating(self) -> Collector:
+    """Samples as the strategy does where a policy is evaluated."""
+    return self.sampling(self.sampler.evaluate_with or self.sampler)
+
+  def sampling(self, sampler: Sampler) -> Collector:
+    """Samples in another way, to be looked at and not to be learned from: without siblings."""
+    return dataclasses.replace(self, sampler=sampler, siblings=False)
 
   def collect(
     self,
@@ -124,24 +91,40 @@ class Collector:
     temperature: float,
     version: int,
     memory: Mapping[str, Any],
-    independent: bool = False,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
     """Samples a group of `samples` trajectories for each visit of a task.
 
     Args:
-      params: what the driver's tick takes and, to re-rank, "critic"; without it, as before RL, nothing is re-ranked.
+      params: of a learner: "policy", and of what `Sampler.needs` reads as much as there is.
       base_key: with a trajectory's uid it determines what is sampled.
       visits: which tasks of the split, and the group of each.
       version: update count of the params, recorded with every token.
-      memory: what reward functions remember of tasks, by task id; nothing in an evaluation.
-      independent: no branches and no search, whatever the collector has: an evaluation's samples are independent.
-        Re-ranked ones are.
+      memory: what reward functions remember of tasks, by task id; nothing in an evaluation. What they remember of
+        trajectories that the strategy grades itself, in an order that may be a matter of timing, is forgotten.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
     tasks, unmade = self._tasks(visits, split)
-    got = self._sample(params, base_key, tasks, samples, temperature, version, memory, independent, on_finish)
-    return _without_those_that_do_not_fit(got, unmade)
+    with contextlib.closing(WorkerPool(self.workers)) as pool:
+      collection = Collection(
+        params=params,
+        key=base_key,
+        groups=[self._group(task, group, samples, temperature) for group, task in tasks.items()],
+        make_environment=self.tasks.environment,
+        environment_seconds=self.environment_seconds,
+        pool=pool,
+        policy_version=version,
+        grade=lambda trajectories: self._rewarded(trajectories, tasks, memory)[0],
+        on_finish=on_finish,
+        judge=None if self.judge is None else functools.partial(self.judge, params),
+        siblings=self.siblings,
+      )
+      sampled = self.sampler.sample(collection)
+    after = memory
+    if not self.sampler.graded:
+      graded, after = self._rewarded(sampled.trajectories, tasks, memory)
+      sampled = dataclasses.replace(sampled, trajectories=graded)
+    return _without_those_that_do_not_fit(sampled, tasks, unmade, after)
 
   def _tasks(self, visits: Sequence[Visit], split: str) -> tuple[dict[int, Task], list[LeftOut]]:
     """Tasks by group, and those that the family's code did not make."""
@@ -153,25 +136,10 @@ class Collector:
         unmade.append(LeftOut(group, f"task number {index} of the split {split!r} was not made: {failure_of(error)}"))
     return made, unmade
 
-  def _sample(
-    self, params, base_key, tasks: Mapping[int, Task], samples, temperature, version, memory, independent, on_finish
-  ) -> Collected:
-    requests = [self._group(task, group, samples, temperature) for group, task in tasks.items()]
-    with contextlib.closing(WorkerPool(self.workers)) as pool:
-      shared = {"pool": pool, "policy_version": version, "on_finish": on_finish}
-      if self.searcher is not None and not independent:
-        return self._search(params, base_key, RequestQueue(itertools.chain(*requests)), tasks, memory, shared)
-      if self.reranker is not None and "critic" in params:
-        return self._rerank(params, base_key, itertools.chain(*requests), tasks, temperature, memory, shared)
-      if self.branching is None or independent:
-        make = functools.partial(self._independent, RequestQueue(itertools.chain(*requests)), **shared)
-      else:
-        make = functools.partial(self._branching, RequestQueue(requests), base_key, samples, **shared)
-      strategies = [make() for _ in range(self.driver.devices)]
-      stats = self.driver.run({"policy": params["policy"]}, base_key, strategies)
-    sampled = sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.uid)
-    rewarded, memory = self._rewarded(sampled, tasks, memory)
-    return Collected(rewarded, tasks, stats, [failure for s in strategies for failure in s.failures], [], memory)
+  def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
+    limits = (self.max_tokens, self.max_turns, self.turn_tokens)
+    uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
+    return [Request(task, uid, group, group, temperature, *limits) for uid in uids]
 
   def _rewarded(
     self, sampled: Sequence[Trajectory], tasks: Mapping[int, Task], memory: Mapping[str, Any]
@@ -196,68 +164,6 @@ class Collector:
     ]
     return graded, after
 
-  def _search(
-    self, params, base_key, requests: Iterable[Request], tasks: Mapping[int, Task], memory, shared
-  ) -> Collected:
-    """One tree per request; terminal nodes are graded as they are reached, each a group by itself.
-
-    Which of two trees about one task comes to an end first is a matter of timing, so what they leave in the memory is
-    forgotten.
-    """
-    searcher = self.searcher
-
-    def grade(trajectory: Trajectory) -> Trajectory:
-      task = tasks[trajectory.group_id]
-      return self._graded([trajectory], task, memory.get(task.id, {}))[0][0]
-
-    strategies = [
-      TreeSearch(requests, searcher.config, grade=grade, planner=searcher.planner, **self._surroundings(), **shared)
-      for _ in range(searcher.driver.devices)
-    ]
-    stats = searcher.driver.run(params, base_key, strategies)
-    trees = sorted((p for s in strategies for p in s.finished), key=lambda p: p.request.uid)
-    found = [[p.trajectory, *(branches(p) if searcher.siblings else ())] for p in trees]
-    failures = [failure for s in strategies for failure in s.failures]
-    return Collected(list(itertools.chain(*found)), tasks, stats, failures, [], memory, trees)
-
-  def _rerank(self, params, base_key, requests, tasks: Mapping[int, Task], temperature, memory, shared) -> Collected:
-    started, reranker = time.monotonic(), self.reranker
-    sampler = dataclasses.replace(reranker.sampler, temperature=temperature)
-    reranked = Reranked(
-      requests,
-      candidates=reranker.candidates,
-      sample=functools.partial(sampler.sample, params["policy"], base_key),
-      judge=functools.partial(reranker.judge, params),
-      chat=self.chat,
-      make_environment=self.tasks.environment,
-      environment_seconds=self.environment_seconds,
-      **shared,
-    )
-    stats = dataclasses.replace(summary.total(reranked.run()), seconds=time.monotonic() - started)
-    rewarded, memory = self._rewarded(sorted(reranked.trajectories, key=lambda t: t.uid), tasks, memory)
-    return Collected(rewarded, tasks, stats, reranked.failures, [], memory)
-
-  def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
-    limits = (self.max_tokens, self.max_turns, self.turn_tokens)
-    uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
-    return [Request(task, uid, group, group, temperature, *limits) for uid in uids]
-
-  def _independent(self, requests: Iterable[Request], **shared) -> Strategy:
-    return Independent(requests, **self._surroundings(), **shared)
-
-  def _branching(self, groups: Iterable[Sequence[Request]], base_key, samples: int, **shared) -> Strategy:
-    seed = int.from_bytes(np.asarray(jax.random.key_data(base_key)).tobytes(), "little")
-    settings = {"group_size": samples, "settings": self.branching, "seed": seed}
-    return Branching(groups, **settings, **self._surroundings(), **shared)
-
-  def _surroundings(self) -> dict[str, Any]:
-    return {
-      "engine": self.engine,
-      "chat": self.chat,
-      "make_environment": self.tasks.environment,
-      "environment_seconds": self.environment_seconds,
-    }
-
 
 def _without_reward(trajectory: Trajectory, why: EnvironmentFailed) -> Trajectory:
   """As where the environment failed."""
@@ -267,18 +173,24 @@ def _without_reward(trajectory: Trajectory, why: EnvironmentFailed) -> Trajector
   return dataclasses.replace(trajectory, **failed)
 
 
-def _without_those_that_do_not_fit(got: Collected, unmade: Sequence[LeftOut]) -> Collected:
+def _without_those_that_do_not_fit(
+  sampled: Sampled, tasks: Mapping[int, Task], unmade: Sequence[LeftOut], memory: Mapping[str, Any]
+) -> Collected:
   """Leaves out the tasks whose prompt does not fit, beside those that were not made."""
   reasons: dict[int, str] = {}
-  for t in got.trajectories:
+  for t in sampled.trajectories:
     if _does_not_fit(t):
       reasons.setdefault(t.group_id, t.failure.reason)
-  return dataclasses.replace(
-    got,
-    trajectories=[t for t in got.trajectories if not _does_not_fit(t)],
-    failures=[failure for failure in got.failures if failure.kind is not FailureKind.PROMPT],
+  fitting = [t for t in sampled.trajectories if not _does_not_fit(t)]
+  uids = {t.uid for t in fitting}
+  return Collected(
+    trajectories=fitting,
+    tasks=tasks,
+    stats=sampled.stats,
+    failures=[failure for failure in sampled.failures if failure.kind is not FailureKind.PROMPT],
     left_out=[*unmade, *(LeftOut(group, reason) for group, reason in reasons.items())],
-    trees=[planner for planner in got.trees if not _does_not_fit(planner.trajectory)],
+    memory=memory,
+    trees={uid: tell for uid, tell in sampled.trees.items() if uid in uids},
   )
 
 

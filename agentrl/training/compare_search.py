@@ -21,12 +21,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.value_guided import ValueGuided
+from agentrl.rollout.strategies.contract import Sampler
+from agentrl.rollout.strategies.independent import independent
 from agentrl.rollout.strategies.read_values import ReadValues
+from agentrl.rollout.strategies.tree_search import tree_search, value_of
 from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble
-from agentrl.training.collect import Collected, Searcher
+from agentrl.training.collect import Collected
 from agentrl.training.evaluation import collect_held_out, restore_params, search_held_out
 from agentrl.types import Trajectory
 
@@ -86,11 +90,11 @@ def compare(
 def _compare(
   config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None, leaves: Sequence[int] | None
 ) -> Comparison:
-  slots = parts.collector.engine.slots
+  slots = parts.surroundings.engine.slots
   leaves = [count for count in LEAVES if count <= slots] if leaves is None else leaves
   _check_leaves(leaves, slots)
   params, step = restore_params(config, parts, run, step)
-  plain = collect_held_out(config, parts, parts.collector, params, config.eval.samples, step=step, independent=True)
+  plain = _collect(config, parts, independent(parts.surroundings), params, config.eval.samples, step)
   rows, notes = [_samples_row(plain.trajectories)], []
   picks: dict[str, Pick] = {"majority vote": majority, UPPER_BOUND: best_by_reward}
   if "value" in params:
@@ -100,42 +104,36 @@ def _compare(
     notes.append("No rows by the value head: this checkpoint has none, or search.evaluate is 'rollout'.")
   for name, pick in picks.items():
     rows += [_picked_row(name, pick, n, plain.trajectories) for n in _doubling(config.eval.samples)]
+  search = parts.surroundings.search
   for count in leaves if "value" in params else ():
-    found = _value_guided(config, parts, params, count, step)
+    sampler = tree_search(parts.surroundings, dataclasses.replace(search, width=count), ValueGuided)
+    found = _collect(config, parts, sampler, params, config.eval.search, step)
     rows.append(_searched_row("value-guided sparse rollouts", count, False, found))
   found = search_held_out(config, parts, params, step=step)
-  rows.append(_searched_row("tree search", parts.searcher.config.simulations, True, found))
+  rows.append(_searched_row("tree search", search.simulations, True, found))
   return Comparison(step, rows, notes)
 
 
 def _with_search(config: ConfigDict) -> tuple[ConfigDict, Assembly]:
-  """The config and its parts, with a searcher; without a value head the search values leaves by rollouts.
-
-  Samples are the policy's own, also where the rollouts of the run were re-ranked.
-  """
-  parts = assemble(config)
-  parts.tasks.close()  # this one only says what is trained
+  """The config and its parts, with a search beside the samples; without a value head it values leaves by rollouts."""
+  parts = assemble(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
   trained = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params
-  changes: dict[str, Any] = {"eval": {"search": max(1, config.eval.search)}}
-  if config.rollout.strategy == "reranked":
-    changes["rollout"] = {"strategy": "independent"}
+  search = parts.surroundings.search
   if "value" not in trained:
-    changes["search"] = {"evaluate": "rollout"}
-  config = config_lib.resolve(config, changes, where="the comparison")
-  return config, assemble(config)
+    search = dataclasses.replace(search, evaluate="rollout")
+  surroundings = dataclasses.replace(parts.surroundings, search=search)
+  parts = dataclasses.replace(parts, surroundings=surroundings, searching=tree_search(surroundings, search))
+  return config_lib.resolve(config, {"eval": {"search": max(1, config.eval.search)}}, where="the comparison"), parts
+
+
+def _collect(config, parts: Assembly, sampler: Sampler, params: Any, samples: int, step: int) -> Collected:
+  return collect_held_out(config, parts, parts.collector.sampling(sampler), params, samples, step=step)
 
 
 def _check_leaves(leaves: Sequence[int], slots: int) -> None:
   for count in leaves:
     if not 2 <= count <= slots:
       raise ValueError(f"--leaves {count}: give at least 2, and at most engine.slots={slots}")
-
-
-def _value_guided(config, parts: Assembly, params: Any, leaves: int, step: int) -> Collected:
-  search = dataclasses.replace(parts.searcher.config, width=leaves)
-  searcher = Searcher(search, parts.searcher.driver, planner=ValueGuided)
-  collector = dataclasses.replace(parts.collector, searcher=searcher)
-  return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
 
 
 def read_values(parts: Assembly, params: Any, trajectories: Sequence[Trajectory]) -> Mapping[int, float]:
@@ -145,9 +143,11 @@ def read_values(parts: Assembly, params: Any, trajectories: Sequence[Trajectory]
     params: "policy" and "value". trajectories: those whose environment failed are left out.
   """
   whole = [t for t in trajectories if not t.failed]
-  driver = parts.searcher.driver
+  surroundings = parts.surroundings
+  pauses = StepEnd(surroundings.chat, surroundings.search.step_end).pause_table(surroundings.vocab_size)
+  driver = surroundings.drivers(pauses, value_of)
   shares = [whole[device :: driver.devices] for device in range(driver.devices)]
-  strategies = [ReadValues(map(_in_front_of_the_end, share), engine=parts.collector.engine) for share in shares]
+  strategies = [ReadValues(map(_in_front_of_the_end, share), engine=surroundings.engine) for share in shares]
   driver.run(parts.driver_params(params), parts.keys["evaluation"], strategies)
   return {
     t.uid: value for share, s in zip(shares, strategies, strict=True) for t, value in zip(share, s.values, strict=True)

@@ -19,7 +19,7 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from ml_collections import ConfigDict, config_dict
 
 from agentrl import algorithms
 from agentrl.named import check_name
+from agentrl.rollout import strategies
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
@@ -36,6 +37,20 @@ OPEN_SECTIONS = (
 )  # fmt: skip
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function
 _WRITTEN = {bool: "true", int: "3", float: "0.5 or 1e-3", tuple: "\"('a', 'b')\""}  # in an override, by type
+
+
+class SectionOfModule(NamedTuple):
+  """A section that holds the settings of a module which another key names: its name, and what loads the module."""
+
+  name: str
+  load: Callable[[str], ModuleType]
+
+
+# By the key that names the module. Another module's settings would not fit: the section changes with the name.
+SECTIONS_OF_MODULES = {
+  "algorithm": SectionOfModule("algo", algorithms.load),
+  "rollout.strategy": SectionOfModule("strategy", strategies.load),
+}
 
 
 class ConfigError(ValueError):
@@ -136,7 +151,8 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - a mapping for a section changes the keys that it names;
   - a mapping for one of `OPEN_SECTIONS` takes the place of all that is in it;
   - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
-  - another `algorithm` puts that algorithm's defaults into `algo`: the settings of one do not fit another.
+  - another `algorithm` puts that algorithm's defaults into `algo`, and another `rollout.strategy` that strategy's into
+    `strategy`: the settings of one do not fit another.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is
@@ -154,8 +170,10 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
     ConfigError: an unknown key (the nearest known one is named) or a value of another type.
   """
   merged = ConfigDict(_checked(defaults, where="the defaults"))
-  if "algorithm" in merged and overrides.get("algorithm", merged.algorithm) != merged.algorithm:
-    merged.algo = algorithms.load(overrides["algorithm"]).default_config()
+  known, leaves = flatten(merged), flatten(overrides)
+  for key, section in SECTIONS_OF_MODULES.items():
+    if key in known and leaves.get(key, known[key]) != known[key]:
+      merged[section.name] = section.load(leaves[key]).default_config()
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
 

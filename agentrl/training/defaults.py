@@ -10,13 +10,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from agentrl import algorithms
 from agentrl.settings import check_ranges, defaults_of, ranges_of, settings_in
 from agentrl.training import config as config_lib
 
 
 def run_config(settings: Mapping[str, Any], *, where: str, base: ConfigDict | None = None) -> ConfigDict:
-  """The config of a run: defaults, the algorithm's own defaults under `algo`, and the settings over both.
+  """The config of a run: defaults, those of its algorithm and its strategy among them, and the settings over all.
 
   Args:
     settings: see `config.resolve`; every key must exist.
@@ -32,7 +31,8 @@ def base_config() -> ConfigDict:
   from agentrl.training.build.sections import RunSettings  # imports JAX: a launcher that is asked for help need not
 
   config = ConfigDict(defaults_of(RunSettings))
-  config.algo = algorithms.load(config.algorithm).default_config()
+  for key, section in config_lib.SECTIONS_OF_MODULES.items():
+    config[section.name] = section.load(config_lib.entry(config, key)).default_config()
   return config
 
 
@@ -40,5 +40,8 @@ def check_numbers(config: ConfigDict) -> None:
   """Raises ValueError where a number is outside its range; names the key and what it may be."""
   from agentrl.training.build.sections import RunSettings
 
-  of_algorithm = {f"algo.{key}": allowed for key, allowed in algorithms.load(config.algorithm).RANGES.items()}
-  check_ranges(config_lib.flatten(config), {**ranges_of(settings_in(RunSettings)), **of_algorithm})
+  ranges = ranges_of(settings_in(RunSettings))
+  for key, section in config_lib.SECTIONS_OF_MODULES.items():
+    module = section.load(config_lib.entry(config, key))
+    ranges |= {f"{section.name}.{name}": allowed for name, allowed in module.RANGES.items()}
+  check_ranges(config_lib.flatten(config), ranges)

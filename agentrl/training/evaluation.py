@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import itertools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,10 +13,8 @@ import jax.numpy as jnp
 from absl import logging
 from ml_collections import ConfigDict
 
-from agentrl.rollout.search.planner import Planner
-from agentrl.rollout.search.record import describe
 from agentrl.training import guards, summary
-from agentrl.training.assembly import Assembly, assemble, searches_by_value
+from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
@@ -32,8 +30,8 @@ class EnvironmentsFailed(RuntimeError):
 def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
-  Samples are independent, and re-ranked where those of the rollouts are and `params` have a critic. Where
-  `eval.search` is not 0, the tasks are searched too; see `summary.searched_metrics` and `search_held_out`.
+  They are sampled as the strategy says, see `Sampler.evaluate_with`. Where `eval.search` is not 0, the tasks are
+  searched too; see `summary.searched_metrics` and `search_held_out`.
 
   Args:
     params: of a learner state: "policy" and, with a critic, "value" or "critic".
@@ -45,7 +43,7 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
       folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
 
   samples = config.eval.samples
-  got = collect_held_out(config, parts, parts.collector, params, samples, step=step, independent=True, save=save)
+  got = collect_held_out(config, parts, parts.collector.evaluating, params, samples, step=step, save=save)
   metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
   metrics |= {
     f"eval/success/{entry}": success
@@ -55,19 +53,22 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
   if config.eval.search:
     found = search_held_out(config, parts, params, step=step)
     if folder is not None:
-      folder.save_trees(step, tree_records(config, parts, found.trees), evaluation=True)
+      folder.save_trees(step, tree_records(config, found.trees), evaluation=True)
     metrics |= summary.searched_metrics(found.trajectories, config.eval.search, found.stats)
     metrics |= {"time/evaluation_search_s": found.stats.seconds}
   return metrics
 
 
-def tree_records(config, parts: Assembly, trees: Sequence[Planner]) -> list[dict[str, Any]]:
-  """The searches that are kept for people, the first `search.saved_trees`, as JSON.
+def tree_records(config, trees: Mapping[int, Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
+  """The searches that are kept for people, the first `train.saved_trees`, as JSON.
+
+  Args:
+    trees: see `Collected`.
 
   Raises:
     NonFinite: a number of one is NaN or infinite; names the search and the number.
   """
-  records = [describe(planner, parts.tokenizer) for planner in trees[: config.search.saved_trees]]
+  records = [tell() for tell in itertools.islice(trees.values(), config.train.saved_trees)]
   for record in records:
     guards.require_finite_record(record, f"the search {record['uid']} (task {record['task']})")
   return records
@@ -79,10 +80,9 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
   Args:
     params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
   """
-  if searches_by_value(parts.searcher) and "value" not in params:
-    params = {**params, "value": _zeros_of(parts, "value")}
-  collector = dataclasses.replace(parts.collector, searcher=parts.searcher)
-  return collect_held_out(config, parts, collector, params, config.eval.search, step=step)
+  fresh = {name: _zeros_of(parts, name) for name in parts.searching.needs.params if name not in params}
+  collector = parts.collector.sampling(parts.searching)
+  return collect_held_out(config, parts, collector, {**params, **fresh}, config.eval.search, step=step)
 
 
 def collect_held_out(
@@ -93,7 +93,6 @@ def collect_held_out(
   samples: int,
   *,
   step: int,
-  independent: bool = False,
   save: Callable[[Collected], None] = lambda got: None,
 ) -> Collected:
   """Samples of each held-out task.
@@ -114,7 +113,6 @@ def collect_held_out(
     temperature=config.eval.temperature,
     version=step,
     memory={},
-    independent=independent,
   )
   save(got)
   for line in lines_of(got.left_out):

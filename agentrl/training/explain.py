@@ -4,6 +4,7 @@ agentrl config configs/quickstart.py --config.seed=3        the config with ever
 agentrl config --explain                                    every key: its default, the numbers it takes, its meaning
 agentrl config --explain rollout                            the keys of a section, or one key
 agentrl config --explain algo --config.algorithm=ppo        the settings of an algorithm
+agentrl config --explain strategy --config.rollout.strategy=branching      those of a strategy
 agentrl config configs/archer_sixteen.py --explain algo     those of a config, with the values that it gives them
 """
 
@@ -16,9 +17,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from agentrl import algorithms
 from agentrl.command_line import run_command
-from agentrl.settings import Range, Setting, comments_in, settings_in
+from agentrl.settings import Range, Setting, settings_in, told_of
 from agentrl.training import config as config_lib
 from agentrl.training.build.sections import RunSettings
 from agentrl.training.defaults import base_config
@@ -60,7 +60,7 @@ def explained(config: ConfigDict, section: str = "") -> list[str]:
   """Lines about the keys of a section.
 
   Args:
-    config: whose values are shown, and whose algorithm the keys of `algo` belong to.
+    config: whose values are shown, and whose algorithm and strategy the keys of `algo` and `strategy` belong to.
     section: dotted key of a section or of a single key; empty: everything.
 
   Raises:
@@ -78,14 +78,24 @@ def explained(config: ConfigDict, section: str = "") -> list[str]:
 
 
 def settings_of_run(config: ConfigDict) -> list[Setting]:
-  """Every setting of a config, those of its algorithm among them."""
-  module = algorithms.load(config.algorithm)
-  told = comments_in(module.default_config)
-  own = [
-    Setting(f"algo.{key}", default, told[key], module.RANGES.get(key))
+  """Every setting of a config, those of its algorithm and of its strategy among them."""
+  own = {section.name: _settings_of(section, name) for section, name in _modules_of(config)}
+  return [s for setting in settings_in(RunSettings) for s in own.get(setting.key) or [setting]]
+
+
+def _modules_of(config: ConfigDict) -> list[tuple[config_lib.SectionOfModule, str]]:
+  """The sections whose settings are a module's, and the name of each module."""
+  return [(section, config_lib.entry(config, key)) for key, section in config_lib.SECTIONS_OF_MODULES.items()]
+
+
+def _settings_of(section: config_lib.SectionOfModule, name: str) -> list[Setting]:
+  """The settings of a module."""
+  module = section.load(name)
+  told = told_of(module.default_config)
+  return [
+    Setting(f"{section.name}.{key}", default, told.get(key, ""), module.RANGES.get(key))
     for key, default in config_lib.flatten(module.default_config()).items()
   ]
-  return [s for setting in settings_in(RunSettings) for s in (own if setting.key == "algo" else [setting])]
 
 
 def _line(setting: Setting, value: Any) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import pathlib
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.batching.pack import NothingToPack, layout_tokens
-from agentrl.rollout.search.planner import Planner
+from agentrl.rollout.driver import total
 from agentrl.training import guards, sharding, summary
 from agentrl.training.assembly import Assembly, assemble, check_sizes
 from agentrl.training.checkpoint import Checkpointer
@@ -62,7 +63,7 @@ class Source(NamedTuple):
   tasks: Mapping[int, Task]
   metrics: Mapping[str, float]
   host: dict[str, Any]
-  trees: Sequence[Planner] = ()
+  trees: Mapping[int, Callable[[], dict[str, Any]]] = types.MappingProxyType({})
   left_out: Sequence[LeftOut] = ()
 
 
@@ -249,7 +250,7 @@ def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key)
   with guards.keeping_samples(save_all):
     if (stage.first + step) % config.train.trajectories_every == 0:
       folder.save_trajectories(*samples)
-      folder.save_trees(stage.first + step, tree_records(config, parts, source.trees))
+      folder.save_trees(stage.first + step, tree_records(config, source.trees))
     state, update = _learn(parts, stage.algorithm, state, key, source.kept)
   metrics = dict(source.metrics)
   trained = len(source.kept) if update else 0
@@ -355,7 +356,7 @@ def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
 
   def source(state, step, host):
     nonlocal counted
-    kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], [], []
+    kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], {}, []
     record, asked, left, memory = host["visits"], 0, rounds, host["memory"]
     while left and (missing := wanted - len({t.group_id for t in kept})):
       record, visits = next_visits(curriculum, record, missing)
@@ -378,13 +379,13 @@ def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
       everything += got.trajectories
       failures += got.failures
       stats.append(got.stats)
-      trees += got.trees
+      trees |= got.trees
       tasks |= got.tasks
       left_out += got.left_out
       check_left_out(left_out, asked)
-    metrics = summary.rollout_metrics(everything, summary.total(stats))
+    metrics = summary.rollout_metrics(everything, total(stats))
     metrics |= summary.entry_metrics(everything, tasks)
-    metrics |= summary.tool_metrics(everything, window=config.rollout.branching.window)
+    metrics |= summary.tool_metrics(everything, window=config.rollout.entropy_window)
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
     metrics |= {"rollout/failed_calls": len(failures), "rollout/left_out": len(left_out)}
     metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}

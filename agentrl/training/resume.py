@@ -20,9 +20,7 @@ FIXED = (
   "seed", "model", "chat", "task", "curriculum", "engine", "pack", "reward", "reward_options", "filters",
   "filter_options", "cold_start", "algorithm", "algo", "optimizer", "eval", "rollout.groups", "rollout.group_size",
   "rollout.max_tokens", "rollout.max_turns", "rollout.turn_tokens", "rollout.temperature", "rollout.rounds",
-  "rollout.strategy", "rollout.branching", "rollout.reranked", "search.simulations", "search.width", "search.depth",
-  "search.step_tokens", "search.step_end", "search.parallel", "search.c_puct", "search.unvisited_parent",
-  "search.virtual_value", "search.prior", "search.prior_temperature", "search.evaluate", "search.commit",
+  "rollout.entropy_window", "rollout.strategy", "strategy", "search",
 )  # fmt: skip
 FREE = (
   "hosting",  # where environments live, and how long they may take before they count as lost
@@ -30,11 +28,11 @@ FREE = (
   "rollout.workers",
   "rollout.environment_seconds",  # before an environment counts as failed
   "rollout.max_failed_share",
-  "search.saved_trees",
   "train.steps",  # see `_refused_steps`
   "train.eval_every",  # an evaluation has random numbers of its own, and changes no state
   "train.checkpoint_every",
   "train.trajectories_every",
+  "train.saved_trees",
   "mesh",  # the devices at hand: the same sums, to the rounding of another machine
   "wandb",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,6 @@ from agentrl.types import FailureKind, StopReason, Task, ToolFailure, Trajectory
 def succeeded(trajectory: Trajectory) -> bool:
   """The environment found the answer correct."""
   return bool(trajectory.reward_parts) and trajectory.reward_parts.get("correct", 0.0) >= 1.0
-
-
-def total(stats: Sequence[RolloutStats]) -> RolloutStats:
-  """Sums the costs of several rollouts."""
-  return RolloutStats(**{f.name: sum(getattr(s, f.name) for s in stats) for f in dataclasses.fields(RolloutStats)})
 
 
 def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> dict[str, float]:

@@ -11,15 +11,16 @@ one token per decoding step of a slot; the update computes what its rows hold, i
 """
 
 import argparse
-import dataclasses
 import pathlib
 import sys
 
+from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from agentrl.batching.pack import PackConfig, layout_tokens, pack
-from agentrl.rollout.strategies.branching import RULES, BranchingConfig
+from agentrl.rollout import strategies
+from agentrl.rollout.strategies.branching import RULES
 from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import assemble
@@ -42,17 +43,18 @@ def update_tokens(trajectories, pack_sizes):
   return tuple(layout_tokens(pack(trajectories, {}, sizes)) for sizes in (whole, rows))
 
 
-def measure(config, parts, params, branching, groups):
-  """One line of the table, from one collection."""
-  collector = dataclasses.replace(parts.collector, branching=branching)
-  got = collector.collect(
+def measure(config, parts, params, strategy, settings, groups):
+  """One line of the table, from one collection by a strategy with some settings."""
+  module = strategies.load(strategy)
+  sampler = module.make(parts.surroundings, ConfigDict({**module.default_config(), **settings}))
+  got = parts.collector.sampling(sampler).collect(
     parts.driver_params({"policy": params}), parts.keys["rollout"], first_visits(range(groups)), split="train",
     samples=config.rollout.group_size, temperature=config.rollout.temperature, version=0,
     memory={},
   )  # fmt: skip
   every, unique = sum(len(t.tokens) for t in got.trajectories), unique_tokens(got.trajectories)
   computed = (got.stats.prefilled + got.stats.sampled, *update_tokens(got.trajectories, config.pack))
-  calls = summary.tool_metrics(got.trajectories, window=config.rollout.branching.window)
+  calls = summary.tool_metrics(got.trajectories, window=config.rollout.entropy_window)
   shares = [f"{count / unique:.3f}" for count in (every, *computed)]
   return [f"{calls['rollout/branches']:.1f}", str(unique), *shares, f"{calls['rollout/tool_calls_made']:.0f}"]
 
@@ -67,15 +69,13 @@ def main(argv):
   config = config_lib.load(arguments.config, overrides)
   parts = assemble(config)
   params = restore_policy(config, parts.params, arguments.run, None)[0] if arguments.run else parts.params
-  settings = BranchingConfig(**config.rollout.branching)
   table = Table(
     "samples", "branches", "unique", "one by one", "sampling", "update, whole", "update, rows", "tool calls",
   )  # fmt: skip
-  table.add_row("independent", *measure(config, parts, params, None, arguments.groups))
+  table.add_row("independent", *measure(config, parts, params, "independent", {}, arguments.groups))
   for rule in RULES:
-    chosen = dataclasses.replace(settings, rule=rule)
-    chosen.check(config.rollout.group_size, parts.collector.engine)
-    table.add_row(rule, *measure(config, parts, params, chosen, arguments.groups))
+    settings = {**config.strategy, "rule": rule}
+    table.add_row(rule, *measure(config, parts, params, "branching", settings, arguments.groups))
   policy = arguments.run or "before training"
   Console().print(f"{arguments.config}: {arguments.groups} groups of {config.rollout.group_size}, {policy}")
   Console().print("branches: per group; columns behind unique: tokens computed, over unique ones")

@@ -35,14 +35,12 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from agentrl.models import heads
 from agentrl.rewards.combine import assign
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.episode import Request, RequestQueue
-from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.search.record import describe, unique_tokens
 from agentrl.rollout.search.steps import StepEnd
-from agentrl.rollout.strategies.tree_search import TreeSearch
+from agentrl.rollout.strategies.tree_search import TreeSearch, value_of
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import config as config_lib
 from agentrl.training.assembly import assemble
@@ -70,7 +68,7 @@ class Bench:
     pauses = StepEnd(parts.chat, search.step_end).pause_table(parts.model.vocab_size)
     self.driver = Driver(
       parts.model, engine, pauses, mesh=parts.mesh, compiled=config.rollout.compiled,
-      value_of=lambda params, hidden: heads.apply_value_head(params["value"], hidden),
+      value_of=value_of,
     )  # fmt: skip
 
   def run(self, params, groups):
@@ -112,10 +110,10 @@ def main(argv):
   config = config_lib.load(arguments.config, ["--config.mesh.data=1", *overrides])
   parts = assemble(config)
   params = warmed(config, parts, arguments.warm)
-  search: SearchConfig = dataclasses.replace(parts.collector.searcher.config, simulations=arguments.simulations)
-  alone = dataclasses.replace(parts.collector.engine, slots=search.width, decode_rows=0)
+  search = dataclasses.replace(parts.surroundings.search, simulations=arguments.simulations)
+  alone = dataclasses.replace(parts.surroundings.engine, slots=search.width, decode_rows=0)
   make = functools.partial(Bench, config, parts, search)
-  together, one_by_one = make(parts.collector.engine, True), make(alone, False)
+  together, one_by_one = make(parts.surroundings.engine, True), make(alone, False)
   groups = range(1, arguments.trees + 1)
   for bench in (together, one_by_one):
     bench.run(params, [0])

@@ -11,7 +11,7 @@ import pytest
 from agentrl.rollout import driver, engine
 from agentrl.training import sharding
 from agentrl.types import FailureKind, StopReason, TurnKind
-from tests.rollout.conftest import ENGINE, sleepy
+from tests.rollout.conftest import ENGINE, one_device, sleepy
 
 
 def assert_same(got, wanted, atol=0.0):
@@ -162,3 +162,10 @@ def test_too_long_a_prompt_names_the_task_and_the_setting(lab):
   for t in trajectories:
     assert (t.failed, t.failure.kind) == (True, FailureKind.PROMPT)
     assert re.search(r"task t\d.*rollout.max_tokens", t.failure.reason)
+
+
+def test_one_driver_serves_all_who_ask_for_the_same(lab):
+  drivers, pauses = driver.Drivers(lab.model, ENGINE, mesh=one_device()), lab.chat.pause_table()
+  assert drivers(pauses) is drivers(pauses.copy())
+  assert drivers(pauses) is not drivers(~pauses)
+  assert drivers(pauses) is not drivers(pauses, lambda params, hidden: hidden[:, 0])

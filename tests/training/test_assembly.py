@@ -22,13 +22,14 @@ from agentrl.training.defaults import run_config
     ({"engine": {"prefill_rows": 5}}, "engine.prefill_rows=5 exceeds engine.slots=4"),
     ({"rollout": {"workers": 0}}, "rollout.workers=0"),
     ({"rollout": {"strategy": "branchin"}}, "rollout.strategy is called 'branchin': did you mean 'branching'"),
-    ({"rollout": {"branching": {"rule": "randm"}}}, "rollout.branching.rule is called 'randm': did you mean 'random'"),
-    ({"rollout": {"branching": {"window": 0}}}, "rollout.branching.window=0"),
-    ({"rollout": {"strategy": "branching"}}, "rollout.branching.initial=4 exceeds rollout.group_size=2"),
     (
-      {"rollout": {"strategy": "branching", "group_size": 4}},
-      "rollout.branching.initial=4 is all of rollout.group_size",
+      {"rollout": {"strategy": "branching"}, "strategy": {"rule": "randm"}},
+      "strategy.rule is called 'randm': did you mean 'random'",
     ),
+    ({"rollout": {"entropy_window": 0}}, "rollout.entropy_window=0"),
+    ({"rollout": {"strategy": "branching"}}, "strategy.initial=4 exceeds rollout.group_size=2"),
+    ({"rollout": {"strategy": "branching", "group_size": 4}}, "strategy.initial=4 is all of rollout.group_size"),
+    ({"strategy": {"initial": 3}}, "strategy.initial: independent takes no settings"),
     ({"rollout": {"group_size": 1}}, "algorithm='grpo' compares the samples of a prompt"),
     ({"rollout": {"strategy": "branching", "group_size": 5}}, "rollout.group_size=5 exceeds engine.slots=4"),
     ({"algo": {"loss": {"clip_hi": 0.3}}}, "algo.loss.clip_hi: .*clip_high"),
@@ -62,7 +63,7 @@ def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
   parts = tiny_assembly()
   assert parts.model.vocab_size == parts.tokenizer.vocab_size
   assert (parts.model.layers, parts.model.width) == (1, 32)
-  assert parts.collector.engine.positions == tiny_config.rollout.max_tokens
+  assert parts.surroundings.engine.positions == tiny_config.rollout.max_tokens
   data = [jax.random.key_data(key).tolist() for key in parts.keys.values()]
   assert len({tuple(d) for d in data}) == len(parts.keys) == 4
 

@@ -1,13 +1,19 @@
 """Groups in, rewarded trajectories out."""
 
 import dataclasses
+import pathlib
 
 import pytest
+from ml_collections import ConfigDict
 
 from agentrl.models.chat import ChatFormat
 from agentrl.rewards.combine import make_reward
-from agentrl.rollout.strategies.branching import BranchingConfig
-from agentrl.types import Action, Observation, TurnKind, Visit, first_visits
+from agentrl.rollout import strategies
+from agentrl.rollout.episode import derived_uid
+from agentrl.rollout.strategies.independent import independent
+from agentrl.types import Action, Message, Observation, TurnKind, Visit, first_visits
+
+OWN = pathlib.Path(__file__).parents[1] / "rollout" / "strategies" / "own"
 
 
 def collect(parts, groups=(3, 5), **changes):
@@ -112,18 +118,50 @@ def test_groups_branch_where_the_collector_says_so_and_not_in_an_evaluation(part
       return Observation(str(self._turns), done=self._turns == 3, parts={"correct": 1.0})
 
   tasks = dataclasses.replace(parts.tasks, environment=lambda: Talks(parts.tasks.environment()))
-  always = BranchingConfig(initial=1, rule="random", probability=1.0, window=1)
   chat = Calls(parts.tokenizer, parts.chat.template, parts.chat.syntax)
-  settings = {"tasks": tasks, "chat": chat, "max_tokens": 40, "turn_tokens": 3}
-  plain = dataclasses.replace(parts.collector, **settings)
-  branching = dataclasses.replace(plain, branching=always)
+  surroundings = dataclasses.replace(parts.surroundings, chat=chat, group_size=3, entropy_window=1)
+  always = {"initial": 1, "rule": "random", "probability": 1.0}
+  limits = {"tasks": tasks, "max_tokens": 40, "turn_tokens": 3}
+  plain = dataclasses.replace(parts.collector, sampler=independent(surroundings), **limits)
+  branching = dataclasses.replace(plain, sampler=strategies.load("branching").make(surroundings, ConfigDict(always)))
   samples = {"samples": 3}
   got = collect(dataclasses.replace(parts, collector=branching), **samples)
   assert [(t.uid, t.parent) for t in got.trajectories] == [(9, None), (10, 9), (11, 9), (15, None), (16, 15), (17, 15)]
-  alone = collect(dataclasses.replace(parts, collector=branching), independent=True, **samples)
+  alone = collect(dataclasses.replace(parts, collector=branching.evaluating), **samples)
   wanted = collect(dataclasses.replace(parts, collector=plain), **samples)
   assert [t.tokens.tolist() for t in alone.trajectories] == [t.tokens.tolist() for t in wanted.trajectories]
   assert {t.parent for t in alone.trajectories} == {None}
+
+
+class Letters:
+  """Ends with the first turn, and pays for its different letters."""
+
+  tools = ()
+
+  def reset(self, task, seed):
+    return [Message("user", task.question)]
+
+  def step(self, action):
+    return Observation("", done=True, parts={"correct": float(len(set(action.text)))})
+
+  def close(self):
+    pass
+
+
+def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts, monkeypatch):
+  monkeypatch.syspath_prepend(OWN)
+  sampler = strategies.load("best_of").make(parts.surroundings, ConfigDict({"tries": 3}))
+  tasks = dataclasses.replace(parts.tasks, environment=Letters)
+  collector = dataclasses.replace(parts.collector, sampler=sampler, tasks=tasks, turn_tokens=5)
+  seen = {}
+  got = collect(dataclasses.replace(parts, collector=collector), on_finish=lambda t: seen.update({t.uid: t}))
+  assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)] and len(seen) == 12
+  for t in got.trajectories:
+    tries = [seen[derived_uid("try", t.uid, n)] for n in range(3)]
+    best = max(tries, key=lambda one: one.reward_parts["correct"])
+    assert t.reward == best.reward_parts["correct"] and t.tokens.tolist() == best.tokens.tolist()
+  assert len({t.reward_parts["correct"] for t in seen.values()}) > 1
+  assert len(collect(dataclasses.replace(parts, collector=collector.evaluating)).trajectories) == 4
 
 
 class Calls(ChatFormat):

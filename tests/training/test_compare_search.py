@@ -86,7 +86,7 @@ def test_every_way_of_acting_has_its_rows(checkpoint):
 def test_the_value_of_a_sample_is_read_in_front_of_its_last_token(checkpoint):
   config, _, params = checkpoint
   config, parts = compare_search._with_search(config)
-  samples = compare_search.collect_held_out(config, parts, parts.collector, params, 2, step=0, independent=True)
+  samples = compare_search.collect_held_out(config, parts, parts.collector.evaluating, params, 2, step=0)
   read = compare_search.read_values(parts, params, [*samples.trajectories, FAILED])
   batch, _ = parts.algorithm.prepare(parts.algorithm.init(jax.random.key(0), parts.params), samples.trajectories)
   values = _values_by_training(parts, params, batch)

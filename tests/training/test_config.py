@@ -132,7 +132,7 @@ RULE = [  # an override, and the same in a derived config
   ("--config.reward.economy=0.5", {"reward.economy": 0.5}),
   ("--config.task.tool=sql", {"task": {"tool": "sql"}}),
   ("--config.task.tool=sql", {"task.tool": "sql"}),
-  ("--config.rollout.branching.window=5", {"rollout": {"branching": {"window": 5}}}),
+  ("--config.rollout.entropy_window=5", {"rollout": {"entropy_window": 5}}),
   ("--config.algorithm=ppo", {"algorithm": "ppo"}),
 ]
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from agentrl import algorithms
 from agentrl.named import settings_of
 from agentrl.ops import corrections, losses, reduce
+from agentrl.rollout import strategies
 from agentrl.settings import ranges_of, settings_in
 from agentrl.training import config as config_lib
 from agentrl.training.build.sections import RunSettings
@@ -22,6 +23,7 @@ def test_no_settings_give_the_defaults_and_the_algorithm_s_own():
   config = run_config({}, where="test")
   expected = base_config()
   expected.algo = algorithms.load("grpo").default_config()
+  expected.strategy = {}  # of independent samples
   assert config_lib.to_json(config) == config_lib.to_json(expected)
   assert config.is_locked
 
@@ -41,6 +43,15 @@ def test_a_base_keeps_its_algo_unless_the_algorithm_changes():
   assert base.algo.kl_coef == 0.5 and base.algorithm == "grpo"
 
 
+def test_the_settings_of_a_strategy_come_with_its_name():
+  base = run_config({"rollout": {"strategy": "branching"}, "strategy": {"initial": 2}}, where="test")
+  assert base.strategy.to_dict() == {**strategies.load("branching").default_config().to_dict(), "initial": 2}
+  same = run_config({"strategy": {"rule": "code"}}, where="test", base=base)
+  assert (same.strategy.initial, same.strategy.rule) == (2, "code")
+  other = run_config({"rollout.strategy": "reranked"}, where="test", base=same)
+  assert other.strategy.to_dict() == {"candidates": 5}
+
+
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
@@ -48,6 +59,8 @@ def test_a_base_keeps_its_algo_unless_the_algorithm_changes():
     ({"algo": {"kl_coeff": 1.0}}, "here.py: unknown config key 'algo.kl_coeff'.*'algo.kl_coef'"),
     ({"train": {"steps": "many"}}, "train.steps must be of type int"),
     ({"algorithm": "gpro"}, "grpo"),
+    ({"rollout": {"strategy": "reranke"}}, "rollout.strategy is called 'reranke': did you mean 'reranked'"),
+    ({"rollout": {"strategy": "reranked"}, "strategy": {"initial": 2}}, "unknown config key 'strategy.initial'"),
   ],
 )
 def test_errors_name_the_key(settings, message):
@@ -90,9 +103,9 @@ def test_every_number_of_a_function_that_an_algorithm_chooses_has_a_range(table,
   assert {name for function in table.values() for name in settings_of(function)} == set(known)
 
 
-def changed(key, value, algorithm="grpo"):
-  """The default config of an algorithm with one number put in its place, whatever its type."""
-  config = config_lib.from_json(config_lib.to_json(run_config({"algorithm": algorithm}, where="test"))).unlock()
+def changed(key, value, settings):
+  """The default config with some settings, and one number put in its place, whatever its type."""
+  config = config_lib.from_json(config_lib.to_json(run_config(settings, where="test"))).unlock()
   *sections, name = key.split(".")
   section = config
   for part in sections:
@@ -109,25 +122,31 @@ def outside(allowed):
   return [*low, *high, math.nan, math.inf]
 
 
-OF_ALGORITHMS = [
-  (name, f"algo.{key}", allowed)
+EVERY = [({}, key, allowed) for key, allowed in RANGES.items()]
+EVERY += [
+  ({"algorithm": name}, f"algo.{key}", allowed)
   for name in algorithms.ALGORITHMS
   for key, allowed in algorithms.load(name).RANGES.items()
 ]
+EVERY += [
+  ({"rollout": {"strategy": name}}, f"strategy.{key}", allowed)
+  for name in strategies.STRATEGIES
+  for key, allowed in strategies.load(name).RANGES.items()
+]
 
 
-@pytest.mark.parametrize(
-  ("algorithm", "key", "allowed"), [("grpo", key, allowed) for key, allowed in RANGES.items()] + OF_ALGORITHMS
-)
-def test_a_number_outside_its_range_is_refused_by_name(algorithm, key, allowed):
-  check_numbers(run_config({"algorithm": algorithm}, where="test"))
+@pytest.mark.parametrize(("settings", "key", "allowed"), EVERY)
+def test_a_number_outside_its_range_is_refused_by_name(settings, key, allowed):
+  check_numbers(run_config(settings, where="test"))
   for value in outside(allowed):
     with pytest.raises(ValueError) as refused:
-      check_numbers(changed(key, value, algorithm))
+      check_numbers(changed(key, value, settings))
     assert str(refused.value).startswith(f"{key}=") and f" must be {allowed}" in str(refused.value)
 
 
 def test_recorded_runs_lie_inside():
   assert RECORDED
   for file in RECORDED:
-    check_numbers(config_lib.from_json(file.read_text()))
+    config = config_lib.from_json(file.read_text()).unlock()
+    config.rollout.strategy = config.rollout.get("strategy", "independent")  # which the first runs did not name
+    check_numbers(config)

@@ -21,15 +21,18 @@ def test_without_a_file_it_is_the_defaults(capsys):
   assert json.loads(capsys.readouterr().out) == json.loads(config_lib.to_json(base_config()))
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "ppo", "archer", "sft", "tree_distill"])
-def test_every_key_is_explained_with_its_default(algorithm):
-  config = run_config({"algorithm": algorithm}, where="test")
+@pytest.mark.parametrize(
+  "named",
+  [{"algorithm": name} for name in ("ppo", "archer", "sft", "tree_distill")]
+  + [{"rollout.strategy": name} for name in ("branching", "reranked", "tree_search")]
+  + [{}],
+)
+def test_every_key_is_explained_with_its_default(named):
+  config = run_config(named, where="test")
   told = {s.key: s.default for s in settings_of_run(config)}
   leaves = config_lib.flatten(config)
   assert told.keys() == leaves.keys()
-  assert {key: value for key, value in told.items() if value != leaves[key]} == (
-    {} if algorithm == "grpo" else {"algorithm": "grpo"}
-  )
+  assert {key for key, value in told.items() if value != leaves[key]} == set(named)
   assert [s.key for s in settings_of_run(config) if not s.told and not s.key.startswith("algo.")] == []
 
 
@@ -44,6 +47,10 @@ def test_every_key_is_explained_with_its_default(algorithm):
     (
       ["--explain", "algo.actor.batch", "--config.algorithm=archer"],
       ["algo.actor.batch = 64   at least 1", "    fresh utterances per actor step"],
+    ),
+    (
+      ["--explain", "strategy", "--config.rollout.strategy=reranked"],
+      ["strategy.candidates = 5   at least 1", "    utterances to choose from at every state."],
     ),
   ],
 )

@@ -23,6 +23,7 @@ from agentrl.batching.filters import make_filters
 from agentrl.batching.pack import NothingToPack
 from agentrl.rewards.combine import make_reward
 from agentrl.rollout.driver import Driver, RolloutStats
+from agentrl.rollout.strategies.independent import independent
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.checkpoint import Checkpointer
@@ -180,9 +181,10 @@ def test_settings_that_may_change_where_a_run_goes_on_move_no_number(run, unbrok
     with pytest.raises(Stopped):
       run(tmp_path / "run")
   parts = tiny_assembly()
-  engine, pauses = parts.collector.engine, parts.collector.chat.pause_table(parts.model.vocab_size)
+  engine, pauses = parts.surroundings.engine, parts.chat.pause_table(parts.model.vocab_size)
   driver = Driver(parts.model, engine, pauses, mesh=parts.mesh, compiled=False)
-  collector = dataclasses.replace(parts.collector, workers=1, driver=driver)
+  sampler = independent(dataclasses.replace(parts.surroundings, driver=driver))
+  collector = dataclasses.replace(parts.collector, workers=1, sampler=sampler)
   settings = {"rollout": {"workers": 1, "compiled": False, "max_failed_share": 0.9, "environment_seconds": 50.0}}
   often = {"checkpoint_every": 3, "trajectories_every": 3, "eval_every": 1}
   lines = run(tmp_path / "run", dataclasses.replace(parts, collector=collector), settings, **often)

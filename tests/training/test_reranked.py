@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from agentrl.rollout.strategies.independent import independent
 from agentrl.training import assembly, evaluation, loop
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
@@ -16,7 +17,8 @@ from agentrl.types import first_visits
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/archer_sixteen.py:chai"
 SETTINGS = {
   "model": {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 48, "vocabulary": 0},
-  "rollout": {"max_turns": 3, "max_tokens": 72, "workers": 2, "reranked": {"candidates": 3}},
+  "rollout": {"max_turns": 3, "max_tokens": 72, "workers": 2},
+  "strategy": {"candidates": 3},
   "engine": {"slots": 6, "decode_tokens": 6, "feed_tokens": 32, "prefill_tokens": 16},
   "cold_start": {"steps": 0},
   "train": {"steps": 1},
@@ -45,8 +47,7 @@ def collect(parts, params, groups=(3, 5), **changes):
 
 
 def judged_by(parts, judge):
-  reranker = dataclasses.replace(parts.collector.reranker, judge=judge)
-  return dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, reranker=reranker))
+  return dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, judge=judge))
 
 
 def longest(params, trajectories):
@@ -61,21 +62,21 @@ def said(trajectories):
 
 
 def test_names_of_the_config_reach_the_collector(parts):
-  assert parts.collector.reranker.candidates == 3 and parts.collector.reranker.judge is parts.algorithm.judge
-  assert parts.acts_by == ("critic",)
-  assert assembly.assemble(settings(rollout={"strategy": "independent"})).collector.reranker is None
+  assert parts.collector.judge is parts.algorithm.judge and parts.acts_by == ("critic",)
 
 
-@pytest.mark.parametrize("independent", [False, True])
-def test_samples_and_evaluations_say_what_the_critics_choose(parts, learner, independent):
+@pytest.mark.parametrize("evaluating", [False, True])
+def test_samples_and_evaluations_say_what_the_critics_choose(parts, learner, evaluating):
+  if evaluating:
+    parts = dataclasses.replace(parts, collector=parts.collector.evaluating)
   by_length = judged_by(parts, longest)
-  got = collect(by_length, learner, independent=independent, temperature=2.0)
+  got = collect(by_length, learner, temperature=2.0)
   assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)]
   assert all(t.reward is not None and t.temperature == 2.0 for t in got.trajectories) and not got.failures
   assert all(set(t.policy_version[t.action_mask]) == {4} for t in got.trajectories)
   assert got.stats.sampled > 2 * sum(t.action_mask.sum() for t in got.trajectories) and got.stats.seconds > 0
   shortest = judged_by(parts, lambda params, trajectories: -longest(params, trajectories))
-  other = collect(shortest, learner, independent=independent, temperature=2.0)
+  other = collect(shortest, learner, temperature=2.0)
   assert np.mean(said(other.trajectories)) < np.mean(said(got.trajectories))
 
 
@@ -87,7 +88,7 @@ def test_the_critics_choose_alike_whoever_else_is_asked_for(parts, learner):
 
 def test_without_critics_the_samples_are_the_clone_s(parts, learner):
   policy = {"policy": learner["policy"]}
-  plain = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, reranker=None))
+  plain = dataclasses.replace(parts, collector=parts.collector.sampling(independent(parts.surroundings)))
   wanted = [t.tokens.tolist() for t in collect(plain, policy).trajectories]
   assert [t.tokens.tolist() for t in collect(parts, policy).trajectories] == wanted
   assert [t.tokens.tolist() for t in collect(parts, learner).trajectories] != wanted
@@ -130,7 +131,7 @@ def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"rollout": {"reranked": {"candidates": 0}}}, r"rollout.reranked.candidates=0 must be at least 1"),
+    ({"strategy": {"candidates": 0}}, r"strategy.candidates=0 must be at least 1"),
     ({"rollout": {"strategy": "rerank"}}, r"no rollout.strategy is called 'rerank': did you mean 'reranked'"),
   ],
 )

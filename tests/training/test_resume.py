@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from agentrl import algorithms
+from agentrl.rollout import strategies
 from agentrl.training import config as config_lib
 from agentrl.training import resume
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
@@ -14,6 +15,7 @@ ALGORITHMS = ("archer", "grpo", "ppo", "sft", "tree_distill")
 KEYS = sorted({
   *config_lib.flatten(base_config()),
   *(f"algo.{key}" for name in ALGORITHMS for key in config_lib.flatten(algorithms.load(name).default_config())),
+  *(f"strategy.{key}" for name in strategies.STRATEGIES for key in strategies.load(name).default_config()),
 })  # fmt: skip
 
 

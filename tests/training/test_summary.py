@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.driver import RolloutStats, total
 from agentrl.training import summary
 from agentrl.types import (
   Failure,
@@ -160,7 +160,7 @@ def test_failures_are_counted_by_their_kind():
 
 
 def test_costs_of_rounds_add_up():
-  assert summary.total([STATS, STATS]) == RolloutStats(80, 20, 6, 2, 10, 4.0)
+  assert total([STATS, STATS]) == RolloutStats(80, 20, 6, 2, 10, 4.0)
 
 
 def test_tool_calls_and_entropies_by_hand():

@@ -40,7 +40,8 @@ def settings(**changes):
 
 @pytest.fixture(scope="module")
 def parts():
-  return assembly.assemble(settings())
+  """Those of a run whose evaluations search too."""
+  return assembly.assemble(settings(eval={"search": 2}))
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +58,18 @@ def collected(parts, learner):
 
 
 def test_names_of_the_config_reach_the_search(parts):
-  search = parts.collector.searcher.config
+  search = parts.surroundings.search
   assert (search.puct.c, search.simulations, search.width, search.depth, search.step_end) == (2.0, 6, 3, 4, "\n")
 
 
 def test_siblings_are_given_where_the_algorithm_learns_from_them(parts):
-  assert parts.collector.searcher.siblings
-  assert not assembly.assemble(settings(algo={"target": "path"})).collector.searcher.siblings
+  assert parts.collector.siblings
+  assert not assembly.assemble(settings(algo={"target": "path"})).collector.siblings
 
 
 def test_every_sample_is_a_tree_with_a_reward(collected):
   paths = [t for t in collected.trajectories if t.parent is None]
-  assert [t.uid for t in paths] == [0, 1, 2, 3] == [p.request.uid for p in collected.trees]
+  assert [t.uid for t in paths] == [0, 1, 2, 3] == list(collected.trees)
   assert all(t.reward in (0.0, 1.0) and "correct" in t.reward_parts for t in paths)
   assert all(np.all(t.policy_version[t.action_mask] == 3) for t in paths)
 
@@ -88,11 +89,11 @@ def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected)
 
 
 def test_evaluations_do_not_search(parts, learner):
-  got = parts.collector.collect(
+  got = parts.collector.evaluating.collect(
     parts.driver_params(learner), parts.keys["evaluation"], first_visits([0]), split="held_out", samples=2,
-    temperature=1.0, version=0, memory={}, independent=True,
+    temperature=1.0, version=0, memory={},
   )  # fmt: skip
-  assert len(got.trajectories) == 2 and got.trees == []
+  assert len(got.trajectories) == 2 and not got.trees
 
 
 def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny_assembly):
@@ -102,17 +103,17 @@ def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny
 
 
 def test_an_algorithm_without_a_value_head_is_refused():
-  with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' trains none"):
+  with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' has none"):
     assembly.assemble(settings(algorithm="grpo"))
   rolled = assembly.assemble(settings(algorithm="grpo", search={"evaluate": "rollout"}))
-  assert not assembly.searches_by_value(rolled.collector.searcher)
+  assert rolled.acts_by == ()
 
 
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
     ({"search": {"width": 7}}, r"search.width=7.*engine.slots=6"),
-    ({"search": {"saved_trees": -1}}, r"search.saved_trees=-1 must be at least 0"),
+    ({"train": {"saved_trees": -1}}, r"train.saved_trees=-1 must be at least 0"),
     ({"eval": {"search": -1}}, r"eval.search=-1 must be at least 0"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"prior": "max"}}, r"no search.prior is called 'max': .*known: mean, sum, uniform"),
@@ -130,8 +131,8 @@ def test_bad_settings(changes, message):
 def finished(parts, tmp_path_factory):
   """(config, folder) of a run that also searches in its evaluations."""
   config = settings(
-    train={"steps": 2, "trajectories_every": 2}, cold_start={"steps": 0}, eval={"tasks": 2, "search": 2},
-    search={"saved_trees": 3},
+    train={"steps": 2, "trajectories_every": 2, "saved_trees": 3}, cold_start={"steps": 0},
+    eval={"tasks": 2, "search": 2},
   )  # fmt: skip
   path = tmp_path_factory.mktemp("searched") / "run"
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, config) as folder:
@@ -175,14 +176,19 @@ def test_a_searched_evaluation_reads_the_value_head_of_the_checkpoint(finished, 
   assert step == 2
   np.testing.assert_array_equal(params["value"]["weight"], head["weight"])
   found = evaluation.search_held_out(config, parts, params, step=step)
-  assert any(node.value for tree in found.trees for node in tree.prompt_node.walk() if not node.terminal)
+  assert any(values_inside(found))
   fresh = evaluation.search_held_out(config, parts, {"policy": params["policy"]}, step=step)
-  assert not any(node.value for tree in fresh.trees for node in tree.prompt_node.walk() if not node.terminal)
+  assert not any(values_inside(fresh))
   assert all(t.parent is None for t in found.trajectories)  # no siblings, though this run learns from them
+
+
+def values_inside(found):
+  """What the value head said of every node of the trees that is no end."""
+  return [node["value"] for tell in found.trees.values() for node in tell()["nodes"] if not node["terminal"]]
 
 
 def test_rollouts_without_search_can_be_evaluated_with_it():
   path = {"rollout": {"strategy": "independent"}, "algo": {"target": "path"}}
   plain = assembly.assemble(settings(**path, eval={"search": 1}))
-  assert plain.collector.searcher is None and assembly.searches_by_value(plain.searcher)
-  assert assembly.assemble(settings(**path)).searcher is None
+  assert plain.collector.sampler.needs.params == () and plain.acts_by == ("value",)
+  assert assembly.assemble(settings(**path)).searching is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,14 +51,16 @@ class SearchConfig:
   commit: str = setting(
     "path", '"path": one search gives the path; "step": a search before every step, on what is known'
   )
-  saved_trees: int = setting(
-    2, "written to the run folder whenever trajectories are, the first by uid; 0: none", at_least(0)
-  )
 
-  @property
+  @functools.cached_property
   def puct(self) -> tree.Puct:
     """The selection rule."""
     return tree.Puct(self.c_puct, self.unvisited_parent, self.virtual_value)
+
+  @property
+  def by_value(self) -> bool:
+    """Leaves are evaluated by the value head."""
+    return self.evaluate == "value"
 
   def __post_init__(self):
     check_fields(self, section="search")
@@ -249,7 +252,7 @@ class Planner:
 
   def _grow(self, simulation: _Simulation) -> None:
     """Samples the leaf's next steps, and what its value needs."""
-    leaf, rolls = simulation.leaf, self._config.evaluate == "rollout"
+    leaf, rolls = simulation.leaf, not self._config.by_value
     simulation.left = self._config.width
     for k in range(self._config.width):
       self._sample(leaf, k, self._step_end(leaf), lambda job, k=k: self._grown(simulation, k, job))
@@ -258,7 +261,7 @@ class Planner:
 
   def _grown(self, simulation: _Simulation, k: int, job: Job) -> None:
     simulation.steps[k] = self._step(simulation.leaf, job)
-    if k == 0 and self._config.evaluate == "value":
+    if k == 0 and self._config.by_value:
       simulation.value = job.value
     simulation.left -= 1
     self._pump()

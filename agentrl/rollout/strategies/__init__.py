@@ -1,24 +1,26 @@
-"""Who decides what each slot does next: one file per way of sampling."""
+"""Who samples what, and who decides what each slot does next: one module per way of sampling.
+
+A module has `default_config() -> ConfigDict`, `RANGES` of the numbers in it (by dotted key, see `agentrl/settings.py`)
+and `make(surroundings, cfg) -> Sampler`, see `contract.py`. The config names it as `rollout.strategy`, and its settings
+stand in the section `strategy`. To add one, add a file and its name here; one of yours may stand anywhere, and is named
+by its import path.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from types import ModuleType
 
-from agentrl.rollout.engine import Commands, Events
-from agentrl.types import Trajectory
+from agentrl.named import module_by_name
+
+STRATEGIES = ("branching", "independent", "reranked", "tree_search")
 
 
-class Strategy(Protocol):
-  """Plain host code between two ticks of one device's slots.
+def load(name: str) -> ModuleType:
+  """The module of a strategy: one of `STRATEGIES`, or the import path of one of yours.
 
-  `step` is called with None before the first tick. It may wait, always with a deadline; when it has nothing left to
-  do it returns commands with `done` set, and `trajectories` holds what came of it.
+  Raises:
+    ValueError: there is none of that name; names the nearest. Or the module lacks one of these attributes.
+    ModuleNotFoundError: there is no module at the import path.
   """
-
-  def step(self, events: Events | None) -> Commands:
-    """What the slots do next, given what they just did."""
-
-  @property
-  def trajectories(self) -> Sequence[Trajectory]:
-    """Finished trajectories, in the order of their uid."""
+  needs = ("default_config", "RANGES", "make")
+  return module_by_name(STRATEGIES, name, kind="rollout.strategy", package=__name__, needs=needs)

@@ -32,27 +32,53 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from agentrl.named import check_name
+from ml_collections import ConfigDict
+
+from agentrl.named import check_name, with_settings
 from agentrl.rollout.engine import EngineConfig
-from agentrl.rollout.episode import Branch, Request
-from agentrl.rollout.strategies.independent import Independent, Sample
-from agentrl.settings import FINITE, at_least, between, check_fields, setting
+from agentrl.rollout.episode import Branch, Request, RequestQueue
+from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler, Surroundings, on_slots
+from agentrl.rollout.strategies.independent import Independent, Sample, independent
+from agentrl.settings import FINITE, DefaultsOf, at_least, between, check_fields, ranges_of, setting, settings_in
 
 
-@dataclasses.dataclass(frozen=True)
+def make(surroundings: Surroundings, cfg: ConfigDict) -> Sampler:
+  """See `contract.Sampler`.
+
+  Raises:
+    ValueError: settings, group size and slots do not fit.
+  """
+  settings = with_settings(BranchingConfig, cfg, section="strategy")()
+  settings.check(surroundings.group_size, surroundings.engine)
+
+  def sample(collection: Collection) -> Sampled:
+    make_strategy = functools.partial(
+      Branching,
+      RequestQueue(collection.groups),
+      group_size=surroundings.group_size,
+      settings=settings,
+      window=surroundings.entropy_window,
+      seed=collection.seed,
+    )
+    return on_slots(surroundings, collection, make_strategy)
+
+  return Sampler(sample, evaluate_with=independent(surroundings))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BranchingConfig:
-  """When to branch, and how much: the section `rollout.branching` of a config; see the module."""
+  """When to branch, and how much; see the module. The window is `rollout.entropy_window`, as in the metrics."""
 
   initial: int = setting(
     4, "N, samples that start at the prompt; the rest of `rollout.group_size` are branches", at_least(1)
   )
   branches: int = setting(1, "started at once where the rule says so", at_least(1))
   rule: str = setting("threshold", '"threshold": the paper\'s, "code": the released code\'s, "random": the control')
-  window: int = setting(20, "k, tokens whose entropies are compared; the metrics of any strategy read it", at_least(1))
   alpha: float = setting(0.5, 'read by "threshold"', FINITE)
   beta: float = setting(0.2, 'read by "threshold"', FINITE)
   threshold: float = setting(0.5, 'read by "threshold"', FINITE)
@@ -60,19 +86,19 @@ class BranchingConfig:
   weight: float = setting(0.2, 'read by "code"', FINITE)
 
   def __post_init__(self):
-    check_name(RULES, self.rule, kind="rollout.branching.rule")
-    check_fields(self, section="rollout.branching")
+    check_name(RULES, self.rule, kind="strategy.rule")
+    check_fields(self, section="strategy")
 
   def check(self, group_size: int, engine: EngineConfig) -> None:
     """Raises ValueError where groups of this size cannot be sampled on these slots."""
     if self.initial == group_size:
       raise ValueError(
-        f"rollout.branching.initial={self.initial} is all of rollout.group_size={group_size}, which leaves no sample "
+        f"strategy.initial={self.initial} is all of rollout.group_size={group_size}, which leaves no sample "
         "to branch: lower it, or set rollout.strategy='independent'"
       )
     if self.initial > group_size:
       raise ValueError(
-        f"rollout.branching.initial={self.initial} exceeds rollout.group_size={group_size}: the samples that start "
+        f"strategy.initial={self.initial} exceeds rollout.group_size={group_size}: the samples that start "
         "at the prompt are part of the group"
       )
     if group_size > engine.slots:
@@ -88,6 +114,10 @@ class BranchingConfig:
       change: `sum(H_t - H_0)` in nats. draw: uniform in [0, 1).
     """
     return RULES[self.rule](self, change, vocab_size, draw)
+
+
+default_config = DefaultsOf(BranchingConfig)
+RANGES = ranges_of(settings_in(BranchingConfig))
 
 
 def _threshold(settings: BranchingConfig, change: float, vocab_size: int, draw: float) -> bool:
@@ -177,6 +207,7 @@ class Branching(Independent):
       draw from one queue.
     group_size: M, requests of each group.
     settings: see `BranchingConfig`.
+    window: k, tokens whose entropies are compared.
     seed: of the rules' random numbers.
     others: keyword arguments of `Independent`.
 
@@ -185,13 +216,21 @@ class Branching(Independent):
   """
 
   def __init__(
-    self, groups: Iterable[Sequence[Request]], *, group_size: int, settings: BranchingConfig, seed: int, **others
+    self,
+    groups: Iterable[Sequence[Request]],
+    *,
+    group_size: int,
+    settings: BranchingConfig,
+    window: int,
+    seed: int,
+    **others,
   ):
     super().__init__((), **others)
     settings.check(group_size, self._engine)
     self._groups = iter(groups)
     self._group_size = group_size
     self._settings = settings
+    self._size_of_window = window
     self._seed = seed
     self._vocab_size = self._chat.tokenizer.vocab_size
     self._live: list[_Group] = []
@@ -264,11 +303,11 @@ class Branching(Independent):
     if path.sample is None or not self._has_round_ahead(group, path):
       return path.finished
     start = path.sample.episode.after_tools[group.round - 1]
-    return not path.sample.in_turn(start) or len(self._window(path, start)) == self._settings.window
+    return not path.sample.in_turn(start) or len(self._window(path, start)) == self._size_of_window
 
   def _window(self, path: _Path, start: int) -> Sequence[float]:
     """Entropies in nats of the first tokens of the turn that begins at `start`, which may be going on."""
-    sample, size = path.sample, self._settings.window
+    sample, size = path.sample, self._size_of_window
     return sample.job.entropy[:size] if sample.in_turn(start) else sample.episode.window(start, size)
 
   def _ask(self, group: _Group, path: _Path) -> None:

@@ -8,15 +8,42 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ml_collections import ConfigDict
 
 from agentrl.models.chat import ChatFormat
+from agentrl.named import with_settings
 from agentrl.rollout import engine as slot_engine
 from agentrl.rollout.engine import Commands, EngineConfig, Events
-from agentrl.rollout.episode import Episode, Request
+from agentrl.rollout.episode import Episode, Request, RequestQueue
 from agentrl.rollout.slots import Job, Prefix, SlotAllocator
+from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler, Surroundings, on_slots
 from agentrl.rollout.workers import Calls, WorkerPool
+from agentrl.settings import Range
 from agentrl.types import Action, EnvironmentFailed, Observation, Trajectory
+
+RANGES: Mapping[str, Range] = {}
+
+
+def default_config() -> ConfigDict:
+  """It has no settings."""
+  return ConfigDict()
+
+
+def make(surroundings: Surroundings, cfg: ConfigDict) -> Sampler:
+  """See `contract.Sampler`."""
+  return with_settings(independent, cfg, section="strategy")(surroundings)
+
+
+def independent(surroundings: Surroundings) -> Sampler:
+  """Samples every request on its own."""
+
+  def sample(collection: Collection) -> Sampled:
+    make_strategy = functools.partial(Independent, RequestQueue(collection.requests))
+    return on_slots(surroundings, collection, make_strategy)
+
+  return Sampler(sample)
 
 
 @dataclasses.dataclass(eq=False)

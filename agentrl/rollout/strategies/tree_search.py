@@ -13,18 +13,103 @@ was evicted is fed again in other chunks).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+from ml_collections import ConfigDict
+
+from agentrl.models import heads
 from agentrl.models.chat import ChatFormat
+from agentrl.named import with_settings
 from agentrl.rollout import engine as slot_engine
+from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.engine import Commands, EngineConfig, Events
-from agentrl.rollout.episode import Request
+from agentrl.rollout.episode import Request, RequestQueue
 from agentrl.rollout.search.planner import Planner, SearchConfig
+from agentrl.rollout.search.record import branches, describe
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.slots import SlotAllocator
+from agentrl.rollout.strategies.contract import Collection, Needs, Sampled, Sampler, Surroundings, shared
+from agentrl.rollout.strategies.independent import independent
 from agentrl.rollout.workers import Calls, WorkerPool
+from agentrl.settings import Range
 from agentrl.types import EnvironmentFailed, Trajectory
+
+RANGES: Mapping[str, Range] = {}
+_VALUE = Needs(
+  params=("value",),
+  why="search.evaluate='value' needs a value head",
+  otherwise="choose algorithm='tree_distill' or 'ppo', or search.evaluate='rollout'",
+)
+
+
+def default_config() -> ConfigDict:
+  """It has no settings of its own: how trees grow says the section `search`, which searching evaluations read too."""
+  return ConfigDict()
+
+
+def make(surroundings: Surroundings, cfg: ConfigDict) -> Sampler:
+  """See `contract.Sampler`.
+
+  Raises:
+    ValueError: see `tree_search`.
+  """
+  return with_settings(tree_search, cfg, section="strategy")(surroundings, surroundings.search)
+
+
+def tree_search(surroundings: Surroundings, search: SearchConfig, planner: type[Planner] = Planner) -> Sampler:
+  """Grows one tree for every request, as `search` says; its visited path is the sample.
+
+  Args:
+    planner: see `TreeSearch`.
+
+  Raises:
+    ValueError: see `check_search`.
+  """
+  check_search(search, surroundings.engine, surroundings.chat)
+  pauses = StepEnd(surroundings.chat, search.step_end).pause_table(surroundings.vocab_size)
+  driver = surroundings.drivers(pauses, value_of if search.by_value else None)
+  needs = _VALUE if search.by_value else Needs()
+
+  def sample(collection: Collection) -> Sampled:
+    make_strategy = functools.partial(
+      TreeSearch,
+      RequestQueue(collection.requests),
+      search,
+      grade=lambda trajectory: collection.grade([trajectory])[0],
+      planner=planner,
+      **shared(surroundings, collection),
+    )
+    strategies = [make_strategy() for _ in range(driver.devices)]
+    params = {name: collection.params[name] for name in ("policy", *needs.params)}
+    stats = driver.run(params, collection.key, strategies)
+    return _found(strategies, stats, surroundings.chat, siblings=collection.siblings)
+
+  return Sampler(
+    sample,
+    per_sample=1 + search.depth * (search.width - 1),
+    needs=needs,
+    siblings=True,
+    graded=True,
+    evaluate_with=independent(surroundings),
+  )
+
+
+def _found(strategies: list[TreeSearch], stats: RolloutStats, chat: ChatFormat, *, siblings: bool) -> Sampled:
+  """Every path, followed by its siblings where they are wanted, in the order of the paths' uid."""
+  planners = sorted((p for s in strategies for p in s.finished), key=lambda p: p.request.uid)
+  found = [[p.trajectory, *(branches(p) if siblings else ())] for p in planners]
+  trees = {p.request.uid: functools.partial(describe, p, chat.tokenizer) for p in planners}
+  failures = [failure for s in strategies for failure in s.failures]
+  return Sampled(list(itertools.chain(*found)), stats, failures, trees)
+
+
+def value_of(params: Any, hidden: jax.Array) -> jax.Array:
+  """What the value head of a learner's params says of hidden states."""
+  return heads.apply_value_head(params["value"], hidden)
 
 
 class TreeSearch:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from agentrl.rollout.strategies.branching import BranchingConfig
-from agentrl.settings import above, at_least, between, section, setting
-
-
-@dataclasses.dataclass(frozen=True)
-class RerankedSettings:
-  """How re-ranking acts."""
-
-  candidates: int = setting(5, "utterances to choose from at every state", at_least(1))
+from agentrl.settings import above, at_least, between, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +32,16 @@ class RolloutSettings:
   max_failed_share: float = setting(
     0.5, "of a step's trajectories with a failed environment; above it the run stops", between(0, 1)
   )
+  entropy_window: int = setting(
+    20,
+    "tokens behind a tool result whose entropies are held against those of the rollout's first tokens: by the metrics, "
+    "and by what decides where samples branch",
+    at_least(1),
+  )
   strategy: str = setting(
     "independent",
-    'of the samples of a prompt: "independent"; "branching": some branch from others, after tool results; '
-    '"tree_search": each is the visited path of a search, see `search`; "reranked": of several utterances at every '
-    "state the algorithm's critics choose the one that is said, in the evaluations after a first update too",
+    "module under rollout/strategies/, or the import path of one of yours; its settings are `strategy`. Of the samples "
+    'of a prompt "independent"; "branching": some branch from others, after tool results; "tree_search": each is the '
+    'visited path of a search, see `search`; "reranked": of several utterances at every state the algorithm\'s critics '
+    "choose the one that is said, in the evaluations after a first update too",
   )
-  branching: BranchingConfig = section(BranchingConfig)
-  reranked: RerankedSettings = section(RerankedSettings)

@@ -44,6 +44,9 @@ class TrainSettings:
   trajectories_every: int = setting(
     10, "steps; how often sampled trajectories are written to the run folder", at_least(1)
   )
+  saved_trees: int = setting(
+    2, "searches written with them, and at evaluations, the first by uid; 0: none", at_least(0)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,7 @@ MeshSettings = from_function(
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-  """Every key of a config but those of `algo`, which are the algorithm's."""
+  """Every key of a config but those of `algo` and `strategy`, which are the algorithm's and the strategy's."""
 
   seed: int = setting(0, "of every random number", between(0, 2**32 - 1))
   model: ModelSettings = section(ModelSettings)
@@ -88,6 +91,7 @@ class RunSettings:
   curriculum: CurriculumSettings = section(CurriculumSettings)
   hosting: Hosting = section(Hosting)
   rollout: RolloutSettings = section(RolloutSettings)
+  strategy: Mapping[str, Any] = setting({}, "the strategy's own settings, from its default_config()")
   search: SearchConfig = section(SearchConfig)
   engine: EngineConfig = section(EngineConfig)
   pack: PackConfig = section(PackConfig)

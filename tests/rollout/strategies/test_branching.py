@@ -20,9 +20,9 @@ from agentrl.types import FailureKind, Message, TurnKind
 from tests.rollout.conftest import ENGINE, Counting, sleepy
 from tests.rollout.test_driver import assert_same
 
-ALWAYS = BranchingConfig(initial=2, rule="random", probability=1.0, window=3)
-SOMETIMES = BranchingConfig(initial=3, rule="code", probability=0.5, weight=0.5, window=3)
-SIZE = 6
+ALWAYS = BranchingConfig(initial=2, rule="random", probability=1.0)
+SOMETIMES = BranchingConfig(initial=3, rule="code", probability=0.5, weight=0.5)
+SIZE, WINDOW = 6, 3
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,26 @@ def groups_of(requests):
   return [tuple(group) for _, group in itertools.groupby(requests, key=lambda request: request.group_id)]
 
 
-def run(lab, settings=ALWAYS, *, groups=None, engine=ENGINE, compiled=True, mesh=None, seconds=20.0, make=Counting):
+def run(
+  lab,
+  settings=ALWAYS,
+  *,
+  groups=None,
+  engine=ENGINE,
+  compiled=True,
+  mesh=None,
+  seconds=20.0,
+  make=Counting,
+  window=WINDOW,
+):
   """Runs to the end. Returns (trajectories by uid, stats, failures)."""
   driver = lab.driver(engine, mesh, compiled)
   queue = RequestQueue(groups_of(lab.requests(samples=SIZE)) if groups is None else groups)
   pool = WorkerPool(8)
   strategies = [
     Branching(
-      queue, group_size=SIZE, settings=settings, seed=11, engine=engine, chat=lab.chat, make_environment=make,
-      pool=pool, environment_seconds=seconds,
+      queue, group_size=SIZE, settings=settings, window=window, seed=11, engine=engine, chat=lab.chat,
+      make_environment=make, pool=pool, environment_seconds=seconds,
     )
     for _ in range(driver.devices)
   ]  # fmt: skip
@@ -193,13 +204,13 @@ def windows(t, size):
   return behind(t.prompt_length), [(start, behind(start)) for start in starts]
 
 
-def naive_tree(group, settings, vocab_size):
+def naive_tree(group, settings, window, vocab_size):
   """{uid: (parent, fork_at)} of a group's later members: rounds over the finished trajectories, in order of uid."""
   paths, spare, tree = group[: settings.initial], [t.uid for t in group[settings.initial :]], {}
   by_uid = {t.uid: t for t in group}
   for number in range(10):
     for t in list(paths):
-      first, results = windows(t, settings.window)
+      first, results = windows(t, window)
       if number >= len(results) or (t.parent is not None and results[number][0] < t.fork_at):
         continue
       position, after = results[number]
@@ -219,21 +230,21 @@ def naive_tree(group, settings, vocab_size):
 
 
 @pytest.mark.parametrize(
-  "settings",
+  ("settings", "window"),
   [
-    ALWAYS,
-    SOMETIMES,
-    dataclasses.replace(SOMETIMES, rule="random", branches=2, initial=1),
-    dataclasses.replace(SOMETIMES, rule="threshold"),
-    dataclasses.replace(SOMETIMES, rule="threshold", alpha=0.0, beta=5.0, threshold=0.02, window=20),
+    (ALWAYS, WINDOW),
+    (SOMETIMES, WINDOW),
+    (dataclasses.replace(SOMETIMES, rule="random", branches=2, initial=1), WINDOW),
+    (dataclasses.replace(SOMETIMES, rule="threshold"), WINDOW),
+    (dataclasses.replace(SOMETIMES, rule="threshold", alpha=0.0, beta=5.0, threshold=0.02), 20),
   ],
 )
-def test_the_tree_is_that_of_rounds_over_finished_trajectories(talkative, settings):
-  got, _, _ = run(talkative, settings)
+def test_the_tree_is_that_of_rounds_over_finished_trajectories(talkative, settings, window):
+  got, _, _ = run(talkative, settings, window=window)
   vocab_size = talkative.chat.tokenizer.vocab_size
   for _, group in itertools.groupby(got, key=lambda t: t.group_id):
     group = list(group)
-    wanted = naive_tree(group, settings, vocab_size)
+    wanted = naive_tree(group, settings, window, vocab_size)
     assert {t.uid: (t.parent, t.fork_at) for t in group[settings.initial :]} == wanted
 
 
@@ -363,11 +374,10 @@ def test_a_branch_leaves_only_at_a_tool_result(lab):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"rule": "treshold"}, "rollout.branching.rule is called 'treshold': did you mean 'threshold'"),
-    ({"window": 0}, "rollout.branching.window=0 must be at least 1"),
-    ({"initial": 0}, "rollout.branching.initial=0"),
-    ({"branches": 0}, "rollout.branching.branches=0"),
-    ({"probability": 1.5}, "rollout.branching.probability=1.5 must be at least 0 and at most 1"),
+    ({"rule": "treshold"}, "strategy.rule is called 'treshold': did you mean 'threshold'"),
+    ({"initial": 0}, "strategy.initial=0"),
+    ({"branches": 0}, "strategy.branches=0"),
+    ({"probability": 1.5}, "strategy.probability=1.5 must be at least 0 and at most 1"),
   ],
 )
 def test_bad_settings_name_their_key(change, message):
@@ -378,8 +388,8 @@ def test_bad_settings_name_their_key(change, message):
 @pytest.mark.parametrize(
   ("settings", "slots", "message"),
   [
-    (dataclasses.replace(ALWAYS, initial=SIZE), 8, "rollout.branching.initial=6 is all of rollout.group_size=6"),
-    (dataclasses.replace(ALWAYS, initial=SIZE + 1), 8, "rollout.branching.initial=7 exceeds rollout.group_size=6"),
+    (dataclasses.replace(ALWAYS, initial=SIZE), 8, "strategy.initial=6 is all of rollout.group_size=6"),
+    (dataclasses.replace(ALWAYS, initial=SIZE + 1), 8, "strategy.initial=7 exceeds rollout.group_size=6"),
     (ALWAYS, SIZE - 1, "rollout.group_size=6 exceeds engine.slots=5"),
   ],
 )

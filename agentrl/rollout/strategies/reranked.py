@@ -2,27 +2,83 @@
 
 So acts CHAI (Verma et al., 2022, https://arxiv.org/abs/2204.08426), with critics of utterances for the judge.
 
-The judge runs on the device, and a rollout's host callbacks may call no JAX: this is no `Strategy`. The episodes that
-are still going on take their turns together. A turn is one rollout of single utterances, one call of the judge, and one
-call of every environment. What is sampled depends on the seed, the trajectory's uid, the turn and the candidate, and
-not on who else is still going on (nor does what is said, but for rounding in a judge's batches).
+The judge runs on the device, and a rollout's host callbacks may call no JAX: no `Strategy` of slots can ask it. The
+episodes that are still going on take their turns together. A turn is one rollout of single utterances, one call of the
+judge, and one call of every environment. What is sampled depends on the seed, the trajectory's uid, the turn and the
+candidate, and not on who else is still going on (nor does what is said, but for rounding in a judge's batches).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from agentrl.envs.checks import failure_of
 from agentrl.models.chat import ChatFormat
-from agentrl.rollout.driver import RolloutStats
+from agentrl.named import with_settings
+from agentrl.rollout.driver import RolloutStats, total
 from agentrl.rollout.episode import Episode, Request, derived_uid
-from agentrl.rollout.utterances import Utterances
+from agentrl.rollout.strategies.contract import Collection, Needs, Sampled, Sampler, Surroundings
+from agentrl.rollout.strategies.independent import independent
+from agentrl.rollout.strategies.utterances import Utterances
 from agentrl.rollout.workers import WorkerPool
+from agentrl.settings import DefaultsOf, at_least, from_function, ranges_of, settings_in
 from agentrl.types import EnvironmentFailed, Trajectory
+
+_CRITICS = Needs(
+  params=("critic",),
+  judge=True,
+  why="rollout.strategy='reranked' needs critics of utterances",
+  otherwise="choose algorithm='archer', or rollout.strategy='independent'",
+)
+
+
+def make(surroundings: Surroundings, cfg: ConfigDict) -> Sampler:
+  """See `contract.Sampler`."""
+  return with_settings(reranked, cfg, section="strategy")(surroundings)
+
+
+def reranked(surroundings: Surroundings, *, candidates: int = 5) -> Sampler:
+  """Of several utterances at every state the algorithm's critics choose the one that is said.
+
+  Without critics, as before RL, samples are independent.
+
+  Args:
+    candidates: utterances to choose from at every state.
+  """
+  unjudged = independent(surroundings)
+
+  def sample(collection: Collection) -> Sampled:
+    if any(name not in collection.params for name in _CRITICS.params):
+      return unjudged.sample(collection)
+    started = time.monotonic()
+    acting = Reranked(
+      collection.requests,
+      candidates=candidates,
+      sample=functools.partial(surroundings.utterances.sample, collection.params["policy"], collection.key),
+      judge=collection.judge,
+      chat=surroundings.chat,
+      make_environment=collection.make_environment,
+      pool=collection.pool,
+      environment_seconds=collection.environment_seconds,
+      policy_version=collection.policy_version,
+      on_finish=collection.on_finish,
+    )
+    stats = dataclasses.replace(total(acting.run()), seconds=time.monotonic() - started)
+    return Sampled(sorted(acting.trajectories, key=lambda t: t.uid), stats, acting.failures)
+
+  return Sampler(sample, needs=_CRITICS)
+
+
+_SETTINGS = from_function(reranked, "RerankedSettings", ranges={"candidates": at_least(1)}, given={})
+default_config = DefaultsOf(_SETTINGS)
+RANGES = ranges_of(settings_in(_SETTINGS))
 
 
 class Reranked:
@@ -31,7 +87,7 @@ class Reranked:
   Args:
     requests: what to sample.
     candidates: utterances sampled at every state.
-    sample: `(states, uids) -> Utterances`, see `UtteranceSampler.sample`; at the requests' temperature and limits.
+    sample: `(states, uids, temperatures) -> Utterances`, see `UtteranceSampler.sample`; at the requests' limits.
     judge: `(trajectories) -> f32 [N]`, worth of single utterances; of equals the first is said.
     make_environment: makes a fresh environment.
     environment_seconds: deadline of one environment call (reset or step), after which the environment has failed.
@@ -45,7 +101,7 @@ class Reranked:
     requests: Iterable[Request],
     *,
     candidates: int,
-    sample: Callable[[Sequence[np.ndarray], Sequence[int]], Utterances],
+    sample: Callable[[Sequence[np.ndarray], Sequence[int], Sequence[float]], Utterances],
     judge: Callable[[Sequence[Trajectory]], np.ndarray],
     chat: ChatFormat,
     make_environment: Callable[[], object],
@@ -77,7 +133,8 @@ class Reranked:
     """For each live episode the best of its candidates, as a trajectory of one turn."""
     pairs = [(episode, n) for episode in self._live for n in range(self._candidates)]
     states = [np.asarray(episode.tokens, np.int32) for episode, _ in pairs]
-    found, cost = self._sample(states, [candidate_uid(episode.request.uid, turn, n) for episode, n in pairs])
+    uids = [candidate_uid(episode.request.uid, turn, n) for episode, n in pairs]
+    found, cost = self._sample(states, uids, [episode.request.temperature for episode, _ in pairs])
     best = np.argmax(self._judge(found).reshape(-1, self._candidates), axis=1)
     return [found[b * self._candidates + n] for b, n in enumerate(best)], cost
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from agentrl.rollout.utterances import UtteranceSampler
+from agentrl.rollout.strategies.utterances import UtteranceSampler
 from tests.rollout.conftest import ENGINE
 
 
@@ -50,13 +50,13 @@ def test_the_recorded_log_probs_are_those_of_the_rollout(lab, sampler):
 def test_a_uid_decides_wherever_its_state_stands(lab, sampler, states):
   uids = [2**32 - 1 - n for n in range(len(states))]
   key = jax.random.key(3)
-  whole, stats = sampler.sample(lab.params, key, states, uids)
+  whole, stats = sampler.sample(lab.params, key, states, uids, [1.0] * len(states))
   assert [t.uid for t in whole] == uids
   assert stats.sampled >= sum(t.action_mask.sum() for t in whole)
-  some, _ = sampler.sample(lab.params, key, states[:4][::-1], uids[:4][::-1])
+  some, _ = sampler.sample(lab.params, key, states[:4][::-1], uids[:4][::-1], [1.0] * 4)
   for mine, theirs in zip(some[::-1], whole, strict=False):
     np.testing.assert_array_equal(mine.tokens, theirs.tokens)
-  again, _ = sampler.sample(lab.params, key, [states[0]] * 10, [5, *range(5, 14)])
+  again, _ = sampler.sample(lab.params, key, [states[0]] * 10, [5, *range(5, 14)], [1.0] * 10)
   assert np.array_equal(again[0].tokens, again[1].tokens) and len({t.tokens.tobytes() for t in again}) > 1
   with pytest.raises(ValueError, match="shorter"):
-    sampler.sample(lab.params, key, states[:2], [1])
+    sampler.sample(lab.params, key, states[:2], [1], [1.0])

@@ -1,6 +1,7 @@
 """Re-ranking against a naive loop over strings, and through the engine: who is still going on changes nothing."""
 
 import dataclasses
+import functools
 import threading
 
 import jax
@@ -11,8 +12,8 @@ from agentrl.models.chat import ChatFormat, TagSyntax
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import Request
-from agentrl.rollout.reranked import Reranked, candidate_uid
-from agentrl.rollout.utterances import Utterances, UtteranceSampler
+from agentrl.rollout.strategies.reranked import Reranked, candidate_uid
+from agentrl.rollout.strategies.utterances import Utterances, UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
 from agentrl.types import FailureKind, Observation, StopReason, Task, Trajectory
 from tests.rollout.conftest import ENGINE, Counting
@@ -36,7 +37,7 @@ def worth(state, utterance):
   return (sum(state) + 3 * len(utterance) + 5 * utterance[len(utterance) // 2]) % 4
 
 
-def sample(states, uids):
+def sample(states, uids, temperatures):
   found = [_trajectory(state, said(uid), uid) for state, uid in zip(states, uids, strict=True)]
   return Utterances(found, RolloutStats(sum(len(said(uid)) for uid in uids), 0, 0, 0, 1, 0.0))
 
@@ -114,7 +115,7 @@ def test_one_candidate_needs_no_judgement():
 
 
 def test_the_length_limit_cuts_a_turn_that_nobody_hears():
-  def endless(states, uids):
+  def endless(states, uids, temperatures):
     room = [30 - len(state) for state in states]
     found = [_trajectory(s, [ord("x")] * n, uid) for s, n, uid in zip(states, room, uids, strict=True)]
     return Utterances(found, RolloutStats(sum(room), 0, 0, 0, 1, 0.0))
@@ -199,7 +200,7 @@ def rerank(lab):
     key = jax.random.key(7)
     return play(
       [dataclasses.replace(one, turn_tokens=12) for one in requests], chat=lab.chat,
-      sample=lambda states, uids: sampler.sample({"policy": lab.params}, key, states, uids),
+      sample=functools.partial(sampler.sample, {"policy": lab.params}, key),
     )  # fmt: skip
 
   return run

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class UtteranceSampler:
 
   Attributes:
     driver, engine, chat: those of the rollouts, so that nothing is compiled twice.
-    temperature: of the sampling. max_tokens: of state and turn together. turn_tokens: of the turn, 0 for no limit.
+    temperature: of the rollouts. max_tokens: of state and turn together. turn_tokens: of the turn, 0 for no limit.
     place: policy params of a learner -> params for the driver.
   """
 
@@ -48,20 +49,30 @@ class UtteranceSampler:
   place: Callable[[Any], Any]
 
   def __call__(self, params: Any, key: jax.Array, states: Sequence[np.ndarray]) -> list[Trajectory]:
-    """The trajectories of `sample`, where a state's number is its uid."""
-    return self.sample(params, key, states, range(len(states))).trajectories
+    """The trajectories of `sample` at the rollouts' temperature, where a state's number is its uid."""
+    return self.sample(params, key, states, range(len(states)), [self.temperature] * len(states)).trajectories
 
-  def sample(self, params: Any, key: jax.Array, states: Sequence[np.ndarray], uids: Sequence[int]) -> Utterances:
+  def sample(
+    self,
+    params: Any,
+    key: jax.Array,
+    states: Sequence[np.ndarray],
+    uids: Sequence[int],
+    temperatures: Sequence[float],
+  ) -> Utterances:
     """Samples one turn from each state.
 
     States that begin alike share what they have in common, in the order in which they come: sort them.
 
     Args:
       params: the policy's. key: with a turn's uid and a token's position it determines what is sampled.
-      states: int32 `[T_n]` each, shorter than `max_tokens`. uids: uint32, one for each state.
+      states: int32 `[T_n]` each, shorter than `max_tokens`.
+      uids: uint32, one for each state.
+      temperatures: of the sampling, one for each state.
     """
     chat = _GoesOn(self.chat, states)
-    queue = RequestQueue(self._request(n, uid) for n, uid in zip(range(len(states)), uids, strict=True))
+    wanted = zip(range(len(states)), uids, temperatures, strict=True)
+    queue = RequestQueue(itertools.starmap(self._request, wanted))
     with contextlib.closing(WorkerPool(self.driver.devices)) as pool:
       strategies = [
         Independent(
@@ -80,9 +91,9 @@ class UtteranceSampler:
       raise RuntimeError(f"a turn without an environment failed: {failures[0]}")
     return Utterances(sorted((t for s in strategies for t in s.trajectories), key=lambda t: t.group_id), stats)
 
-  def _request(self, n: int, uid: int) -> Request:
+  def _request(self, n: int, uid: int, temperature: float) -> Request:
     task = Task(str(n), "state", "")
-    return Request(task, uid, n, n, self.temperature, self.max_tokens, 1, self.turn_tokens)
+    return Request(task, uid, n, n, temperature, self.max_tokens, 1, self.turn_tokens)
 
 
 class _GoesOn:
