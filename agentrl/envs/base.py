@@ -80,6 +80,17 @@ class Isolation(enum.Enum):
   EXCLUSIVE = "exclusive"  # a worker process for one episode at a time: the library has global state
 
 
+class NoEpisode(RuntimeError):
+  """What an environment raises that is called outside an episode.
+
+  Args:
+    method: which of its methods was called.
+  """
+
+  def __init__(self, method: str = "step"):
+    super().__init__(f"{method}() outside an episode: call reset(task, seed) first, and nothing after done")
+
+
 class NoDemonstration(ValueError):
   """What an oracle raises for a task that the family can ask and nobody has written a solution of."""
 
@@ -127,10 +138,10 @@ class ToolEnvironment:
 
     Raises:
       EnvironmentFailed: the check broke, or a tool found that its own machinery had.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._task is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     if action.kind is Kind.TOOL_CALL:
       return self._runner.run(action.calls)
     return self._finish(self._task, action.answer) if action.kind is Kind.ANSWER else self._runner.refuse(action)

@@ -20,6 +20,6 @@ def heed_children() -> None:
 
 
 def _is_ignored() -> bool:
-  """Whether SIGCHLD is, whoever did it: what C code has set `signal.getsignal` does not see."""
+  """Whether SIGCHLD is ignored, also where C code set that, which `signal.getsignal` does not see."""
   status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
   return bool(int(status["SigIgn"], 16) >> (signal.SIGCHLD - 1) & 1)

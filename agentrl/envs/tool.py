@@ -71,6 +71,13 @@ class ToolSpec:
     return required[0] if isinstance(described, Mapping) and described.get("type") == "string" else None
 
 
+def check_positive(limits: Any) -> None:
+  """Raises ValueError where a field of a dataclass of limits is not above 0."""
+  for name, value in vars(limits).items():
+    if value <= 0:
+      raise ValueError(f"{name} must be positive, got {value}")
+
+
 @dataclasses.dataclass(frozen=True)
 class ToolLimits:
   """Of the tools of one environment.
@@ -87,9 +94,7 @@ class ToolLimits:
   max_calls: int = 8
 
   def __post_init__(self):
-    for name, value in vars(self).items():
-      if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(self)
 
 
 class Toolset:

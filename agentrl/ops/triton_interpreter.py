@@ -16,7 +16,7 @@ _TRITON_NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int3
 
 
 class _Host:
-  """A NumPy array in the clothes of a torch tensor that is its own storage."""
+  """A NumPy array with those methods of a torch tensor that the interpreter calls; it is its own storage."""
 
   def __init__(self, array: np.ndarray | None = None):
     self._array = array

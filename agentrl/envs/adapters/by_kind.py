@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.tool import ToolSpec
 from agentrl.types import Action, Message, Observation, Task
 
@@ -50,10 +50,10 @@ class ByKind:
     """Answers one turn.
 
     Raises:
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._episode is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     observation = self._episode.step(action)
     if observation.done:
       self._episode = None

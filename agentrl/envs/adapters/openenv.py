@@ -24,7 +24,7 @@ from openenv.core.generic_client import GenericEnvClient
 from websockets.exceptions import ConnectionClosedOK
 
 from agentrl.envs import credentials, output
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.tasks.shared import splits
 from agentrl.envs.tool import Tool, ToolError, ToolRunner, ToolSpec, given_tool
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
@@ -149,10 +149,10 @@ class OpenEnvSession:
 
     Raises:
       EnvironmentFailed: the server was lost, or broke.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if not self._open:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     self._left -= 1
     before = self._return
     observation = self._answered(action)

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from agentrl.envs import output
 from agentrl.envs.adapters import text_tasks
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.deadline import DeadlinePassed, call_within
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tool import Tool, ToolRunner, ToolSpec, given_tool
@@ -130,10 +130,10 @@ class TextGame:
 
     Raises:
       EnvironmentFailed: the game broke, or did not answer in time.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._task is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     spent, before = self._spent, self._reply.score
     observation = self._turn(action)
     self._spent = max(self._spent, spent + 1)
@@ -232,10 +232,10 @@ class SavingTextGame(TextGame):
     """The open episode as it is now; it stays valid after `close`.
 
     Raises:
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._task is None:
-      raise RuntimeError("snapshot() outside an episode: call reset(task, seed) first, and not after done")
+      raise NoEpisode("snapshot")
     return Snapshot(self._task, self._spent, self._reply, self._saving.save())
 
   def restore(self, snapshot: Snapshot) -> None:

@@ -36,7 +36,7 @@ class EnvironmentPool:
     self._lock = threading.Lock()
     self._episodes: dict[Worker, int] = {}  # open, by worker
     self._answered: set[Worker] = set()
-    self._still_born: list[str] = []  # why the last workers in a row died before their first answer
+    self._unanswered: list[str] = []  # why the last workers in a row died before their first answer
     self._numbers = itertools.count()
     self._counts: collections.Counter[str] = collections.Counter()
     self.last_loss = ""  # why the last worker was lost
@@ -103,7 +103,7 @@ class EnvironmentPool:
       NoRoom: every worker has as many episodes as it may.
     """
     with self._lock:
-      worker = self._roomiest()
+      worker = self._most_room()
       if worker is None:
         self._counts["refused"] += 1
         raise NoRoom(f"{sum(self._episodes.values())} episodes are open, and there may be no more")
@@ -118,7 +118,7 @@ class EnvironmentPool:
         self._episodes[worker] -= 1
 
   def call(self, worker: Worker, request: Request, seconds: float):
-    """`Worker.call`, with the books kept.
+    """`Worker.call`; notes whether the worker answered or was lost.
 
     Raises:
       WorkerLost: see there.
@@ -126,12 +126,12 @@ class EnvironmentPool:
     try:
       reply = worker.call(request, seconds)
     except WorkerLost as error:
-      self._bury(worker, str(error))
+      self._lose(worker, str(error))
       raise
     with self._lock:
       if worker not in self._answered:
         self._answered.add(worker)
-        self._still_born.clear()
+        self._unanswered.clear()
     return reply
 
   def retried(self) -> None:
@@ -141,7 +141,7 @@ class EnvironmentPool:
 
   # -- inside, with the lock held ------------------------------------------------------------------------------------
 
-  def _roomiest(self) -> Worker | None:
+  def _most_room(self) -> Worker | None:
     if self._closed:
       raise EnvironmentFailed("the pool of environments is closed", FailureKind.LOST)
     for worker in [worker for worker in self._episodes if not worker.alive]:
@@ -149,8 +149,8 @@ class EnvironmentPool:
         worker.call(Request("close", -1), 1.0)
       except WorkerLost as error:  # which it is; the error has its last words
         self._forget(worker, str(error))
-    if len(self._still_born) >= _START_ATTEMPTS:
-      told = f"{len(self._still_born)} workers in a row did not start: {self._still_born[-1]}"
+    if len(self._unanswered) >= _START_ATTEMPTS:
+      told = f"{len(self._unanswered)} workers in a row did not start: {self._unanswered[-1]}"
       raise EnvironmentFailed(told, FailureKind.LOST)
     self._refill()
     worker = min(self._episodes, key=self._episodes.__getitem__)
@@ -166,11 +166,11 @@ class EnvironmentPool:
     self._counts["lost"] += 1
     self.last_loss = reason
     if worker not in self._answered:
-      self._still_born.append(reason)
+      self._unanswered.append(reason)
     self._answered.discard(worker)
 
   # -- inside --------------------------------------------------------------------------------------------------------
 
-  def _bury(self, worker: Worker, reason: str):
+  def _lose(self, worker: Worker, reason: str):
     with self._lock:
       self._forget(worker, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from agentrl.envs.base import NoEpisode
 from agentrl.envs.hosting.host import Reply, Request
 from agentrl.envs.hosting.worker import Hosting, Worker, WorkerLost
 from agentrl.envs.recipe import Recipe
@@ -68,10 +69,10 @@ class HostedEnvironment:
     """Answers one turn; see `reset` for what it raises.
 
     Raises:
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._started is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first")
+      raise NoEpisode()
     observation = self._persist(lambda: self._call("step", action))
     self._history.append((action, observation))
     return observation

@@ -100,7 +100,7 @@ class Exchange:
     return not chunk
 
   def _listen(self) -> None:
-    """Takes note of a cell's beginning and end. Guests may say what they like: it is their own cell that they end."""
+    """Takes note of a cell's beginning and end. A guest that writes here itself ends no cell but its own."""
     if self._said and not self.has_begun:
       self.has_begun = True
       if self._restarts_clock:

@@ -27,7 +27,7 @@ _ATTEMPTS = 3  # interpreters that a cell is offered, should they end before the
 
 
 class WarmPool:
-  """Runs Python in interpreters that wait for it. Any number of threads may; whoever finds none waiting starts one.
+  """Runs Python in interpreters that wait for it; any number of threads may ask. One that finds none waiting starts one.
 
   Nothing is started before the first call. Waiting guests die with this process, however it ends.
 
@@ -100,7 +100,7 @@ class WarmPool:
       self._waiting.popleft().close()
 
   def _take(self) -> Guest:
-    """A guest that waits, else a new one: whoever gets it need not know."""
+    """A guest that waits, else a new one; the caller need not know which."""
     with self._lock:
       if self._closed:
         raise RuntimeError("the pool of sandboxed interpreters is closed")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tool import Toolset
+from agentrl.envs.tool import Toolset, check_positive
 from agentrl.envs.tools.paging import page
 from agentrl.types import EnvironmentFailed, Task
 
@@ -40,9 +40,7 @@ class FileLimits:
   page_chars: int = 1600
 
   def __post_init__(self):
-    for name, value in vars(self).items():
-      if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(self)
 
 
 class FileTool(Toolset):

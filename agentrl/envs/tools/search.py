@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tool import Toolset
+from agentrl.envs.tool import Toolset, check_positive
 from agentrl.envs.tools.corpus import Corpus, open_corpus
 from agentrl.envs.tools.paging import page
 from agentrl.types import Task
@@ -26,9 +26,7 @@ class SearchLimits:
   page_chars: int = 1600
 
   def __post_init__(self):
-    for name, value in vars(self).items():
-      if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(self)
 
 
 class SearchTool(Toolset):

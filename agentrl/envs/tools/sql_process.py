@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from agentrl.envs import installed
 from agentrl.envs.schema import ToolArgumentError, shortened
-from agentrl.envs.tool import ToolError, ToolTimeout
+from agentrl.envs.tool import ToolError, ToolTimeout, check_positive
 from agentrl.named import by_name
 from agentrl.types import EnvironmentFailed
 
@@ -55,9 +55,7 @@ class SqlLimits:
   memory_mb: int = 256
 
   def __post_init__(self):
-    for name, value in vars(self).items():
-      if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(self)
 
 
 @dataclasses.dataclass(frozen=True)

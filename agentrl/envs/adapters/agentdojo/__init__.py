@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from agentrl.envs.adapters.agentdojo.suites import attack_on, attacks, load_suites
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tool import Tool, ToolRunner, ToolSpec, given_tool
@@ -117,10 +117,10 @@ class Workplace:
     """Answers one turn; an answer ends the episode.
 
     Raises:
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._task is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     if action.kind is TurnKind.ANSWER:
       parts = {"correct": self._correct(self._task, action.answer)} | self._security(self._task, action.answer)
       self._task = None

@@ -11,7 +11,6 @@ Two tasks that start alike are in the same split.
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +20,10 @@ import gymnasium
 from agentrl.envs import output
 from agentrl.envs.adapters.gymnasium import views
 from agentrl.envs.adapters.gymnasium.view import View
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tool import ToolSpec
+from agentrl.named import by_name
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
 
 
@@ -151,10 +151,10 @@ class GymnasiumGame:
 
     Raises:
       EnvironmentFailed: the environment broke.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if not self._open:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     chosen = _read(action.answer, self._names) if action.kind is TurnKind.ANSWER else None
     if chosen is None:
       return self._answer(f"Unknown action. Say one of: {', '.join(self._names)}.", self._view.idle_reward, ok=False)
@@ -192,16 +192,13 @@ def find_view(env: str, view: str) -> View:
 
   Raises:
     ValueError: the path names none.
+    ModuleNotFoundError: there is no such module.
   """
   if not view:
     return views.known(env.rpartition(":")[2])
-  module, _, name = view.partition(":")
-  try:
-    found = vars(importlib.import_module(module)).get(name)
-  except (ModuleNotFoundError, ValueError) as error:
-    raise ValueError(f"view={view!r}: {error}; it is written package.module:NAME") from error
+  found = by_name({}, view, kind="view")
   if not isinstance(found, View):
-    raise ValueError(f"view={view!r}: {name!r} is no View of {module}; it is written package.module:NAME")
+    raise ValueError(f"view={view!r} is no View; it is written package.module:NAME")
   return found
 
 
@@ -236,6 +233,6 @@ def _opening(data: Mapping[str, Any], world: gymnasium.Env, observation: Any) ->
 def _read(said: str | None, names: Sequence[str]) -> int | None:
   """The action that an utterance names, case, outer spaces, quotes and a full stop aside."""
   word = " ".join((said or "").split()).strip(" .!\"'`").casefold()
-  by_name = {str(number): number for number in range(len(names))}
-  by_name |= {name.casefold(): number for number, name in enumerate(names)}
-  return by_name.get(word)
+  numbers = {str(number): number for number in range(len(names))}
+  numbers |= {name.casefold(): number for number, name in enumerate(names)}
+  return numbers.get(word)

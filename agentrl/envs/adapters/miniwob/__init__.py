@@ -29,7 +29,7 @@ from agentrl.envs.adapters.miniwob.browser import COMMAND_SECONDS
 from agentrl.envs.adapters.miniwob.observation import page_text
 from agentrl.envs.adapters.miniwob.tasks import page_of, select
 from agentrl.envs.adapters.miniwob.tools import Page
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.schema import shortened
 from agentrl.envs.tasks.shared import splits
 from agentrl.envs.tool import ToolLimits, ToolRunner, ToolSpec, tools_of
@@ -160,10 +160,10 @@ class MiniWob:
 
     Raises:
       EnvironmentFailed: the browser broke; the next `reset` starts a fresh one.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._task is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     if action.kind is TurnKind.ANSWER:
       return self._finish(Observation(""))
     if action.kind is not TurnKind.TOOL_CALL:

@@ -25,7 +25,7 @@ from verifiers.v1.utils.decorators import invoke
 from agentrl.envs import output
 from agentrl.envs.adapters.verifiers import tasksets
 from agentrl.envs.adapters.verifiers.tools import EventLoop, close_toolset, open_toolset, tools_of
-from agentrl.envs.base import Setting
+from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tool import Tool, ToolRunner, ToolSpec
 from agentrl.types import Action, EnvironmentFailed, Message, Observation, Task, TurnKind
@@ -141,10 +141,10 @@ class TasksetEpisode:
 
     Raises:
       EnvironmentFailed: the taskset's own code broke.
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if not self._open:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first, and nothing after done")
+      raise NoEpisode()
     self._record(_assistant(action, len(self._trace.nodes)), sampled=True)
     if action.kind is TurnKind.ANSWER:
       return self._finish(Observation(""), "agent_completed")

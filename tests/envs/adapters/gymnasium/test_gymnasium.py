@@ -119,8 +119,11 @@ def test_a_broken_environment_is_the_environment_s_failure(monkeypatch):
     ({"env": "Pendulum-v1"}, "only discrete ones can be said in words"),
     ({"arguments": {"size": 4}}, "unexpected keyword argument 'size'"),
     ({"actions": ["a", "b"]}, "FrozenLake-v1 has 4 actions, and 2 names are given"),
-    ({"view": "agentrl.envs:make"}, "'make' is no View of agentrl.envs"),
-    ({"view": "agentrl.envz:VIEW"}, "No module named 'agentrl.envz'; it is written package.module:NAME"),
+    ({"view": "agentrl.envs:make"}, "view='agentrl.envs:make' is no View; it is written package.module:NAME"),
+    (
+      {"view": "agentrl.envs:VIEW"},
+      "the module 'agentrl.envs' has no 'VIEW', which the view",
+    ),
     ({"turns": 0}, "turns must be at least 1"),
     ({"difficulty": 10}, "FrozenLake-v1 has difficulties 1 to 9, not 10"),
     ({"env": "Taxi-v4", "difficulty": 2}, "Taxi-v4 has difficulties 1 to 1, not 2"),
@@ -135,3 +138,8 @@ def test_wrong_options_are_errors(options, words):
 def test_there_is_no_tool():
   with pytest.raises(ValueError, match="gymnasium takes no tool"):
     oracle(generate(0, split="train"), "calculator")
+
+
+def test_a_view_of_a_module_that_is_not_there():
+  with pytest.raises(ModuleNotFoundError, match=r"there is no module 'agentrl\.envz' for the view"):
+    generate(0, split="train", view="agentrl.envz:VIEW")
