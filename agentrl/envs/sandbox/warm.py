@@ -27,7 +27,7 @@ _ATTEMPTS = 3  # interpreters that a cell is offered, should they end before the
 
 
 class WarmPool:
-  """Runs Python in interpreters that wait for it; any number of threads may ask. One that finds none waiting starts one.
+  """Runs Python in interpreters that wait for it; any number of threads may ask. Where none waits, one is started.
 
   Nothing is started before the first call. Waiting guests die with this process, however it ends.
 

@@ -302,8 +302,8 @@ time.sleep(60)
 def test_killed_at_any_moment_of_its_start_it_leaves_nothing(isolator):
   marker = f"start{os.getpid()}{isolator}"
   code = f"'{marker}'\nimport os, time; os.fork() or os.setsid(); time.sleep(60)"
-  for moment in range(150):
-    assert _with_limits(isolator, code, wall_seconds=2e-3 + moment * 8e-5).killed_by == "wall time"
+  for moment in range(50):
+    assert _with_limits(isolator, code, wall_seconds=2e-3 + moment * 2.4e-4).killed_by == "wall time"
   assert _gone(marker)
 
 
