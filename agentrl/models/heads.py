@@ -13,7 +13,8 @@ def value_head_specs(config: ModelConfig, width: int = 0) -> Params:
   """The pytree of `Weight` of the value head: a linear map with bias, both zero at first, behind what `width` says.
 
   Args:
-    width: H of a hidden layer; 0: there is none.
+    config: of the model whose hidden states it reads.
+    width: of a hidden layer; 0: there is none.
   """
   if width < 0:
     raise ValueError(f"value_hidden={width} must not be negative: a width, or 0 for a linear value head")

@@ -19,13 +19,13 @@ def saved(out: jax.Array, lse: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Tiles(NamedTuple):
-  """N tiles of each row; query tile m sees some of key tile n exactly when n <= m and m's first token < reach[n]."""
+  """Tiles of each row; query tile m sees some of key tile n exactly when n <= m and m's first token < reach[n]."""
 
-  reach: jax.Array  # int32 [B, N], one past the last query that sees some key of tile n
-  floor: jax.Array  # int32 [B, N], queries of later tiles before this one see every key of tile n
-  keys: jax.Array  # int32 [B, N, N], for each query tile: key tiles seen whole, then those seen in part, then the rest
-  whole: jax.Array  # int32 [B, N], how many key tiles a query tile sees whole
-  live: jax.Array  # int32 [B, N], how many it sees at all
+  reach: jax.Array  # int32 [B, tiles], one past the last query that sees some key of tile n
+  floor: jax.Array  # int32 [B, tiles], queries of later tiles before this one see every key of tile n
+  keys: jax.Array  # int32 [B, tiles, tiles], of each query tile: key tiles seen whole, those seen in part, the rest
+  whole: jax.Array  # int32 [B, tiles], how many key tiles a query tile sees whole
+  live: jax.Array  # int32 [B, tiles], how many it sees at all
 
 
 def find_tiles(subtree_end: jax.Array, tile: int) -> Tiles:
