@@ -236,7 +236,9 @@ def _pattern(added: Iterable[AddedToken]) -> re.Pattern:
   return re.compile("|".join(rf"(?<!\w){text}(?!\w)" if word else text for text, word in texts) or "(?!)")
 
 
-def _of_merges(merges, special_tokens: Sequence[str], split) -> tokenizers.Tokenizer:
+def _of_merges(
+  merges: Sequence[tuple[str, str]], special_tokens: Sequence[str], split: pre_tokenizers.PreTokenizer
+) -> tokenizers.Tokenizer:
   """Byte-level BPE whose ids are the bytes, the merges in their order, the special tokens."""
   spelled = [*BYTE_TO_CHAR, *(left + right for left, right in merges)]
   inner = tokenizers.Tokenizer(models.BPE({token: i for i, token in enumerate(spelled)}, merges))

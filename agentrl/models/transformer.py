@@ -110,13 +110,13 @@ def normal(std: float) -> Callable:
   return lambda key, shape, dtype: (std * jax.random.normal(key, shape)).astype(dtype)
 
 
-def zeros(key, shape, dtype):
+def zeros(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
   """Initialiser: zeros."""
   del key
   return jnp.zeros(shape, dtype)
 
 
-def ones(key, shape, dtype):
+def ones(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
   """Initialiser: ones."""
   del key
   return jnp.ones(shape, dtype)

@@ -49,13 +49,13 @@ def with_float32_masters(inner: optax.GradientTransformation) -> optax.GradientT
     inner: sees float32 gradients and the masters.
   """
 
-  def init(params):
+  def init(params: Any) -> Any:
     if _all_float32(params):
       return inner.init(params)
     masters = jax.tree.map(lambda a: jnp.array(a, jnp.float32, copy=True), params)
     return Masters(masters, inner.init(masters))
 
-  def update(gradient, state, params):
+  def update(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
     if _all_float32(params):
       return inner.update(gradient, state, params)
     step, inner_state = inner.update(in_float32(gradient), state.inner, state.params)
@@ -78,7 +78,7 @@ def round_like(masters: Any, params: Any) -> Any:
   return structure.unflatten([_rounded(master, leaf.dtype, key) for master, leaf, key in pairs])
 
 
-def _rounded(master, dtype, key):
+def _rounded(master: jax.Array, dtype: jnp.dtype, key: jax.Array) -> jax.Array:
   if dtype == master.dtype:
     return master
   near = master.astype(dtype)

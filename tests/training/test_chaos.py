@@ -24,21 +24,22 @@ SITE = ROOT / "tests" / "envs" / "hosting" / "site"
 sys.path.append(str(SITE))
 from testworlds import junk  # noqa: E402
 
-HOSTING = {"processes": 12, "episodes": 8, "retries": 4}
+HOSTING = {"episodes": 8, "retries": 4}
 
 
 @pytest.fixture
 def train(monkeypatch, tmp_path):
-  """`train(every, **changes)` runs the quickstart, every so many calls a fault; returns its folder and their number."""
+  """`train(every, ...)` runs the quickstart, every so many calls a fault; returns its folder and their number."""
   monkeypatch.syspath_prepend(SITE)
   monkeypatch.setenv("PYTHONPATH", str(SITE))
   calls = tmp_path / "calls"
 
-  def start(every, smoke, **changes):
+  def start(every, smoke, processes, **changes):
     base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
     first = base.cold_start.steps * base.cold_start.batch
     options = {"every": every, "first": first, "calls": str(calls)}
-    changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}, "hosting": HOSTING}
+    changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}}
+    changes |= {"hosting": HOSTING | {"processes": processes}}
     changes["rollout"] = changes.get("rollout", {}) | {"environment_seconds": 2.0}
     config = config_lib.resolve(base, changes, where="test")
     with RunFolder.open(tmp_path / "run", config) as folder:
@@ -69,7 +70,7 @@ def check_nothing_is_lost_or_blamed(folder, config):
 
 def test_a_short_run_under_many_faults(train):
   changes = {"train": {"steps": 4, "trajectories_every": 1}, "rollout": {"groups": 8, "group_size": 4}}
-  folder, faults, config = train(12, smoke=True, **changes)
+  folder, faults, config = train(12, smoke=True, processes=4, **changes)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   assert faults >= 10
   assert sum(line.get("hosting/lost", 0) for line in lines) > 0
@@ -78,7 +79,7 @@ def test_a_short_run_under_many_faults(train):
 @pytest.mark.slow
 def test_the_quickstart_learns_under_a_thousand_faults(train):
   settings = {"steps": 100, "trajectories_every": 1, "eval_every": 50}
-  folder, faults, config = train(25, smoke=False, train=settings)
+  folder, faults, config = train(25, smoke=False, processes=12, train=settings)
   lines = check_nothing_is_lost_or_blamed(folder, config)
   lost, retries = (sum(line.get(name, 0) for line in lines) for name in ("hosting/lost", "hosting/retries"))
   print(f"{faults} faults, {lost:.0f} workers lost, {retries:.0f} retries")

@@ -38,7 +38,7 @@ def stack(config: ModelConfig, names: TensorNames, read: Callable[[str], np.ndar
   """
   shapes = tensor_shapes(config, names)
 
-  def load(path, weight: Weight):
+  def load(path: tuple[jax.tree_util.DictKey, ...], weight: Weight) -> jax.Array:
     path = tuple(entry.key for entry in path)
     host = np.empty(weight.shape, jnp.dtype(config.param_dtype))
     for layer in _layers(path, config):
