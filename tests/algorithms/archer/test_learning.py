@@ -1,12 +1,10 @@
-"""One update of ArCHer: its state, its judgements, its settings."""
+"""One update of ArCHer: its state and its judgements."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import pytest
 from archer_probe import (
   MODEL,
   PACK,
@@ -17,18 +15,11 @@ from archer_probe import (
   sampler,
   train,
 )
-from ml_collections import ConfigDict
 
-from agentrl.algorithms import archer
 from agentrl.algorithms.archer import critic as critics
 from agentrl.algorithms.archer import learning
 from agentrl.algorithms.archer.rows import lay_out
 from agentrl.algorithms.contract import Policy
-
-
-@pytest.mark.parametrize(("updates", "steps"), [(3, 0), (10, 0), (12, 6)])
-def test_the_schedule_counts_no_steps_while_the_critic_is_alone(updates, steps):
-  assert archer.optimizer_steps(ConfigDict({"actor": {"updates": 3, "warmup": 10}}), updates) == steps
 
 
 def test_utterances_are_judged_one_by_one_as_in_their_dialogues(params, monkeypatch):
@@ -58,20 +49,3 @@ def test_a_state_carries_all_that_an_update_needs(params):
   one, _ = algorithm.update(state, jax.random.key(5), batch)
   two, _ = algorithm.update(copy, jax.random.key(5), batch)
   jax.tree.map(np.testing.assert_array_equal, one, two)
-
-
-@pytest.mark.parametrize(
-  ("overrides", "message"),
-  [
-    ({"replay_capacity": 8}, "replay_capacity=8 is smaller than a batch, algo.critic.batch=16"),
-    ({"critic": {"encoder": "roberta"}}, r"\(algo.critic.encoder\) is called 'roberta'"),
-  ],
-)
-def test_wrong_settings_are_named(overrides, message):
-  with pytest.raises(ValueError, match=message):
-    make(**overrides)
-
-
-def test_a_policy_without_sampler_is_refused():
-  with pytest.raises(ValueError, match="sampler"):
-    archer.make(Policy(MODEL, PACK), optax.sgd(1.0), ConfigDict(archer.default_config()))
