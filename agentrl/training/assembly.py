@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
@@ -34,6 +35,8 @@ from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector
 from agentrl.training.config import by_path, resolve
 from agentrl.training.defaults import check_numbers
+from agentrl.training.sources import kind_of
+from agentrl.training.stages import Stage, stages_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Assembly:
     surroundings: what the strategy was made of, and others may be.
     searching: searches beside the samples of an evaluation; None: nothing does.
     filter: what chooses the trajectories that are trained on.
-    cold_start: the supervised algorithm that precedes `algorithm`; read only where the config asks for steps of it.
+    algorithm: of the last stage.
+    earlier: the algorithms of the stages before it, by name.
   """
 
   model: transformer.ModelConfig
@@ -59,14 +63,23 @@ class Assembly:
   searching: Sampler | None
   filter: Filter
   algorithm: Algorithm
-  cold_start: Algorithm
+  earlier: Mapping[str, Algorithm]
   mesh: Mesh
   keys: Mapping[str, jax.Array]
+
+  def algorithm_of(self, stage: Stage) -> Algorithm:
+    """What learns in a stage."""
+    return self.algorithm if stage.final else self.earlier[stage.name]
 
   def place(self, state: Any) -> Any:
     """Puts a learner state on the mesh by the sharding rules."""
     specs = transformer.weight_specs(self.model)
     return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
+
+  def zeros_of(self, name: str) -> Any:
+    """Zeros in the shape of an entry of the algorithm's params; a value head of zeros says 0, as before RL."""
+    shapes = jax.eval_shape(self.algorithm.init, jax.random.key(0), self.params).params[name]
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
   @property
   def acts_by(self) -> tuple[str, ...]:
@@ -108,7 +121,8 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
   surroundings = _surroundings(config, model, chat_format, mesh)
   sampler = strategies.load(config.rollout.strategy).make(surroundings, config.strategy)
   searching = tree_search(surroundings, surroundings.search) if config.eval.search else None
-  most = config.rollout.groups * config.rollout.group_size * sampler.per_sample
+  *before, last = stages_of(config)
+  most = kind_of(config, last).most(config, last, sampler.per_sample)
   policy = Policy(
     model=model,
     pack=PackConfig(**config.pack, sequences=most),
@@ -134,7 +148,7 @@ def _assemble(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax
     searching=searching,
     filter=make_filters(config.filters, by_path(config.filter_options.to_dict())),
     algorithm=algorithm,
-    cold_start=_cold_start(config, policy),
+    earlier={stage.name: _earlier(config, stage, policy, sampler.per_sample) for stage in before},
     mesh=mesh,
     keys=keys,
   )
@@ -173,20 +187,19 @@ def _algorithm(config: ConfigDict, policy: Policy) -> Algorithm:
   )
 
 
-def _cold_start(config, policy: Policy) -> Algorithm:
-  """Supervised learning with the run's optimiser settings at a rate of its own."""
-  section = "cold_start" if config.cold_start.schedule else "optimizer"
+def _earlier(config: ConfigDict, stage: Stage, policy: Policy, per_sample: int) -> Algorithm:
+  """The algorithm of a stage before the last: with the run's optimiser settings, at a rate of its own."""
+  section = config[stage.name]
   settings = dataclasses.replace(
-    OptimizerSettings(**config.optimizer),
-    learning_rate=config.cold_start.learning_rate,
-    value_warmup=0,
-    schedule=config[section].schedule,
+    OptimizerSettings(**config.optimizer), learning_rate=section.learning_rate, value_warmup=0, schedule=stage.schedule
   )
-  policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=config.cold_start.batch))
-  module = algorithms.load("sft")
-  algo = module.default_config()
-  optimizer = make_optimizer(settings, config.cold_start.steps, module.heads(algo), section=section)
-  return module.make(policy, optimizer, algo)
+  most = kind_of(config, stage).most(config, stage, per_sample)
+  policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=most))
+  module = _named(f"{stage.name}.algorithm", algorithms.load, stage.algorithm)
+  chosen = module.default_config()
+  steps = module.optimizer_steps(chosen, stage.steps)
+  optimizer = make_optimizer(settings, steps, module.heads(chosen), section=stage.scheduled_by)
+  return module.make(policy, optimizer, chosen)
 
 
 def _surroundings(config, model: transformer.ModelConfig, chat_format: chat.ChatFormat, mesh: Mesh) -> Surroundings:

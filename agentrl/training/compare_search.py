@@ -31,7 +31,8 @@ from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble
 from agentrl.training.collect import Collected
-from agentrl.training.evaluation import collect_held_out, restore_params, search_held_out
+from agentrl.training.evaluation import collect_held_out, search_held_out
+from agentrl.training.saved import restore_params
 from agentrl.types import Trajectory
 
 

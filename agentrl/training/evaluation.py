@@ -8,18 +8,15 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl.training import guards, summary
 from agentrl.training.assembly import Assembly, assemble
-from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
-from agentrl.training.redacted import differences_shown
-from agentrl.training.run_folder import RunFolder, read_config
+from agentrl.training.run_folder import RunFolder
+from agentrl.training.saved import restore_params
 from agentrl.types import Trajectory, first_visits
 
 
@@ -80,7 +77,7 @@ def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Colle
   Args:
     params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
   """
-  fresh = {name: _zeros_of(parts, name) for name in parts.searching.needs.params if name not in params}
+  fresh = {name: parts.zeros_of(name) for name in parts.searching.needs.params if name not in params}
   collector = parts.collector.sampling(parts.searching)
   return collect_held_out(config, parts, collector, {**params, **fresh}, config.eval.search, step=step)
 
@@ -159,87 +156,3 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
       return evaluate(config, parts, {"policy": parts.params}, None, step=0)
     params, found = restore_params(config, parts, run, step)
     return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
-
-
-def restore_policy(config: ConfigDict, like: Any, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """The policy's params of a checkpoint, in the structure of `like`, and its global step; see `restore_params`."""
-  checkpoints, local, step = _find_checkpoint(config, run, step)
-  return checkpoints.restore(local, like, prefix="params/policy").state, step
-
-
-def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """What is evaluated of a checkpoint, and its global step: "policy", and what `Assembly.acts_by`.
-
-  A checkpoint of a cold start has no critic, and gives none.
-
-  Args:
-    config, parts: of the run. run: its folder.
-    step: global step (the stages of a run count on from each other); None: the latest.
-
-  Raises:
-    FileNotFoundError: there is no such checkpoint; names those that there are.
-  """
-  policy, step = restore_policy(config, parts.params, run, step)
-  if step <= config.cold_start.steps:
-    return {"policy": policy}, step
-  checkpoints, local, _ = _find_checkpoint(config, run, step)
-  critics = {
-    name: checkpoints.restore(local, _zeros_of(parts, name), prefix=f"params/{name}").state for name in parts.acts_by
-  }
-  return {"policy": policy, **critics}, step
-
-
-_COLD_START_READS = ("seed", "model", "chat", "task", "cold_start", "optimizer")
-_COLD_START_IGNORES = ("cold_start.run", "optimizer.learning_rate", "optimizer.value_rate", "optimizer.value_warmup")
-
-
-def cold_started_by(config: ConfigDict, parts: Assembly, run: pathlib.Path) -> Any:
-  """The policy's params behind the cold start of another run: the arms of an experiment begin with the same policy.
-
-  Raises:
-    FileNotFoundError: `run` has not finished a cold start, or is no run.
-    ValueError: its cold start had other settings; names them.
-  """
-  try:
-    theirs = read_config(run)
-  except FileNotFoundError as error:
-    raise FileNotFoundError(f"cold_start.run: {error}") from error
-  if theirs.cold_start.run:
-    raise ValueError(
-      f"cold_start.run={str(run)!r} took over its cold start itself, from {theirs.cold_start.run!r}: name that"
-    )
-  ignored = _COLD_START_IGNORES + (("optimizer.schedule",) if config.cold_start.schedule else ())
-  differing = differences_shown(theirs, config)
-  changed = [d for d in differing if d.key.split(".")[0] in _COLD_START_READS and d.key not in ignored]
-  if changed or not config.cold_start.steps:
-    lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed] or ["cold_start.steps: 0, so there is none"]
-    raise ValueError(f"cold_start.run={str(run)!r} is no cold start of this config:\n  " + "\n  ".join(lines))
-  return restore_policy(theirs, parts.params, run, config.cold_start.steps)[0]
-
-
-def _zeros_of(parts: Assembly, name: str) -> Any:
-  """Zeros in the shape of an entry of the algorithm's params; a value head of zeros says 0, as before RL."""
-  shapes = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params[name]
-  return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-
-def saved_steps(config: ConfigDict, run: pathlib.Path) -> dict[int, tuple[str, int]]:
-  """The checkpoints of a run by global step: the stage that made each, and its step in the stage."""
-  first = {"cold_start": 0, "train": config.cold_start.steps}
-  return {
-    first[stage] + local: (stage, local)
-    for stage in first
-    if (run / "checkpoints" / stage).is_dir()
-    for local in Checkpointer(run / "checkpoints" / stage, read_only=True).steps
-  }
-
-
-def _find_checkpoint(config, run: pathlib.Path, step: int | None) -> tuple[Checkpointer, int, int]:
-  """The checkpoints of the stage that made the one of a global step, its step in the stage, and the global step."""
-  saved = saved_steps(config, run)
-  if not saved or (step is not None and step not in saved):
-    wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-    raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")
-  step = max(saved) if step is None else step
-  stage, local = saved[step]
-  return Checkpointer(run / "checkpoints" / stage, read_only=True), local, step

@@ -14,7 +14,7 @@ from agentrl.models.weights import hf
 from agentrl.training.build.chat import ChatSettings, end_tokens
 from agentrl.training.build.model import ModelSettings, load_model, load_tokenizer
 from agentrl.training.build.tasks import open_tasks
-from agentrl.training.evaluation import restore_policy
+from agentrl.training.saved import restore_policy
 
 
 def export_policy(config: ConfigDict, *, run: pathlib.Path, step: int | None, out: pathlib.Path) -> int:

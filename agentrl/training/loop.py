@@ -1,4 +1,4 @@
-"""A run: stages of (source of trajectories, algorithm), one step after another, resumable at any of them.
+"""A run: its stages, one step after another, resumable at any of them.
 
 All randomness is a function of (seed, stage, step), trajectories are sorted by uid before they are packed, and what
 cannot be derived is in the checkpoint. So a run that is killed and started again continues to the same numbers.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import time
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,78 +18,24 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.batching.pack import NothingToPack, layout_tokens
-from agentrl.rollout.driver import total
-from agentrl.training import guards, sharding, summary
+from agentrl.training import guards, sharding
 from agentrl.training.assembly import Assembly, assemble, check_sizes
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.training.cold_start import authored_traces
-from agentrl.training.curriculum import (
-  Curriculum,
-  CurriculumSettings,
-  begin_visits,
-  make_curriculum,
-  next_visits,
-  with_outcomes,
-)
-from agentrl.training.evaluation import (
-  EnvironmentsFailed,
-  check_failures,
-  cold_started_by,
-  evaluate,
-  saved_steps,
-  tree_records,
-)
-from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out, lines_of
+from agentrl.training.evaluation import EnvironmentsFailed, check_failures, evaluate, tree_records
+from agentrl.training.left_out import lines_of
 from agentrl.training.progress import Progress
-from agentrl.training.resume import ENDLESS_SCHEDULES
 from agentrl.training.run_folder import RunFolder
-from agentrl.types import Batch, Task, Trajectory
+from agentrl.training.saved import saved_steps, taken_over
+from agentrl.training.sources import Samples, Source, kind_of
+from agentrl.training.stages import Stage, stages_of
+from agentrl.types import Batch, Trajectory
 
 # What the progress of a run shows, where it was measured.
 _SHOWN = ("train/success", "eval/success", "eval_search/success", "reward/return", "eval/reward/return")
 
 
-class Source(NamedTuple):
-  """What a step learns from: the trajectories kept, all of them, their metrics, and what the host knows after it.
-
-  `trees` are the searches that they came from, where there were any; `left_out` says which tasks there are no
-  trajectories of.
-  """
-
-  kept: list[Trajectory]
-  trajectories: list[Trajectory]
-  tasks: Mapping[int, Task]
-  metrics: Mapping[str, float]
-  host: dict[str, Any]
-  trees: Mapping[int, Callable[[], dict[str, Any]]] = types.MappingProxyType({})
-  left_out: Sequence[LeftOut] = ()
-
-
 class NothingToTrainOn(RuntimeError):
   """No step of a run had anything to train on: the policy is what it was."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-  """A stretch of training with one algorithm.
-
-  Attributes:
-    name: names its checkpoints. first: global step before its first update. steps: number of updates.
-    counters: the host's counters before its first step.
-    source: `(state, step, host counters) -> Source`.
-  """
-
-  name: str
-  first: int
-  steps: int
-  counters: Mapping[str, Any]
-  algorithm: Algorithm
-  source: Callable[[LearnerState, int, Mapping[str, Any]], Source]
-
-  @property
-  def last(self) -> int:
-    """Global step after its last update."""
-    return self.first + self.steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,140 +69,197 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   """
   if not saved_steps(config, folder.path):
     check_sizes(config)  # a run that goes on keeps its rows: so far its trajectories fitted
-  parts = assemble(config)
-  params, after = parts.params, None
-  stages = _stages(config, parts)
-  with contextlib.closing(parts.tasks), Progress(metrics=_SHOWN) as progress:
-    if config.cold_start.run and not Checkpointer(folder.checkpoints / "train").steps:
-      params = cold_started_by(config, parts, pathlib.Path(config.cold_start.run))
-      progress.note(f"The cold start is that of {config.cold_start.run}.")
-    for stage in stages:
-      params, before, after = _run_stage(config, folder, parts, stage, params, after, progress)
+  experiment = assemble(config)
+  params, after = experiment.params, None
+  with contextlib.closing(experiment.tasks), Progress(metrics=_SHOWN) as progress:
+    trainer = Trainer(config, folder, experiment, progress)
+    for stage in stages_of(config):
+      if not stage.run:
+        params, before, after = trainer.train(stage, params, after)
+      elif not saved_steps(config, folder.path):
+        params = taken_over(stage, config, experiment)
+        progress.note(f"The {stage.title} is that of {stage.run}.")
   return Result(before, after)
 
 
-def _stages(config, parts: Assembly) -> list[Stage]:
-  """Cold start and RL. They share no tasks, as long as the curriculum asks none before the first that it is given."""
-  cold, shown = config.cold_start.steps, config.cold_start.steps * config.cold_start.batch
-  curriculum = make_curriculum(CurriculumSettings(**config.curriculum.to_dict()))
-  counters = {"tool_calls": 0, "memory": {}, "visits": begin_visits(curriculum, first=shown, seed=config.seed)}
-  source = _rollout_source(config, parts, curriculum)
-  stages = [Stage("train", cold, config.train.steps, counters, parts.algorithm, source)]
-  if cold and not config.cold_start.run:
-    source = _cold_start_source(config, parts)
-    stages.insert(0, Stage("cold_start", 0, cold, {"next_task": 0}, parts.cold_start, source))
-  return stages
+class Position(NamedTuple):
+  """Where a stage stands.
 
-
-def _run_stage(config, folder: RunFolder, parts: Assembly, stage: Stage, params, before, progress):
-  """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage.
-
-  Args:
-    before: the evaluation of `params`, where an earlier stage made it.
+  Attributes:
+    state: of the learner.
+    step: updates of the stage that are done.
+    host: what the host counts, and the evaluations before and so far; JSON.
   """
-  key = jax.random.fold_in(parts.keys["update"], stage.first)
-  checkpoints = Checkpointer(folder.checkpoints / stage.name)
-  saved = functools.partial(saved_steps, config, folder.path)
-  with guards.ending_the_run(stage.first, saved):
-    state, step, host, repeated = _begin(config, folder, parts, stage, checkpoints, key, params, before)
-  label = stage.name.replace("_", " ")
-  progress.start(label, stage.first + step, stage.last, host["evaluation"])
-  if repeated:
-    progress.note(f"Steps {stage.first + step + 1} to {repeated} were not in a checkpoint yet, and are repeated.")
-  if step == stage.steps and stage.name == "train":
-    more = f"It goes on with more of them where --config.train.steps is larger than {stage.steps}; a"
-    more = more if config.optimizer.schedule in ENDLESS_SCHEDULES else "A"
-    progress.note(f"This run is finished: all {stage.last} steps are done. {more} new --workdir starts another one.")
-  while step < stage.steps:
-    with guards.ending_the_run(stage.first + step + 1, saved):
-      state, host, metrics, notes = _step(
-        config, folder, parts, stage, state, step, host, jax.random.fold_in(key, step + 1)
-      )
-      step += 1
-      for note in notes:
-        progress.note(f"Step {stage.first + step}: {note}")
-      save = _due(step, config.train.checkpoint_every, stage.steps)
-      if save:
-        guards.require_finite_state(state)
-      if _due(step, config.train.eval_every, stage.steps):
-        host["evaluation"] = _evaluate(config, parts, state.params, folder, step=stage.first + step)
-        metrics |= host["evaluation"]
-    folder.write_metrics(stage.first + step, metrics)
-    progress.advance(stage.first + step, {**host["evaluation"], **metrics})
-    if metrics.get("hosting/lost"):
-      progress.note(f"Worker processes lost, and replaced: {metrics['hosting/lost']:.0f}; {parts.tasks.last_loss}")
+
+  state: LearnerState
+  step: int
+  host: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+  """Runs the stages of one run.
+
+  Attributes:
+    config: of the run.
+    folder: where it writes.
+    experiment: what the config was built into.
+    progress: what people are shown.
+  """
+
+  config: ConfigDict
+  folder: RunFolder
+  experiment: Assembly
+  progress: Progress
+
+  def train(
+    self, stage: Stage, params: Any, before: Mapping[str, float] | None
+  ) -> tuple[Any, Mapping[str, float], Mapping[str, float]]:
+    """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage.
+
+    Args:
+      stage: of `stages_of`.
+      params: of the policy before the stage.
+      before: the evaluation of `params`, where an earlier stage made it.
+    """
+    algorithm = self.experiment.algorithm_of(stage)
+    source = kind_of(self.config, stage).make(self.config, self.experiment, stage)
+    checkpoints = Checkpointer(stage.checkpoints(self.folder.path))
+    key = jax.random.fold_in(self.experiment.keys["update"], stage.first)
+    with guards.ending_the_run(stage.first, self._saved):
+      at = self._begin(stage, algorithm.init(key, params), checkpoints, source, before)
+    while at.step < stage.steps:
+      with guards.ending_the_run(stage.first + at.step + 1, self._saved):
+        at = self._step(stage, algorithm, source, at, jax.random.fold_in(key, at.step + 1), checkpoints)
+    self._end(stage, at)
+    return at.state.params["policy"], at.host["before"], at.host["evaluation"]
+
+  def _saved(self) -> Mapping[int, Any]:
+    return saved_steps(self.config, self.folder.path)
+
+  def _begin(
+    self,
+    stage: Stage,
+    state: LearnerState,
+    checkpoints: Checkpointer,
+    source: Source,
+    before: Mapping[str, float] | None,
+  ) -> Position:
+    """Where a stage goes on, or begins with an evaluation; tells people."""
+    state = self.experiment.place(state)
+    counters = {**source.counters, "failed": 0}
+    at = Position(state, 0, counters)
+    restored = checkpoints.restore_latest(state)
+    if restored is not None:
+      at = Position(restored.state, restored.step, counters | restored.host)
+    repeated = self._forget_behind(stage, at.step)
+    if at.step == 0:
+      if before is None:
+        policy = {"policy": at.state.params["policy"]}  # evaluates without untrained critics
+        before = self._evaluate(policy, step=stage.first)
+        self.folder.write_metrics(stage.first, before)
+      at = at._replace(host={**at.host, "before": before, "evaluation": before})
+    self.progress.start(stage.title, stage.first + at.step, stage.last, at.host["evaluation"])
+    if repeated:
+      first = stage.first + at.step + 1
+      self.progress.note(f"Steps {first} to {repeated} were not in a checkpoint yet, and are repeated.")
+    if stage.final and at.step == stage.steps:
+      self.progress.note(_finished(stage))
+    return at
+
+  def _forget_behind(self, stage: Stage, step: int) -> int:
+    """Forgets what was measured behind a step of a stage that goes on there.
+
+    Returns:
+      The last global step that had been measured and is forgotten now, as no checkpoint has it; 0 where there is none.
+    """
+    if step == stage.steps and not stage.final:
+      return 0
+    measured = self.folder.last_measured_step
+    began = next(other.first for other in stages_of(self.config) if not other.run)
+    self.folder.truncate_metrics(stage.first + step, first=began)
+    return measured if measured > stage.first + step else 0
+
+  def _evaluate(self, params: Any, *, step: int) -> dict[str, float]:
+    """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
+    metrics = evaluate(self.config, self.experiment, params, self.folder, step=step)
+    guards.require_finite_metrics(metrics)
+    return metrics
+
+  def _step(
+    self, stage: Stage, algorithm: Algorithm, source: Source, at: Position, key: jax.Array, checkpoints: Checkpointer
+  ) -> Position:
+    """One update, with what is measured, written and saved behind it."""
+    at, metrics, notes = self._update(stage, algorithm, source, at, key)
+    step, train = stage.first + at.step, self.config.train
+    for note in notes:
+      self.progress.note(f"Step {step}: {note}")
+    save = _due(at.step, train.checkpoint_every, stage.steps)
     if save:
-      checkpoints.save(step, state, host)
-  if host["failed"]:
-    progress.note(
-      f"{host['failed']} environments failed in the stage {label!r}; their trajectories were left out. metrics.jsonl "
-      "counts them by kind (rollout/failed_*), and trajectories/ says why"
-    )
-  if stage.steps and not int(state.updates):
-    raise NothingToTrainOn(
-      f"none of the {stage.steps} steps of the stage {label!r} had anything to train on, so the policy is what it was; "
-      f"metrics.jsonl in {folder.path} says how many trajectories failed, and how many the filters kept"
-    )
-  return state.params["policy"], host["before"], host["evaluation"]
+      guards.require_finite_state(at.state)
+    if _due(at.step, train.eval_every, stage.steps):
+      at = at._replace(host={**at.host, "evaluation": self._evaluate(at.state.params, step=step)})
+      metrics |= at.host["evaluation"]
+    self.folder.write_metrics(step, metrics)
+    self.progress.advance(step, {**at.host["evaluation"], **metrics})
+    if metrics.get("hosting/lost"):
+      lost = metrics["hosting/lost"]
+      self.progress.note(f"Worker processes lost, and replaced: {lost:.0f}; {self.experiment.tasks.last_loss}")
+    if save:
+      checkpoints.save(at.step, at.state, at.host)
+    return at
+
+  def _update(
+    self, stage: Stage, algorithm: Algorithm, source: Source, at: Position, key: jax.Array
+  ) -> tuple[Position, dict[str, Any], list[str]]:
+    """One update; returns where the stage stands, the metrics of the step, and what is to be said of it."""
+    started = time.monotonic()
+    step, folder = stage.first + at.step, self.folder
+    samples = source.draw(at.state, at.host)
+    drawn = (step, samples.trajectories, samples.tasks, self.experiment.tokenizer)
+    save_all = functools.partial(folder.save_trajectories, *drawn, limit=len(samples.trajectories))
+    with guards.keeping_samples(save_all, of=EnvironmentsFailed):
+      check_failures(self.config.rollout.max_failed_share, samples.trajectories)
+    with guards.keeping_samples(save_all):
+      if step % self.config.train.trajectories_every == 0:
+        folder.save_trajectories(*drawn)
+        folder.save_trees(step, tree_records(self.config, samples.trees))
+      state, update = _learn(self.experiment, algorithm, at.state, key, samples.kept)
+    metrics = dict(samples.metrics)
+    trained = len(samples.kept) if update else 0
+    metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
+    metrics |= {"time/step_s": time.monotonic() - started}
+    failed = at.host["failed"] + sum(t.failed for t in samples.trajectories)
+    notes = _notes(samples, nothing=not update, failed=(at.host["failed"], failed))
+    host = {**at.host, **samples.counters, "failed": failed}
+    return Position(state, at.step + 1, host), metrics, notes
+
+  def _end(self, stage: Stage, at: Position) -> None:
+    """Tells people what a stage went without.
+
+    Raises:
+      NothingToTrainOn: all steps were taken, and none of them changed the policy.
+    """
+    if at.host["failed"]:
+      self.progress.note(
+        f"{at.host['failed']} environments failed in the stage {stage.title!r}; their trajectories were left out. "
+        "metrics.jsonl counts them by kind (rollout/failed_*), and trajectories/ says why"
+      )
+    if stage.steps and not int(at.state.updates):
+      raise NothingToTrainOn(
+        f"none of the {stage.steps} steps of the stage {stage.title!r} had anything to train on, so the policy is what "
+        f"it was; metrics.jsonl in {self.folder.path} says how many trajectories failed, and how many the filters kept"
+      )
 
 
-def _begin(config, folder: RunFolder, parts: Assembly, stage: Stage, checkpoints: Checkpointer, key, params, before):
-  """Where a stage goes on, or begins with an evaluation.
-
-  Returns:
-    The state, the steps done, the host's counters, and the last global step that had been measured and is forgotten
-    now, as no checkpoint has it; 0 where there is none.
-  """
-  state = parts.place(stage.algorithm.init(key, params))
-  restored = checkpoints.restore_latest(state)
-  step, repeated = 0, 0
-  host: dict[str, Any] = {**stage.counters, "failed": 0}
-  if restored is not None:
-    step, host, state = restored.step, host | restored.host, restored.state
-  if step < stage.steps or stage.name == "train":
-    measured = folder.last_measured_step
-    folder.truncate_metrics(stage.first + step, first=config.cold_start.steps if config.cold_start.run else 0)
-    repeated = measured if measured > stage.first + step else 0
-  if step == 0:
-    if before is None:
-      policy = {"policy": state.params["policy"]}  # evaluates without untrained critics
-      before = _evaluate(config, parts, policy, folder, step=stage.first)
-      folder.write_metrics(stage.first, before)
-    host["before"] = host["evaluation"] = before
-  return state, step, host, repeated
-
-
-def _evaluate(config, parts: Assembly, params, folder: RunFolder, *, step: int) -> dict[str, float]:
-  """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
-  metrics = evaluate(config, parts, params, folder, step=step)
-  guards.require_finite_metrics(metrics)
-  return metrics
+def _finished(stage: Stage) -> str:
+  more = f"It goes on with more of them where --config.{stage.name}.steps is larger than {stage.steps}; a"
+  more = more if stage.endless else "A"
+  return f"This run is finished: all {stage.last} steps are done. {more} new --workdir starts another one."
 
 
 def _due(step: int, every: int, last: int) -> bool:
   return step % every == 0 or step == last
-
-
-def _step(config, folder, parts: Assembly, stage: Stage, state, step, host, key):
-  """One update; returns the new state, the host's counters, the metrics of the step, and what is to be said of it."""
-  started = time.monotonic()
-  source = stage.source(state, step, host)
-  samples = (stage.first + step, source.trajectories, source.tasks, parts.tokenizer)
-  save_all = functools.partial(folder.save_trajectories, *samples, limit=len(source.trajectories))
-  with guards.keeping_samples(save_all, of=EnvironmentsFailed):
-    check_failures(config.rollout.max_failed_share, source.trajectories)
-  with guards.keeping_samples(save_all):
-    if (stage.first + step) % config.train.trajectories_every == 0:
-      folder.save_trajectories(*samples)
-      folder.save_trees(stage.first + step, tree_records(config, source.trees))
-    state, update = _learn(parts, stage.algorithm, state, key, source.kept)
-  metrics = dict(source.metrics)
-  trained = len(source.kept) if update else 0
-  metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
-  metrics |= {"time/step_s": time.monotonic() - started}
-  failed = host["failed"] + sum(t.failed for t in source.trajectories)
-  notes = _notes(source, nothing=not update, failed=(host["failed"], failed))
-  return state, {**host, **source.host, "failed": failed}, metrics, notes
 
 
 def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]) -> tuple[Any, Mapping[str, Any]]:
@@ -269,33 +270,35 @@ def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajector
     return None, {}
 
 
-def _notes(source: Source, *, nothing: bool, failed: tuple[int, int]) -> list[str]:
+def _notes(samples: Samples, *, nothing: bool, failed: tuple[int, int]) -> list[str]:
   """What a user should hear of a step beside its numbers.
 
   Args:
     nothing: the step trained on nothing.
     failed: environments that failed in the stage, before the step and after it; told whenever their number has doubled.
   """
-  notes = lines_of(source.left_out)
-  reasons = [t.failure.reason for t in source.trajectories if t.failure is not None]
-  told = f"of {len(source.trajectories)} trajectories {len(reasons)} environments failed"
+  notes = lines_of(samples.left_out)
+  reasons = [t.failure.reason for t in samples.trajectories if t.failure is not None]
+  told = f"of {len(samples.trajectories)} trajectories {len(reasons)} environments failed"
   told += f" (the first said: {reasons[0]})" if reasons else ""
   before, after = failed
   if nothing:
-    notes.append(f"there was nothing to train on: {told}, and {len(source.kept)} passed the filters")
+    notes.append(f"there was nothing to train on: {told}, and {len(samples.kept)} passed the filters")
   elif after.bit_length() > before.bit_length():
     notes.append(f"{told}, {after} in all so far; they are left out of the update")
   return notes
 
 
-def _learn(parts: Assembly, algorithm: Algorithm, state, key, kept: Sequence[Trajectory]):
+def _learn(
+  experiment: Assembly, algorithm: Algorithm, state: LearnerState, key: jax.Array, kept: Sequence[Trajectory]
+) -> tuple[LearnerState, dict[str, float]]:
   """Credit and update; returns the new state and metrics, all finite, or none where nothing is to be trained on."""
   guards.require_finite_samples(kept)
   batch, credit = _prepare(algorithm, state, kept)
   if batch is None:
     return state, {}
   if isinstance(batch, Batch):
-    batch = sharding.place_batch(batch, parts.mesh)
+    batch = sharding.place_batch(batch, experiment.mesh)
   updating = time.monotonic()
   state, update = algorithm.update(state, key, batch)
   update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
@@ -306,94 +309,3 @@ def _learn(parts: Assembly, algorithm: Algorithm, state, key, kept: Sequence[Tra
     tokens = layout_tokens(batch)
     metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
   return state, metrics
-
-
-# ---- where trajectories come from -----------------------------------------------------------------------------------
-
-
-def _cold_start_source(config, parts: Assembly):
-  """Authored traces of the train split; a `direct_share` of them answers without the tool.
-
-  Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
-  """
-  asked, missing = 0, []
-
-  def source(state, step, host):
-    nonlocal asked, missing
-    del state, step
-    first = host["next_task"]
-    indices = range(first, first + config.cold_start.batch)
-    traces, tasks, left_out = authored_traces(
-      parts.tasks,
-      parts.chat,
-      indices,
-      direct_share=config.cold_start.direct_share,
-      seed=config.seed,
-      max_tokens=config.pack.row_tokens,
-      max_actions=config.pack.row_actions,
-    )
-    asked, missing = asked + len(indices), [*missing, *left_out]
-    check_left_out(missing, asked)
-    if asked >= ENOUGH_TASKS:
-      asked, missing = 0, []
-    metrics = {"cold_start/left_out": len(left_out)}
-    return Source(traces, traces, tasks, metrics, {"next_task": first + config.cold_start.batch}, left_out=left_out)
-
-  return source
-
-
-def _rollout_source(config, parts: Assembly, curriculum: Curriculum):
-  """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
-
-  A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
-  there are none, with the next tasks.
-
-  Args:
-    curriculum: says which tasks.
-  """
-  wanted, rounds = config.rollout.groups, config.rollout.rounds
-  counted = parts.tasks.worker_counts()
-
-  def source(state, step, host):
-    nonlocal counted
-    kept, everything, tasks, failures, stats, trees, left_out = [], [], {}, [], [], {}, []
-    record, asked, left, memory = host["visits"], 0, rounds, host["memory"]
-    while left and (missing := wanted - len({t.group_id for t in kept})):
-      record, visits = next_visits(curriculum, record, missing)
-      got = parts.collector.collect(
-        parts.driver_params(state.params),
-        parts.keys["rollout"],
-        visits,
-        split="train",
-        samples=config.rollout.group_size,
-        temperature=config.rollout.temperature,
-        version=int(state.updates),
-        memory=memory,
-      )
-      memory = got.memory
-      record = with_outcomes(record, visits, got.trajectories, got.left_out)
-      asked += missing
-      if len(got.left_out) < missing:
-        left -= 1
-      kept += parts.filter(got.trajectories)
-      everything += got.trajectories
-      failures += got.failures
-      stats.append(got.stats)
-      trees |= got.trees
-      tasks |= got.tasks
-      left_out += got.left_out
-      check_left_out(left_out, asked)
-    metrics = summary.rollout_metrics(everything, total(stats))
-    metrics |= summary.entry_metrics(everything, tasks)
-    metrics |= summary.tool_metrics(everything, window=config.rollout.entropy_window)
-    metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
-    metrics |= {"rollout/failed_calls": len(failures), "rollout/left_out": len(left_out)}
-    metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}
-    before, counted = counted, parts.tasks.worker_counts()
-    metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
-    calls = host["tool_calls"] + summary.calls_made(everything)
-    metrics["rollout/tool_calls_total"] = calls
-    after = {"visits": record, "tool_calls": calls, "memory": memory}
-    return Source(kept, everything, tasks, metrics, after, trees, left_out)
-
-  return source

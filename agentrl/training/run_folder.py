@@ -28,6 +28,7 @@ from agentrl.training import disk, metrics, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
 from agentrl.training.redacted import differences_shown, redacted_config
+from agentrl.training.stages import Stage, stages_of
 from agentrl.training.start_record import start_record
 from agentrl.training.trajectory_rows import Decoder, trajectory_row
 from agentrl.types import Task, Trajectory
@@ -130,7 +131,7 @@ class RunFolder:
     Raises:
       RunFolderError: the metrics of a step from `first` to `step` are missing; nothing was changed.
     """
-    _check_no_gap(self.path, first, step, cold=self.config.cold_start.steps)
+    _check_no_gap(self.path, first, step, stages_of(self.config))
     self._writer.truncate_after(step)
     for file in [*self.path.glob("trajectories/*"), *self.path.glob("trees/*")]:
       written = _OF_A_STEP.match(file.name)
@@ -281,13 +282,14 @@ def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Differen
     ) from error
   _check_checkpoints_there(path, old)
   changes = differences_shown(old, config)
-  if lines := resume.refused(changes, config, done=_steps_done(path)):
+  *before, last = stages_of(old)
+  if lines := resume.refused(changes, config, done=max(last.saved(path), default=0)):
     told = "\n".join(f"  {line}" for line in lines)
-    taken = any((path / "checkpoints" / "cold_start").glob("*"))
+    taken = [stage for stage in before if stage.saved(path)]
     raise RunFolderError(
       f"{path} holds a run with another config:\n{told}\n"
       "To go on with that run, give the same config; to start a new one, choose another --workdir"
-      + (f", and where its cold start is to be the same, --config.cold_start.run={path}" if taken else "")
+      + "".join(f", and where its {stage.title} is to be the same, --config.{stage.name}.run={path}" for stage in taken)
     )
   return changes
 
@@ -297,10 +299,10 @@ def _check_checkpoints_there(path: pathlib.Path, config: ConfigDict) -> None:
 
   It would begin anew, and write over what it measured.
   """
-  taken, steps = bool(config.cold_start.run), config.cold_start.steps
-  began, of_stage = (steps, config.train.steps) if taken else (0, steps or config.train.steps)
+  stage = next(stage for stage in stages_of(config) if not stage.run)
+  first = stage.first + min(config.train.checkpoint_every, stage.steps)
   last = max((line["step"] for line in metrics.read(path / "metrics.jsonl")), default=0)
-  if last > began + min(config.train.checkpoint_every, of_stage) and not any((path / "checkpoints").glob("*/*")):
+  if last > first and not any((path / "checkpoints").glob("*/*")):
     raise RunFolderError(
       f"{path} holds metrics up to step {last}, and no checkpoint to go on from: put its folder checkpoints/ back; or "
       "remove metrics.jsonl, and the run begins anew; or choose another --workdir"
@@ -310,11 +312,6 @@ def _check_checkpoints_there(path: pathlib.Path, config: ConfigDict) -> None:
 def _has_results(path: pathlib.Path) -> bool:
   lines = path / "metrics.jsonl"
   return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").glob("*/*"))
-
-
-def _steps_done(path: pathlib.Path) -> int:
-  """Steps of reinforcement learning that are in a checkpoint."""
-  return max((int(f.name) for f in (path / "checkpoints" / "train").glob("*") if f.name.isdecimal()), default=0)
 
 
 def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) -> str:
@@ -330,12 +327,8 @@ def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) 
   return record["id"]
 
 
-def _check_no_gap(path: pathlib.Path, first: int, step: int, *, cold: int) -> None:
-  """Raises RunFolderError where metrics.jsonl lacks a step up to `step`, where a run goes on that began at `first`.
-
-  Args:
-    cold: steps of the cold start. Checkpoints have the numbers of the steps of their stage.
-  """
+def _check_no_gap(path: pathlib.Path, first: int, step: int, stages: Sequence[Stage]) -> None:
+  """Raises RunFolderError where metrics.jsonl lacks a step up to `step`, where a run goes on that began at `first`."""
   file = path / "metrics.jsonl"
   found = {line["step"] for line in metrics.read(file)}
   missing = next((s for s in range(first, step + 1) if s not in found), None)
@@ -343,15 +336,12 @@ def _check_no_gap(path: pathlib.Path, first: int, step: int, *, cold: int) -> No
     return
   raise RunFolderError(
     f"{file} lacks the metrics of step {missing}, and the run would go on from step {step}: put the file back; or "
-    f"remove the later checkpoints, {', '.join(_checkpoints_from(path, missing, cold))}, and the run repeats their "
+    f"remove the later checkpoints, {', '.join(_checkpoints_from(path, missing, stages))}, and the run repeats their "
     "steps; or choose another --workdir"
   )
 
 
-def _checkpoints_from(path: pathlib.Path, step: int, cold: int) -> list[str]:
+def _checkpoints_from(path: pathlib.Path, step: int, stages: Sequence[Stage]) -> list[str]:
   """Folders of the checkpoints of a global step and of those after it."""
-  found = []
-  for stage, first in (("cold_start", 0), ("train", cold)):
-    folders = [folder for folder in (path / "checkpoints" / stage).glob("*") if folder.name.isdecimal()]
-    found += sorted((folder for folder in folders if first + int(folder.name) >= step), key=lambda f: int(f.name))
-  return [str(folder.relative_to(path)) for folder in found]
+  folders = [stage.checkpoints(path) / str(n) for stage in stages for n in stage.saved(path) if stage.first + n >= step]
+  return [str(folder.relative_to(path)) for folder in folders]

@@ -24,7 +24,7 @@ from agentrl.rollout.strategies.branching import RULES
 from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import assemble
-from agentrl.training.evaluation import restore_policy
+from agentrl.training.saved import restore_policy
 from agentrl.types import first_visits
 
 

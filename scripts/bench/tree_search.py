@@ -49,13 +49,13 @@ from agentrl.training.cold_start import authored_traces
 
 def warmed(config, parts, steps):
   """The learner's params after some steps of the cold start, with an untrained value head that is not flat."""
-  state = parts.cold_start.init(jax.random.key(0), parts.params)
+  state = parts.earlier["cold_start"].init(jax.random.key(0), parts.params)
   for step in range(steps):
     first = step * config.cold_start.batch
     indices = range(first, first + config.cold_start.batch)
     traces, _, _ = authored_traces(parts.tasks, parts.chat, indices, direct_share=0.0, seed=0)
-    batch, _ = parts.cold_start.prepare(state, traces)
-    state, _ = parts.cold_start.update(state, jax.random.key(step), batch)
+    batch, _ = parts.earlier["cold_start"].prepare(state, traces)
+    state, _ = parts.earlier["cold_start"].update(state, jax.random.key(step), batch)
   weight = 0.02 * jax.random.normal(jax.random.key(1), (parts.model.width,))
   return {"policy": state.params["policy"], "value": {"weight": weight, "bias": jax.numpy.float32(0.0)}}
 

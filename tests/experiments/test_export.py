@@ -8,7 +8,7 @@ import pytest
 
 from agentrl.models.folder import read_tokenizer
 from agentrl.models.weights import hf
-from agentrl.training import evaluation, export
+from agentrl.training import export, saved
 from experiments import export as command
 from experiments import train
 
@@ -23,7 +23,7 @@ def test_an_exported_checkpoint_is_the_policy_of_the_run(
   assert "step 5" in capsys.readouterr().out
   _, params = hf.load(out)
   parts = tiny_assembly()
-  wanted, _ = evaluation.restore_policy(command.read_config(run), parts.params, run, None)
+  wanted, _ = saved.restore_policy(command.read_config(run), parts.params, run, None)
   for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True):
     np.testing.assert_array_equal(got, want)
   for name in ("config.json", "generation_config.json"):

@@ -45,7 +45,7 @@ def test_a_run_ends_with_its_result_and_a_report(config_file, tmp_path, compiled
 def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, capsys, monkeypatch):
   assert train.main(command(config_file, tmp_path / "run")) == 0
   before = (tmp_path / "run" / "metrics.jsonl").read_text()
-  monkeypatch.setattr(loop, "_step", None)  # a call would be an error
+  monkeypatch.setattr(loop.Trainer, "_step", None)  # a call would be an error
   capsys.readouterr()
   assert train.main(command(config_file, tmp_path / "run", "--traceback")) == 0
   told = capsys.readouterr().err
@@ -56,7 +56,7 @@ def test_started_again_it_is_done_at_once(config_file, tmp_path, compiled_once, 
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(config_file, tmp_path, compiled_once, capsys, monkeypatch):
-  step, calls = loop._step, []
+  step, calls = loop.Trainer._step, []
 
   def interrupted(*arguments):
     calls.append(None)
@@ -65,7 +65,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(config_file, tmp_path, co
     return step(*arguments)
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "_step", interrupted)
+    patch.setattr(loop.Trainer, "_step", interrupted)
     assert train.main(command(config_file, tmp_path / "run")) == 130
   assert (
     f"The same command goes on in {tmp_path / 'run'}: behind the last checkpoint, or anew without one."

@@ -13,7 +13,7 @@ import pytest
 from agentrl.algorithms.contract import LearnerState
 from agentrl.batching.pack import Column, PackConfig, pack
 from agentrl.ops.finite import NonFinite
-from agentrl.training import evaluation, guards, loop
+from agentrl.training import evaluation, guards, loop, sources
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
@@ -91,7 +91,9 @@ def test_other_errors_pass_as_they_are():
 
 
 def spoil_batch(update, state, key, batch):
-  return update(state, key, batch._replace(advantages=jnp.where(batch.action_mask, jnp.nan, 0.0)))
+  return update(
+    state, key, batch._replace(columns={**batch.columns, "advantages": jnp.where(batch.action_mask, jnp.nan, 0.0)})
+  )
 
 
 def spoil_params(update, state, key, batch):
@@ -131,35 +133,32 @@ def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_ass
   assert [line["step"] for line in numbers(tmp_path / "run")] == [0, 1, 2, 3]
 
 
-def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tmp_path, monkeypatch):
-  filtered, calls = loop._filtered, []
+def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tiny_assembly, tmp_path):
+  parts, calls = tiny_assembly(), []
 
-  def spoiled(names, trajectories):
+  def spoiled(trajectories):
     calls.append(None)
-    kept = filtered(names, trajectories)
+    kept = parts.filter(trajectories)
     return [dataclasses.replace(kept[0], reward=float("nan")), *kept[1:]] if len(calls) == 2 else kept
 
-  with monkeypatch.context() as patch:
-    patch.setattr(loop, "_filtered", spoiled)
-    with pytest.raises(NonFinite, match=r"step 4: reward of trajectory \d+ .*\nIts samples are in .*train_000003"):
-      run(tmp_path / "run", trajectories_every=9)
+  with pytest.raises(NonFinite, match=r"step 4: reward of trajectory \d+ .*\nIts samples are in .*train_000003"):
+    run(tmp_path / "run", dataclasses.replace(parts, filter=spoiled), trajectories_every=9)
   written = {file.name for file in (tmp_path / "run" / "trajectories").glob("train*")}
   assert written == {"train_000000.jsonl.gz", "train_000003.jsonl.gz"}
   assert run(tmp_path / "run", trajectories_every=9) == numbers(unbroken[0])
 
 
-def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tmp_path, monkeypatch):
+def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tiny_assembly, tmp_path, monkeypatch):
   """However many there are: the file of a step without an error holds only the first of them."""
-  filtered = loop._filtered
+  parts = tiny_assembly()
   monkeypatch.setitem(RunFolder.save_trajectories.__kwdefaults__, "limit", 1)
 
-  def spoil_the_last(names, trajectories):
-    *kept, last = sorted(filtered(names, trajectories), key=lambda t: t.uid)
+  def spoil_the_last(trajectories):
+    *kept, last = sorted(parts.filter(trajectories), key=lambda t: t.uid)
     return [*kept, dataclasses.replace(last, reward=float("inf"))]
 
-  monkeypatch.setattr(loop, "_filtered", spoil_the_last)
   with pytest.raises(NonFinite) as ended:
-    run(tmp_path / "run")
+    run(tmp_path / "run", dataclasses.replace(parts, filter=spoil_the_last))
   lines = gzip.decompress((tmp_path / "run" / "trajectories" / "train_000002.jsonl.gz").read_bytes()).splitlines()
   uids = [json.loads(line)["uid"] for line in lines]
   assert len(uids) == 4 and f"reward of trajectory {uids[-1]} " in str(ended.value)
@@ -191,13 +190,13 @@ def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tin
 
 
 def test_a_search_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tmp_path, monkeypatch):
-  make = loop._rollout_source
+  kind = sources.SOURCES["rollouts"]
 
-  def with_a_tree(config, parts):
-    source = make(config, parts)
-    return lambda *arguments: source(*arguments)._replace(trees=["a search"])
+  def with_a_tree(*arguments):
+    source = kind.make(*arguments)
+    return source._replace(draw=lambda *given: source.draw(*given)._replace(trees=["a search"]))
 
-  monkeypatch.setattr(loop, "_rollout_source", with_a_tree)
+  monkeypatch.setitem(sources.SOURCES, "rollouts", kind._replace(make=with_a_tree))
   record = {"task": "sum", "uid": 7, "nodes": [{"q": float("nan")}]}
   monkeypatch.setattr(evaluation, "describe", lambda planner, tokenizer: record)
   message = r"^step 3: of the search 7 \(task sum\) nodes/0/q is not finite\nIts samples are in .*train_000002"

@@ -12,25 +12,20 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.batching.filters import make_filters
 from agentrl.batching.pack import NothingToPack
 from agentrl.rewards.combine import make_reward
-from agentrl.rollout.driver import Driver, RolloutStats
+from agentrl.rollout.driver import Driver
 from agentrl.rollout.strategies.independent import independent
 from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics
+from agentrl.training import loop, metrics, sources
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.training.curriculum import CurriculumSettings, begin_visits, make_curriculum
-from agentrl.training.evaluation import cold_started_by, evaluate_policy
+from agentrl.training.evaluation import evaluate_policy
 from agentrl.training.run_folder import RunFolder, RunFolderError
-from agentrl.types import Failure, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
+from agentrl.types import Failure, FailureKind, StopReason, Trajectory, Turn, TurnKind
 from tests.training.conftest import numbers
 
 TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
@@ -75,31 +70,6 @@ def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, 
   assert taken[0] == {name: whole[2][name] for name in taken[0]}
 
 
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"seed": 5}, "seed: there 0, here 5"),
-    ({"cold_start": {"batch": 3}}, "cold_start.batch: there 4, here 3"),
-    ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: there 0.0, here 0.1"),
-    ({"optimizer": {"schedule": "cosine"}}, "optimizer.schedule: there 'linear', here 'cosine'"),
-    ({"task": {"family": "countdown"}}, "task.family"),
-    ({"cold_start": {"steps": 0}}, "cold_start.steps: there 2, here 0"),
-  ],
-)
-def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_assembly, change, message):
-  with pytest.raises(ValueError, match=message):
-    cold_started_by(config_lib.resolve(tiny_config, change, where="test"), tiny_assembly(), unbroken[0])
-
-
-def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_assembly, tmp_path):
-  taker = config_lib.resolve(tiny_config, {"cold_start": {"run": "runs/first"}}, where="test")
-  (tmp_path / "config.json").write_text(config_lib.to_json(taker))
-  with pytest.raises(ValueError, match="took over its cold start itself, from 'runs/first': name that"):
-    cold_started_by(tiny_config, tiny_assembly(), tmp_path)
-  with pytest.raises(FileNotFoundError, match=r"cold_start.run: .* holds no run"):
-    cold_started_by(tiny_config, tiny_assembly(), tmp_path / "nowhere")
-
-
 class Stopped(Exception):
   """Stands for a kill."""
 
@@ -120,7 +90,7 @@ def stop_at(patch, owner, name, count):
 @pytest.mark.parametrize("step", range(5))
 def test_stopped_before_any_step_it_goes_on_to_the_same_numbers(run, unbroken, tmp_path, step):
   with pytest.MonkeyPatch.context() as patch:
-    stop_at(patch, loop, "_step", step)
+    stop_at(patch, loop.Trainer, "_step", step)
     with pytest.raises(Stopped):
       run(tmp_path / "run")
   assert len(numbers(tmp_path / "run")) == step + 1
@@ -146,7 +116,7 @@ def test_what_reward_functions_remember_is_kept_with_the_run_and_no_evaluation_t
 
   whole = run(tmp_path / "whole", parts())
   with pytest.MonkeyPatch.context() as patch:
-    stop_at(patch, loop, "_step", 4)
+    stop_at(patch, loop.Trainer, "_step", 4)
     with pytest.raises(Stopped):
       run(tmp_path / "run", parts())
   assert run(tmp_path / "run", parts()) == whole
@@ -177,7 +147,7 @@ def without_evaluations(lines):
 
 def test_settings_that_may_change_where_a_run_goes_on_move_no_number(run, unbroken, tiny_assembly, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
-    stop_at(patch, loop, "_step", 3)
+    stop_at(patch, loop.Trainer, "_step", 3)
     with pytest.raises(Stopped):
       run(tmp_path / "run")
   parts = tiny_assembly()
@@ -224,7 +194,7 @@ def test_a_run_that_begins_has_rows_for_the_longest_trajectory(run, tmp_path):
 def test_a_run_of_before_that_rule_goes_on_and_can_be_read(run, unbroken, tiny_config, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(loop, "check_sizes", lambda config: None)
-    stop_at(patch, loop, "_step", 3)
+    stop_at(patch, loop.Trainer, "_step", 3)
     with pytest.raises(Stopped):
       run(tmp_path / "run", settings=ROWS)
   assert run(tmp_path / "run", settings=ROWS) == numbers(unbroken[0])
@@ -255,15 +225,15 @@ def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken,
   gone, parts = threading.Event(), tiny_assembly()
   tasks = dataclasses.replace(parts.tasks, environment=lambda: Lost(parts.tasks.environment(), gone))
   parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
-  step = loop._step
+  step = loop.Trainer._step
 
-  def lose_them_in_the_second_step(config, folder, parts, stage, state, number, *rest):
-    if stage.name == "train" and number == 1:
+  def lose_them_in_the_second_step(trainer, stage, algorithm, source, at, *rest):
+    if stage.name == "train" and at.step == 1:
       gone.set()
-    return step(config, folder, parts, stage, state, number, *rest)
+    return step(trainer, stage, algorithm, source, at, *rest)
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "_step", lose_them_in_the_second_step)
+    patch.setattr(loop.Trainer, "_step", lose_them_in_the_second_step)
     told = r"4 of 4 .*max_failed_share=0.5.*the first said.*the database is gone.*\nIts samples are in .*train_000003"
     with pytest.raises(RuntimeError, match=told):
       run(tmp_path / "run", parts)
@@ -277,9 +247,9 @@ def test_environments_that_fail_are_told_when_their_number_has_doubled():
   failed = dataclasses.replace(
     trajectory(0, 0, None), stop=StopReason.ENVIRONMENT_FAILED, failure=Failure(FailureKind.RAISED, "no disk")
   )
-  source = loop.Source([], [failed, trajectory(0, 1, 1.0)], {}, {}, {})
+  samples = sources.Samples([], [failed, trajectory(0, 1, 1.0)], {}, {}, {})
   told = "of 2 trajectories 1 environments failed (the first said: no disk), {} in all so far"
-  notes = [loop._notes(source, nothing=False, failed=(n, n + 1)) for n in range(4)]
+  notes = [loop._notes(samples, nothing=False, failed=(n, n + 1)) for n in range(4)]
   assert [[told.format(n + 1) in text for text in found] for n, found in enumerate(notes)] == [
     [True],
     [True],
@@ -289,15 +259,15 @@ def test_environments_that_fail_are_told_when_their_number_has_doubled():
 
 
 def test_steps_that_no_checkpoint_has_are_told_and_repeated(run, unbroken, tmp_path, monkeypatch, capsys):
-  step = loop._step
+  step = loop.Trainer._step
 
-  def killed_in_the_last(config, folder, parts, stage, state, number, *rest):
-    if stage.name == "train" and number == 2:
+  def killed_in_the_last(trainer, stage, algorithm, source, at, *rest):
+    if stage.name == "train" and at.step == 2:
       raise KeyboardInterrupt
-    return step(config, folder, parts, stage, state, number, *rest)
+    return step(trainer, stage, algorithm, source, at, *rest)
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop, "_step", killed_in_the_last)
+    patch.setattr(loop.Trainer, "_step", killed_in_the_last)
     with pytest.raises(KeyboardInterrupt):
       run(tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "checkpoints" / "train")
@@ -316,52 +286,6 @@ def trajectory(group, sample, reward):
     policy_version=second, turns=(Turn(TurnKind.VOID, 1, 2, ""),), task_id=f"t{group}", group_id=group,
     uid=2 * group + sample, stop=StopReason.ANSWERED, reward_parts={"correct": reward}, reward=reward,
   )  # fmt: skip
-
-
-class Groups:
-  """Stands for a collector: group g has the rewards that `rewards[g]` says."""
-
-  def __init__(self, rewards):
-    self.rewards, self.asked = rewards, []
-
-  def collect(self, params, key, visits, **_):
-    groups = [visit.group for visit in visits]
-    self.asked.append(groups)
-    sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
-    stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
-    tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
-    given = {"trajectories": sampled, "stats": stats, "tasks": tasks, "memory": {}}
-    return SimpleNamespace(**given, failures=[], trees=[], left_out=[])
-
-
-@pytest.mark.parametrize(
-  ("rounds", "asked", "kept"),
-  [(1, [[7, 8]], [7]), (2, [[7, 8], [9]], [7]), (3, [[7, 8], [9], [10]], [7, 10]), (9, [[7, 8], [9], [10]], [7, 10])],
-)
-def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds, asked, kept):
-  settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
-  config = config_lib.resolve(tiny_config, settings, where="test")
-  collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
-  parts = SimpleNamespace(
-    collector=collector,
-    driver_params=lambda p: p,
-    keys={"rollout": jax.random.key(0)},
-    tasks=SimpleNamespace(worker_counts=dict),
-    filter=make_filters(config.filters, {}),
-  )
-  state = SimpleNamespace(params={}, updates=jnp.int32(0))
-  curriculum = make_curriculum(CurriculumSettings())
-  host = {"visits": begin_visits(curriculum, first=7, seed=0), "tool_calls": 0, "memory": {}}
-  source = loop._rollout_source(config, parts, curriculum)(state, 0, host)
-  assert collector.asked == asked
-  assert sorted({t.group_id for t in source.kept}) == kept
-  drawn = sum(map(len, asked))
-  assert len(source.trajectories) == 2 * drawn
-  visits = source.host.pop("visits")
-  assert source.host == {"tool_calls": 0, "memory": {}}
-  assert (visits["next_group"], visits["state"]) == (7 + drawn, {"next": 7 + drawn})
-  assert [outcome["group"] for outcome in visits["outcomes"]] == asked[-1]
-  assert source.metrics["rollout/kept_share"] == len(kept) / drawn
 
 
 def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path):

@@ -9,9 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import evaluation
+from agentrl.training import saved
 from agentrl.training.redacted import redacted_command, redacted_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
+from agentrl.training.stages import stages_of
 
 TOKEN = "tok-5f2d8e91c7"
 SERVERS = "task.tool_options.servers"
@@ -89,15 +90,18 @@ def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_p
 
 
 def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells_none(tmp_path, monkeypatch):
-  monkeypatch.setattr(evaluation, "restore_policy", lambda *_: ("taken", 2))
+  monkeypatch.setattr(saved, "restore_policy", lambda *_: ("taken", 2))
   parts = types.SimpleNamespace(params={})
   with RunFolder.open(tmp_path / "run", config_with(weather(env={"TOKEN": TOKEN}))):
     pass
-  assert (
-    evaluation.cold_started_by(config_with(weather(env={"TOKEN": "tok-another"})), parts, tmp_path / "run") == "taken"
-  )
+
+  def take(**env):
+    taker = config_lib.resolve(config_with(weather(env=env)), {"cold_start.run": str(tmp_path / "run")}, where="test")
+    return saved.taken_over(stages_of(taker)[0], taker, parts)
+
+  assert take(TOKEN="tok-another") == "taken"
   with pytest.raises(ValueError, match=r"weather\.env\.OTHER: there '\(absent\)', here '<redacted>'") as error:
-    evaluation.cold_started_by(config_with(weather(env={"TOKEN": TOKEN, "OTHER": TOKEN})), parts, tmp_path / "run")
+    take(TOKEN=TOKEN, OTHER=TOKEN)
   assert TOKEN not in str(error.value)
 
 

@@ -12,6 +12,7 @@ from agentrl.training import assembly, evaluation, loop
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
+from agentrl.training.saved import restore_params
 from agentrl.types import first_visits
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/archer_sixteen.py:chai"
@@ -104,10 +105,10 @@ def test_a_checkpoint_is_evaluated_with_its_critics(parts, learner, tmp_path, mo
   config = settings(cold_start={"steps": 2})
   Checkpointer(tmp_path / "checkpoints" / "cold_start").save(2, {"params": {"policy": learner["policy"]}}, {})
   Checkpointer(tmp_path / "checkpoints" / "train").save(1, {"params": learner}, {})
-  params, step = evaluation.restore_params(config, parts, tmp_path, None)
+  params, step = restore_params(config, parts, tmp_path, None)
   assert step == 3
   jax.tree.map(np.testing.assert_array_equal, params, learner)
-  assert set(evaluation.restore_params(config, parts, tmp_path, 2)[0]) == {"policy"}
+  assert set(restore_params(config, parts, tmp_path, 2)[0]) == {"policy"}
   monkeypatch.setattr(evaluation, "assemble", lambda _: judged_by(parts, longest))
   talkative = evaluation.evaluate_policy(config, run=tmp_path, step=3)
   clone = evaluation.evaluate_policy(config, run=tmp_path, step=2)
@@ -119,10 +120,10 @@ def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
   monkeypatch.setattr(loop, "assemble", lambda _: parts)
   monkeypatch.setattr(loop, "evaluate", lambda c, p, params, folder, step: seen.append((step, set(params))) or {})
 
-  def count(config, folder, parts, stage, state, step, host, key):
-    return state._replace(updates=state.updates + 1), host, {}, []
+  def count(trainer, stage, algorithm, source, at, key):
+    return loop.Position(at.state._replace(updates=at.state.updates + 1), at.step + 1, at.host), {}, []
 
-  monkeypatch.setattr(loop, "_step", count)
+  monkeypatch.setattr(loop.Trainer, "_update", count)
   with RunFolder.open(tmp_path / "run", settings()) as folder:
     loop.run(settings(), folder)
   assert seen == [(0, {"policy"}), (1, {"policy", "critic"})]

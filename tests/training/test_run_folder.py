@@ -103,12 +103,12 @@ def test_how_many_steps_are_done_is_read_from_the_checkpoints(tmp_path):
 
 def test_a_refused_config_is_told_how_to_keep_the_cold_start(tmp_path):
   for steps, advice in (((), False), (("7",), True)):
-    with RunFolder.open(tmp_path, make_config()) as folder:
+    with RunFolder.open(tmp_path, make_config(cold_start={"steps": 9})) as folder:
       folder.write_metrics(1, {"a/b": 1})
       for step in steps:
         (folder.checkpoints / "cold_start" / step).mkdir(parents=True)
     with pytest.raises(RunFolderError, match="choose another --workdir") as error:
-      RunFolder.open(tmp_path, make_config(seed=1))
+      RunFolder.open(tmp_path, make_config(seed=1, cold_start={"steps": 9}))
     assert (f"--config.cold_start.run={tmp_path}" in str(error.value)) == advice
 
 

@@ -14,6 +14,7 @@ from agentrl.training import assembly, evaluation, loop, metrics, summary
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
+from agentrl.training.saved import restore_params
 from agentrl.types import first_visits
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "tree_countdown.py"
@@ -172,7 +173,7 @@ def test_a_searched_evaluation_reads_the_value_head_of_the_checkpoint(finished, 
   config, _ = finished
   head = {"weight": jnp.linspace(-1.0, 1.0, parts.model.width), "bias": jnp.float32(0.0)}
   Checkpointer(tmp_path / "checkpoints" / "train").save(2, {"params": {**learner, "value": head}}, {})
-  params, step = evaluation.restore_params(config, parts, tmp_path, None)
+  params, step = restore_params(config, parts, tmp_path, None)
   assert step == 2
   np.testing.assert_array_equal(params["value"]["weight"], head["weight"])
   found = evaluation.search_held_out(config, parts, params, step=step)

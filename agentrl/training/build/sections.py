@@ -22,9 +22,11 @@ from agentrl.training.curriculum import CurriculumSettings
 
 @dataclasses.dataclass(frozen=True)
 class ColdStartSettings:
-  """Supervised learning on authored traces before reinforcement learning."""
+  """A first stage, by default supervised learning on authored traces; one of 0 steps is left out."""
 
-  steps: int = setting(0, "of supervised learning on authored traces before RL", at_least(0))
+  source: str = setting("authored", "of its trajectories: name in training.sources.SOURCES, or an import path")
+  algorithm: str = setting("sft", "with its default settings: module under algorithms/, or an import path")
+  steps: int = setting(0, "updates before reinforcement learning", at_least(0))
   batch: int = setting(64, "traces per step", at_least(1))
   direct_share: float = setting(0.0, "of traces that answer at once, without the tool", between(0, 1))
   learning_rate: float = setting(1e-3, "at its peak", at_least(0))
@@ -36,8 +38,9 @@ class ColdStartSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-  """How long a run is, and what it writes when."""
+  """The last stage, which the run is about: where it learns from, how long it is, and what is written when."""
 
+  source: str = setting("rollouts", "of its trajectories: name in training.sources.SOURCES, or an import path")
   steps: int = setting(100, "updates by the algorithm", at_least(0))
   eval_every: int = setting(50, "steps; also before the first and after the last one", at_least(1))
   checkpoint_every: int = setting(50, "steps; also at the end", at_least(1))

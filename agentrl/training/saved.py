@@ -1,0 +1,100 @@
+"""The checkpoints of a run, by global step: its stages count on from each other, each has a folder of its own."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from agentrl.training.assembly import Assembly
+from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.redacted import differences_shown
+from agentrl.training.run_folder import read_config
+from agentrl.training.stages import Stage, stages_of
+
+
+def saved_steps(config: ConfigDict, run: pathlib.Path) -> dict[int, tuple[Stage, int]]:
+  """The checkpoints of a run by global step: the stage that made each, and its step in the stage."""
+  return {
+    stage.first + step: (stage, step)
+    for stage in stages_of(config)
+    if stage.checkpoints(run).is_dir()
+    for step in Checkpointer(stage.checkpoints(run), read_only=True).steps
+  }
+
+
+def restore_policy(config: ConfigDict, like: Any, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """The policy's params of a checkpoint, in the structure of `like`, and its global step; see `restore_params`."""
+  stage, step = _found(config, run, step)
+  return _restored(stage, run, step, "policy", like), step
+
+
+def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """What is evaluated of a checkpoint, and its global step: "policy", and what `Assembly.acts_by`.
+
+  A checkpoint of a stage before the run's algorithm has no critic, and gives none.
+
+  Args:
+    config: of the run.
+    parts: of the run.
+    run: its folder.
+    step: global step; None: the latest.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint; names those that there are.
+  """
+  stage, step = _found(config, run, step)
+  policy = _restored(stage, run, step, "policy", parts.params)
+  acting = parts.acts_by if stage.final else ()
+  return {"policy": policy, **{name: _restored(stage, run, step, name, parts.zeros_of(name)) for name in acting}}, step
+
+
+def taken_over(stage: Stage, config: ConfigDict, parts: Assembly) -> Any:
+  """The policy's params behind a stage of another run: the arms of an experiment begin with the same policy.
+
+  Raises:
+    FileNotFoundError: the other run has not finished the stage, or is no run.
+    ValueError: its stage had other settings; names them.
+  """
+  run, key = pathlib.Path(stage.run), f"{stage.name}.run"
+  try:
+    theirs = read_config(run)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f"{key}: {error}") from error
+  if first := theirs[stage.name].run:
+    raise ValueError(f"{key}={str(run)!r} took over its {stage.title} itself, from {first!r}: name that")
+  changed = [d for d in differences_shown(theirs, config) if _moves(d.key, stage)]
+  lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed]
+  if not stage.steps:
+    lines.append(f"{stage.name}.steps: 0, so there is none")
+  if lines:
+    raise ValueError(f"{key}={str(run)!r} is no {stage.title} of this config:\n  " + "\n  ".join(lines))
+  return restore_policy(theirs, parts.params, run, stage.last)[0]
+
+
+_READ = ("seed", "model", "chat", "task", "optimizer")  # sections that the params behind such a stage depend on
+_OF_THE_LAST = ("optimizer.learning_rate", "optimizer.value_rate", "optimizer.value_warmup")  # it has rates of its own
+
+
+def _moves(key: str, stage: Stage) -> bool:
+  """Whether another value of a key gives other params behind a stage that another run may take over."""
+  own_schedule = ("optimizer.schedule",) if stage.scheduled_by == stage.name else ()
+  ignored = (f"{stage.name}.run", *_OF_THE_LAST, *own_schedule)
+  return key.split(".")[0] in (*_READ, stage.name) and key not in ignored
+
+
+def _found(config: ConfigDict, run: pathlib.Path, step: int | None) -> tuple[Stage, int]:
+  """The stage that made the checkpoint of a global step, and the step; the latest where it is None."""
+  saved = saved_steps(config, run)
+  if not saved or (step is not None and step not in saved):
+    wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+    raise FileNotFoundError(f"{run} has {wanted}; there are those of steps {sorted(saved)}")
+  step = max(saved) if step is None else step
+  return saved[step][0], step
+
+
+def _restored(stage: Stage, run: pathlib.Path, step: int, name: str, like: Any) -> Any:
+  """An entry of the params that a checkpoint has, in the structure of `like`."""
+  checkpoints = Checkpointer(stage.checkpoints(run), read_only=True)
+  return checkpoints.restore(step - stage.first, like, prefix=f"params/{name}").state

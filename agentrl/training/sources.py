@@ -1,0 +1,219 @@
+"""Where the trajectories of a stage come from, found by name.
+
+A `SourceKind` makes one for a stage: what it counts, and what draws the samples of a step.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from agentrl.algorithms.contract import LearnerState
+from agentrl.named import by_name
+from agentrl.rollout.driver import total
+from agentrl.training import summary
+from agentrl.training.cold_start import authored_traces
+from agentrl.training.collect import Collected
+from agentrl.training.curriculum import (
+  Curriculum,
+  CurriculumSettings,
+  begin_visits,
+  make_curriculum,
+  next_visits,
+  with_outcomes,
+)
+from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out
+from agentrl.training.stages import Stage
+from agentrl.types import Task, Trajectory
+
+if TYPE_CHECKING:
+  from agentrl.training.assembly import Assembly
+
+
+class Samples(NamedTuple):
+  """What a step learns from.
+
+  Attributes:
+    kept: trajectories that are learned from.
+    trajectories: all of them.
+    tasks: by group.
+    metrics: of the samples.
+    counters: of the source, after the step; JSON, they are in the checkpoints.
+    trees: what tells of each search that the trajectories came from, by uid; see `Collected`.
+    left_out: tasks that there are no trajectories of.
+  """
+
+  kept: Sequence[Trajectory]
+  trajectories: Sequence[Trajectory]
+  tasks: Mapping[int, Task]
+  metrics: Mapping[str, float]
+  counters: Mapping[str, Any]
+  trees: Mapping[int, Callable[[], dict[str, Any]]] = types.MappingProxyType({})
+  left_out: Sequence[LeftOut] = ()
+
+
+class Source(NamedTuple):
+  """What gives the trajectories of a stage.
+
+  Attributes:
+    counters: before its first step; JSON.
+    draw: `(state, counters) -> Samples` of a step.
+  """
+
+  counters: Mapping[str, Any]
+  draw: Callable[[LearnerState, Mapping[str, Any]], Samples]
+
+
+class SourceKind(NamedTuple):
+  """A way to come by trajectories, which stages name.
+
+  Attributes:
+    make: `(config, experiment, stage) -> Source`.
+    most: `(config, stage, per_sample) -> int`, trajectories of a step at most, where a sample of the strategy gives as
+      many as `per_sample`.
+    reads: keys that it reads of the section of the stage.
+  """
+
+  make: Callable[[ConfigDict, Assembly, Stage], Source]
+  most: Callable[[ConfigDict, Stage, int], int]
+  reads: tuple[str, ...] = ()
+
+
+def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
+  """The kind of source that a stage names.
+
+  Raises:
+    ValueError: there is none of that name, and names the nearest; or the section of the stage lacks a key of it.
+  """
+  kind = by_name(SOURCES, stage.source, kind=f"{stage.name}.source")
+  if lacking := [key for key in kind.reads if key not in config[stage.name]]:
+    raise ValueError(
+      f"{stage.name}.source={stage.source!r} reads {', '.join(lacking)}, which the section {stage.name!r} does not "
+      "have: choose another source"
+    )
+  return kind
+
+
+def authored(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
+  """Authored traces of the train split; a `direct_share` of them answers without the tool.
+
+  Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
+  """
+  settings = config[stage.name]
+  asked, missing = 0, []
+
+  def draw(state: LearnerState, counters: Mapping[str, Any]) -> Samples:
+    nonlocal asked, missing
+    del state
+    first = counters["next_task"]
+    indices = range(first, first + settings.batch)
+    traces, tasks, left_out = authored_traces(
+      experiment.tasks,
+      experiment.chat,
+      indices,
+      direct_share=settings.direct_share,
+      seed=config.seed,
+      max_tokens=config.pack.row_tokens,
+      max_actions=config.pack.row_actions,
+    )
+    asked, missing = asked + len(indices), [*missing, *left_out]
+    check_left_out(missing, asked)
+    if asked >= ENOUGH_TASKS:
+      asked, missing = 0, []
+    metrics = {f"{stage.name}/left_out": len(left_out)}
+    return Samples(traces, traces, tasks, metrics, {"next_task": first + settings.batch}, left_out=left_out)
+
+  return Source({"next_task": stage.first_task}, draw)
+
+
+def rollouts(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
+  """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
+
+  A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
+  there are none, with the next tasks. The curriculum says which tasks; it asks none that an earlier stage has shown, as
+  long as it asks none before the first that it is given.
+  """
+  curriculum = make_curriculum(CurriculumSettings(**config.curriculum.to_dict()))
+  first = begin_visits(curriculum, first=stage.first_task, seed=config.seed)
+  counted = experiment.tasks.worker_counts()
+
+  def draw(state: LearnerState, counters: Mapping[str, Any]) -> Samples:
+    nonlocal counted
+    kept, collected, record, memory = _collected(config, experiment, curriculum, state, counters)
+    everything = [t for got in collected for t in got.trajectories]
+    tasks = dict(item for got in collected for item in got.tasks.items())
+    left_out = [task for got in collected for task in got.left_out]
+    metrics = summary.rollout_metrics(everything, total([got.stats for got in collected]))
+    metrics |= summary.entry_metrics(everything, tasks)
+    metrics |= summary.tool_metrics(everything, window=config.rollout.entropy_window)
+    metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
+    metrics["rollout/failed_calls"] = sum(len(got.failures) for got in collected)
+    metrics["rollout/left_out"] = len(left_out)
+    metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}
+    before, counted = counted, experiment.tasks.worker_counts()
+    metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
+    calls = counters["tool_calls"] + summary.calls_made(everything)
+    metrics["rollout/tool_calls_total"] = calls
+    after = {"visits": record, "tool_calls": calls, "memory": memory}
+    trees = dict(item for got in collected for item in got.trees.items())
+    return Samples(kept, everything, tasks, metrics, after, trees, left_out)
+
+  return Source({"visits": first, "tool_calls": 0, "memory": {}}, draw)
+
+
+def _collected(
+  config: ConfigDict,
+  experiment: Assembly,
+  curriculum: Curriculum,
+  state: LearnerState,
+  counters: Mapping[str, Any],
+) -> tuple[list[Trajectory], list[Collected], Mapping[str, Any], Mapping[str, Any]]:
+  """Collections until there are enough groups that the filters keep, or `rounds` are over.
+
+  Returns:
+    The trajectories that the filters keep, all collections, the record of the visits, and what the reward functions
+    remember.
+  """
+  wanted, left = config.rollout.groups, config.rollout.rounds
+  kept, collected, left_out, asked = [], [], [], 0
+  record, memory = counters["visits"], counters["memory"]
+  while left and (missing := wanted - len({t.group_id for t in kept})):
+    record, visits = next_visits(curriculum, record, missing)
+    got = experiment.collector.collect(
+      experiment.driver_params(state.params),
+      experiment.keys["rollout"],
+      visits,
+      split="train",
+      samples=config.rollout.group_size,
+      temperature=config.rollout.temperature,
+      version=int(state.updates),
+      memory=memory,
+    )
+    record, memory = with_outcomes(record, visits, got.trajectories, got.left_out), got.memory
+    asked += missing
+    if len(got.left_out) < missing:
+      left -= 1
+    kept += experiment.filter(got.trajectories)
+    collected.append(got)
+    left_out += got.left_out
+    check_left_out(left_out, asked)
+  return kept, collected, record, memory
+
+
+def _traces(config: ConfigDict, stage: Stage, per_sample: int) -> int:
+  del per_sample
+  return config[stage.name].batch
+
+
+def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
+  del stage
+  return config.rollout.groups * config.rollout.group_size * per_sample
+
+
+SOURCES: Mapping[str, SourceKind] = {
+  "authored": SourceKind(authored, _traces, reads=("batch", "direct_share")),
+  "rollouts": SourceKind(rollouts, _samples),
+}

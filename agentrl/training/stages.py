@@ -1,0 +1,96 @@
+"""The stages of a run, in their order: stretches of training, each with a source of trajectories and an algorithm.
+
+A stage is a section of the config: `cold_start`, then `train`. One of 0 steps is left out, but for the last, which is
+the one that a run is about. Another kind of stage is another section, and a line of `stages_of`.
+
+Imports no JAX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from ml_collections import ConfigDict
+
+from agentrl.training.resume import ENDLESS_SCHEDULES
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A stretch of training with one algorithm.
+
+  Attributes:
+    name: of its section in the config, and of the folder of its checkpoints.
+    first: global step before its first update.
+    steps: number of updates.
+    source: where its trajectories come from; name in `sources.SOURCES`, or an import path.
+    algorithm: that learns from them; see `algorithms.load`.
+    schedule: of its learning rate.
+    scheduled_by: the section of the config that gives the schedule.
+    run: folder of a run whose stage of this name is taken over in place of these updates; empty: none.
+    first_task: number of the first task of the train split that no earlier stage has shown.
+    final: the last one. Its algorithm is the run's, whose heads acting reads; a finished run may be given more of it.
+  """
+
+  name: str
+  first: int
+  steps: int
+  source: str
+  algorithm: str
+  schedule: str
+  scheduled_by: str
+  run: str = ""
+  first_task: int = 0
+  final: bool = False
+
+  @property
+  def title(self) -> str:
+    """Its name for people."""
+    return self.name.replace("_", " ")
+
+  @property
+  def last(self) -> int:
+    """Global step after its last update."""
+    return self.first + self.steps
+
+  @property
+  def endless(self) -> bool:
+    """Whether more steps leave the rates of those that are done as they were."""
+    return self.schedule in ENDLESS_SCHEDULES
+
+  def checkpoints(self, run: pathlib.Path) -> pathlib.Path:
+    """The folder of its checkpoints in the folder of a run; each has the number of its step in the stage."""
+    return run / "checkpoints" / self.name
+
+  def saved(self, run: pathlib.Path) -> list[int]:
+    """Steps of the stage that have a folder of a checkpoint in the folder of a run, whole or not."""
+    return sorted(int(f.name) for f in self.checkpoints(run).glob("*") if f.name.isdecimal())
+
+
+def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
+  """The stages of a run; the last one is always there."""
+  cold, train = config.cold_start, config.train
+  scheduled_by = "cold_start" if cold.schedule else "optimizer"
+  before = Stage(
+    name="cold_start",
+    first=0,
+    steps=cold.steps,
+    source=cold.source,
+    algorithm=cold.algorithm,
+    schedule=config[scheduled_by].schedule,
+    scheduled_by=scheduled_by,
+    run=cold.run,
+  )
+  last = Stage(
+    name="train",
+    first=before.last,
+    steps=train.steps,
+    source=train.source,
+    algorithm=config.algorithm,
+    schedule=config.optimizer.schedule,
+    scheduled_by="optimizer",
+    first_task=cold.steps * cold.batch,
+    final=True,
+  )
+  return (before, last) if before.steps or before.run else (last,)

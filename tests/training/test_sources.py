@@ -1,0 +1,93 @@
+"""Sources of trajectories: found by name; rollouts go on until the filters keep enough."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentrl.batching.filters import make_filters
+from agentrl.rollout.driver import RolloutStats
+from agentrl.training import config as config_lib
+from agentrl.training import sources
+from agentrl.training.defaults import run_config
+from agentrl.training.stages import stages_of
+from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
+
+
+def trajectory(group, sample, reward):
+  zeros, second = np.zeros(2, np.float32), np.asarray([-1, 0], np.int32)
+  return Trajectory(
+    tokens=np.zeros(2, np.int32), action_mask=second == 0, sampler_logp=zeros, entropy=zeros, turn=second,
+    policy_version=second, turns=(Turn(TurnKind.VOID, 1, 2, ""),), task_id=f"t{group}", group_id=group,
+    uid=2 * group + sample, stop=StopReason.ANSWERED, reward_parts={"correct": reward}, reward=reward,
+  )  # fmt: skip
+
+
+class Groups:
+  """Stands for a collector: group g has the rewards that `rewards[g]` says."""
+
+  def __init__(self, rewards):
+    self.rewards, self.asked = rewards, []
+
+  def collect(self, params, key, visits, **_):
+    groups = [visit.group for visit in visits]
+    self.asked.append(groups)
+    sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
+    stats = RolloutStats(1, 1, 0, 0, 1, 0.1)
+    tasks = {g: Task(f"t{g}", "test", "?") for g in groups}
+    given = {"trajectories": sampled, "stats": stats, "tasks": tasks, "memory": {}}
+    return SimpleNamespace(**given, failures=[], trees={}, left_out=[])
+
+
+@pytest.mark.parametrize(
+  ("rounds", "asked", "kept"),
+  [(1, [[7, 8]], [7]), (2, [[7, 8], [9]], [7]), (3, [[7, 8], [9], [10]], [7, 10]), (9, [[7, 8], [9], [10]], [7, 10])],
+)
+def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds, asked, kept):
+  settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
+  config = config_lib.resolve(tiny_config, settings, where="test")
+  collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
+  parts = SimpleNamespace(
+    collector=collector,
+    driver_params=lambda p: p,
+    keys={"rollout": jax.random.key(0)},
+    tasks=SimpleNamespace(worker_counts=dict),
+    filter=make_filters(config.filters, {}),
+  )
+  state = SimpleNamespace(params={}, updates=jnp.int32(0))
+  stage = dataclasses.replace(stages_of(config)[-1], first_task=7)
+  source = sources.rollouts(config, parts, stage)
+  assert source.counters.keys() == {"visits", "tool_calls", "memory"}
+  samples = source.draw(state, source.counters)
+  assert collector.asked == asked
+  assert sorted({t.group_id for t in samples.kept}) == kept
+  drawn = sum(map(len, asked))
+  assert len(samples.trajectories) == 2 * drawn
+  visits = samples.counters.pop("visits")
+  assert samples.counters == {"tool_calls": 0, "memory": {}}
+  assert (visits["next_group"], visits["state"]) == (7 + drawn, {"next": 7 + drawn})
+  assert [outcome["group"] for outcome in visits["outcomes"]] == asked[-1]
+  assert samples.metrics["rollout/kept_share"] == len(kept) / drawn
+
+
+@pytest.mark.parametrize(
+  ("source", "told"),
+  [
+    ("rollout", "no train.source is called 'rollout': did you mean 'rollouts'"),
+    ("authored", "train.source='authored' reads batch, direct_share, which the section 'train' does not have"),
+  ],
+)
+def test_a_source_that_does_not_fit_is_named(source, told):
+  config = run_config({"train": {"source": source}}, where="test")
+  with pytest.raises(ValueError, match=told):
+    sources.kind_of(config, stages_of(config)[0])
+
+
+def test_a_source_of_yours_is_named_by_its_import_path(monkeypatch):
+  kind = sources.SOURCES["rollouts"]
+  monkeypatch.setattr(sources, "mine", kind, raising=False)
+  config = run_config({"train": {"source": "agentrl.training.sources:mine"}}, where="test")
+  assert sources.kind_of(config, stages_of(config)[0]) is kind

@@ -1,0 +1,40 @@
+"""The stages of a run follow from its config."""
+
+from agentrl.training.defaults import run_config
+from agentrl.training.stages import stages_of
+
+
+def of(**settings):
+  return stages_of(run_config(settings, where="test"))
+
+
+def test_a_cold_start_is_the_first_stage_where_it_has_steps():
+  cold, train = of(cold_start={"steps": 3, "batch": 4}, train={"steps": 7}, algorithm="ppo")
+  assert (cold.name, cold.first, cold.last, cold.first_task, cold.source, cold.algorithm, cold.final) == (
+    "cold_start", 0, 3, 0, "authored", "sft", False,
+  )  # fmt: skip
+  assert (train.name, train.first, train.last, train.first_task, train.source, train.algorithm, train.final) == (
+    "train", 3, 10, 12, "rollouts", "ppo", True,
+  )  # fmt: skip
+  (alone,) = of(train={"steps": 7})
+  assert (alone.name, alone.first, alone.last, alone.first_task) == ("train", 0, 7, 0)
+
+
+def test_a_stage_has_the_schedule_of_its_section_or_of_the_optimizer():
+  cold, train = of(cold_start={"steps": 1, "schedule": "linear"})
+  assert (cold.schedule, cold.scheduled_by, cold.endless) == ("linear", "cold_start", False)
+  assert (train.schedule, train.scheduled_by, train.endless) == ("constant", "optimizer", True)
+  cold, _ = of(cold_start={"steps": 1}, optimizer={"schedule": "cosine"})
+  assert (cold.schedule, cold.scheduled_by) == ("cosine", "optimizer")
+
+
+def test_a_stage_that_is_taken_over_is_one_all_the_same():
+  cold, _ = of(cold_start={"run": "runs/first"})
+  assert (cold.run, cold.steps) == ("runs/first", 0)
+
+
+def test_its_checkpoints_are_listed_by_number(tmp_path):
+  (train,) = of()
+  for name in ("10", "9", "2.tmp"):
+    (train.checkpoints(tmp_path) / name).mkdir(parents=True)
+  assert train.saved(tmp_path) == [9, 10]
