@@ -52,6 +52,7 @@ def test_a_run_measures_every_entry(run, tiny_config, tiny_assembly, tmp_path):
   easy, hard, all_of_them = (lines[0][f"eval/success{entry}"] for entry in ("/easy", "/hard", ""))
   assert (3 * easy + hard) / 4 == pytest.approx(all_of_them)
   for name in ("success", "reward"):  # two groups a step
-    means = [line[f"train/{name}{entry}"] for line in lines[3:] for entry in ("/easy", "/hard") if entry in str(line)]
+    keys = [f"train/{name}/{entry}" for entry in ("easy", "hard")]
+    means = [line[key] for line in lines[3:] for key in keys if key in line]
     assert means and all(0 <= mean <= 1 for mean in means)
   assert "train/success/easy" not in lines[1]  # of the cold start
