@@ -21,12 +21,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.value_guided import ValueGuided
 from agentrl.rollout.strategies.contract import Sampler
 from agentrl.rollout.strategies.independent import independent
 from agentrl.rollout.strategies.read_values import ReadValues
-from agentrl.rollout.strategies.tree_search import tree_search, value_of
+from agentrl.rollout.strategies.tree_search import search_driver, tree_search
 from agentrl.training import config as config_lib
 from agentrl.training import summary
 from agentrl.training.assembly import Assembly, assemble
@@ -145,8 +144,7 @@ def read_values(parts: Assembly, params: Any, trajectories: Sequence[Trajectory]
   """
   whole = [t for t in trajectories if not t.failed]
   surroundings = parts.surroundings
-  pauses = StepEnd(surroundings.chat, surroundings.search.step_end).pause_table(surroundings.vocab_size)
-  driver = surroundings.drivers(pauses, value_of)
+  driver = search_driver(surroundings, surroundings.search)
   shares = [whole[device :: driver.devices] for device in range(driver.devices)]
   strategies = [ReadValues(map(_in_front_of_the_end, share), engine=surroundings.engine) for share in shares]
   driver.run(parts.driver_params(params), parts.keys["evaluation"], strategies)

@@ -154,7 +154,10 @@ def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts, monkeypatch):
   tasks = dataclasses.replace(parts.tasks, environment=Letters)
   collector = dataclasses.replace(parts.collector, sampler=sampler, tasks=tasks, turn_tokens=5)
   seen = {}
-  got = collect(dataclasses.replace(parts, collector=collector), on_finish=lambda t: seen.update({t.uid: t}))
+  remembered = {"another task": {"correct": {"best": 1.0}}}
+  acting = dataclasses.replace(parts, collector=collector)
+  got = collect(acting, memory=remembered, on_finish=lambda t: seen.update({t.uid: t}))
+  assert got.memory == remembered  # it grades its samples itself
   assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)] and len(seen) == 12
   for t in got.trajectories:
     tries = [seen[derived_uid("try", t.uid, n)] for n in range(3)]

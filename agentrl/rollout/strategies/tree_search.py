@@ -25,7 +25,7 @@ from agentrl.models import heads
 from agentrl.models.chat import ChatFormat
 from agentrl.named import with_settings
 from agentrl.rollout import engine as slot_engine
-from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.driver import Driver, RolloutStats
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 from agentrl.rollout.episode import Request, RequestQueue
 from agentrl.rollout.search.planner import Planner, SearchConfig
@@ -70,8 +70,7 @@ def tree_search(surroundings: Surroundings, search: SearchConfig, planner: type[
     ValueError: see `check_search`.
   """
   check_search(search, surroundings.engine, surroundings.chat)
-  pauses = StepEnd(surroundings.chat, search.step_end).pause_table(surroundings.vocab_size)
-  driver = surroundings.drivers(pauses, value_of if search.by_value else None)
+  driver = search_driver(surroundings, search)
   needs = _VALUE if search.by_value else Needs()
 
   def sample(collection: Collection) -> Sampled:
@@ -105,6 +104,12 @@ def _found(strategies: list[TreeSearch], stats: RolloutStats, chat: ChatFormat, 
   trees = {p.request.uid: functools.partial(describe, p, chat.tokenizer) for p in planners}
   failures = [failure for s in strategies for failure in s.failures]
   return Sampled(list(itertools.chain(*found)), stats, failures, trees)
+
+
+def search_driver(surroundings: Surroundings, search: SearchConfig) -> Driver:
+  """Pauses where a step may end, and reads the value head where leaves are valued by it."""
+  pauses = StepEnd(surroundings.chat, search.step_end).pause_table(surroundings.vocab_size)
+  return surroundings.drivers(pauses, value_of if search.by_value else None)
 
 
 def value_of(params: Any, hidden: jax.Array) -> jax.Array:
