@@ -54,7 +54,7 @@ class Prefix:
   closed: bool = False
   slots: set[int] = dataclasses.field(default_factory=set)
   coming: bool = False
-  given: dict[tuple[tuple[int, ...], bool], Prefix] = dataclasses.field(default_factory=dict)
+  given: dict[tuple[tuple[int, ...], bool], Prefix] = dataclasses.field(default_factory=dict, repr=False)
 
   def chain(self) -> Iterator[Prefix]:
     """This prefix and the shorter ones, down to the one whose parent is empty."""

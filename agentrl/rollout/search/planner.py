@@ -201,17 +201,11 @@ class Planner:
       return
     if not leaf.expanded:
       self._expand(leaf, simulation.value, simulation.steps)
-      if leaf.terminal:
-        self._slots.close(leaf.step.prefix)
     tree.backup(leaf, self._root, simulation.value)
 
   def _expand(self, leaf: Node, value: float, sampled: Mapping[int, Step]) -> None:
     """Gives a leaf its value, and the distinct ones of the steps that were sampled there, by index, as children."""
-    found = [sampled[k] for k in sorted(sampled)]
-    steps = _distinct(found)
-    for step in found:
-      if step not in steps:
-        self._slots.close(step.prefix)
+    steps = _distinct([sampled[k] for k in sorted(sampled)])
     score = tree.PRIORS[self._config.prior]
     shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
     tree.expand(leaf, value, steps, shares)
@@ -241,6 +235,8 @@ class Planner:
 
   def _finish(self, trajectory: Trajectory) -> None:
     self.trajectory = trajectory
+    for node in self.prompt_node.walk():
+      self._slots.close(node.step.prefix)
     self._on_finish(self)
 
   def _leave(self, simulation: _Simulation, value: float | None) -> None:
@@ -260,11 +256,18 @@ class Planner:
       self._roll(simulation, leaf)
 
   def _grown(self, simulation: _Simulation, k: int, job: Job) -> None:
-    simulation.steps[k] = self._step(simulation.leaf, job)
+    self._add(simulation.steps, k, self._step(simulation.leaf, job))
     if k == 0 and self._config.by_value:
       simulation.value = job.value
     simulation.left -= 1
     self._pump()
+
+  def _add(self, found: dict[int, Step], k: int, step: Step) -> None:
+    """Adds sample k to those of a leaf; of equal ones only the first is continued."""
+    for other in found:
+      if found[other].tokens == step.tokens:
+        self._slots.close((step if other < k else found[other]).prefix)
+    found[k] = step
 
   def _roll(self, simulation: _Simulation, node: Node) -> None:
     """One turn of a rollout below `node`; the environment says whether another follows."""
@@ -311,10 +314,12 @@ class Planner:
     def acted(result, failure) -> None:
       if failure is not None:
         self._failures.append(failure)
+        self._slots.close(node.step.prefix)
         leave(None)
         return
       trajectory, node.step.feed = result
       if trajectory is not None:
+        self._slots.close(node.step.prefix)
         node.step.trajectory = self._graded(trajectory)
         leave(node.step.trajectory.reward)
         return

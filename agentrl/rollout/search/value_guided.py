@@ -28,7 +28,7 @@ class ValueGuided(Planner):
       self._sample(self._root, k, self._step_end(self._root), functools.partial(self._sampled, self._root, found, k))
 
   def _sampled(self, node: Node, found: dict[int, Step], k: int, job: Job) -> None:
-    found[k] = self._step(node, job)
+    self._add(found, k, self._step(node, job))
     if k == 0 and node.value is None:  # the prompt; others have been read
       node.value = job.value
     if len(found) == self._config.width:

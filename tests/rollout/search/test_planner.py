@@ -10,7 +10,7 @@ from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request
-from agentrl.rollout.search.planner import Planner, SearchConfig, step_uid
+from agentrl.rollout.search.planner import Planner, SearchConfig, Step, step_uid
 from agentrl.rollout.slots import SlotAllocator
 from agentrl.types import EnvironmentFailed, FailureKind, Message, Observation, Task
 
@@ -49,10 +49,10 @@ def outcome(function):
     return None, failure
 
 
-def grow(search=SEARCH, uid=5, order=None, environment=Answers, planner=Planner):
+def grow(search=SEARCH, uid=5, order=None, environment=Answers, planner=Planner, make_slots=SlotAllocator):
   """Runs a planner; `order` picks which of the open jobs and calls ends next."""
   open_ = []
-  slots = SlotAllocator(EngineConfig(slots=4))
+  slots = make_slots(EngineConfig(slots=4))
   slots.submit = lambda job: open_.append(lambda: finish(job))
   done = []
   request = Request(Task("t", "test", "why?"), uid, 0, 0, 1.0, max_tokens=60, max_turns=2)
@@ -109,6 +109,33 @@ def test_more_simulations_find_the_right_answer_more_often():
     return np.mean([grow(search, uid).trajectory.reward == 1.0 for uid in range(20)])
 
   assert right(1) + 0.15 < right(40)
+
+
+@pytest.mark.parametrize("evaluate", ["value", "rollout"])
+def test_nothing_of_a_finished_tree_is_needed_any_more(evaluate):
+  ended = []
+
+  class Noting(SlotAllocator):
+    def extended(self, prefix, tokens):
+      ended.append(super().extended(prefix, tokens))
+      return ended[-1]
+
+  search = dataclasses.replace(SEARCH, evaluate=evaluate)
+  planner = grow(search, make_slots=Noting)
+  leaves = [node.step.prefix for node in planner.prompt_node.walk() if not node.children]
+  assert len(leaves) > 5 and all(prefix.closed for prefix in leaves)
+  continued = {prefix.parent for prefix in ended}
+  assert all(prefix.closed for prefix in ended if prefix not in continued)
+
+
+def test_equal_steps_are_one_way_on_whichever_is_sampled_first():
+  planner, closed = grow(), []
+  planner._slots.close = closed.append
+  steps = {k: Step([7, 8], [0.0] * 2, [0.0] * 2, planner._slots.prompt([k])) for k in range(3)}
+  found = {}
+  for k in (1, 2, 0):
+    planner._add(found, k, steps[k])
+  assert found == steps and {prefix.tokens for prefix in closed} == {(1,), (2,)}
 
 
 def test_steps_of_trees_and_paths_have_their_own_seeds():
