@@ -13,7 +13,7 @@ import pytest
 from agentrl.algorithms.contract import LearnerState
 from agentrl.batching.pack import Column, PackConfig, pack
 from agentrl.ops.finite import NonFinite
-from agentrl.training import evaluation, guards, loop, sources
+from agentrl.training import guards, loop, sources
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
@@ -194,11 +194,10 @@ def test_a_search_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, t
 
   def with_a_tree(*arguments):
     source = kind.make(*arguments)
-    return source._replace(draw=lambda *given: source.draw(*given)._replace(trees=["a search"]))
+    return source._replace(draw=lambda *given: source.draw(*given)._replace(trees={7: lambda: record}))
 
   monkeypatch.setitem(sources.SOURCES, "rollouts", kind._replace(make=with_a_tree))
   record = {"task": "sum", "uid": 7, "nodes": [{"q": float("nan")}]}
-  monkeypatch.setattr(evaluation, "describe", lambda planner, tokenizer: record)
   message = r"^step 3: of the search 7 \(task sum\) nodes/0/q is not finite\nIts samples are in .*train_000002"
   with pytest.raises(NonFinite, match=message):
     run(tmp_path / "run")
