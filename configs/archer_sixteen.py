@@ -27,6 +27,8 @@ games PPO and REINFORCE get to -3.5, -3.5, -3.6. CHAI is at -3.7, -3.9, -3.6 aft
 returns.
 """
 
+from agentrl.report.claims import BEFORE, Claim
+from agentrl.report.measures import AtEqual, CostToReach, Last
 from agentrl.training.paper import arm_config
 
 BASE = {
@@ -93,6 +95,57 @@ ARMS = {
     "train": {"steps": 100, "eval_every": 10},
   },
 }
+
+GAMES, RETURN = "rollout/trajectories", "eval/reward/return"
+NEAR_OPTIMUM = CostToReach(cost=GAMES, metric=RETURN, threshold=-3.89)  # 90 % of the best strategy's -3.5
+
+CLAIMS = (
+  Claim(
+    "critics of utterances need fewer games than token-level PPO",
+    arm="archer",
+    against="ppo",
+    measure=NEAR_OPTIMUM,
+    direction="lower",
+    published="about 100 times fewer (abstract, figure 3)",
+  ),
+  Claim(
+    "and fewer than REINFORCE",
+    arm="archer",
+    against="reinforce",
+    measure=NEAR_OPTIMUM,
+    direction="lower",
+  ),
+  Claim(
+    "they stay there after fewer games than PPO",
+    arm="archer",
+    against="ppo",
+    measure=CostToReach(cost=GAMES, metric=RETURN, threshold=-3.89, held=True),
+    direction="lower",
+  ),
+  Claim(
+    "an actor that is trained is better than re-ranking by the same critics",
+    arm="archer",
+    against="chai",
+    measure=Last(RETURN),
+    direction="higher",
+    published="ahead of CHAI (figure 3)",
+  ),
+  Claim(
+    "it is better than filtered cloning",
+    arm="archer",
+    against="filtered_bc",
+    measure=AtEqual(metric=RETURN, cost=GAMES),
+    direction="higher",
+    published="ahead of filtered cloning (figure 3)",
+  ),
+  Claim(
+    "filtered cloning improves on the clone",
+    arm="filtered_bc",
+    against=BEFORE,
+    measure=Last(RETURN),
+    direction="higher",
+  ),
+)
 
 SMOKE = {
   "cold_start": {"steps": 1, "batch": 4},

@@ -15,6 +15,8 @@ Result (seeds 0, 1, 2; results/branching): baseline 16 -> 66 %, 8 -> 23 %, 25 ->
 -> 63, 23, 100 %. At equal tool calls entropy branching is no better than GRPO or random branching (LOG.md).
 """
 
+from agentrl.report.claims import BEFORE, Claim
+from agentrl.report.measures import AtEqual, Last, Spent
 from agentrl.training.paper import arm_config
 
 BASE = {
@@ -45,6 +47,37 @@ ARMS = {
     "algo": {"shared_tokens": "per_branch"},
   },
 }
+
+CALLS = "rollout/tool_calls_made"
+
+CLAIMS = (
+  Claim(
+    "entropy branching is better than GRPO at equal tool calls",
+    arm="entropy",
+    against="baseline",
+    measure=AtEqual(metric="eval/success", cost=CALLS),
+    direction="higher",
+    published="better with half of the tool calls (abstract)",
+  ),
+  Claim(
+    "and better than branching where a coin says so",
+    arm="entropy",
+    against="random",
+    measure=AtEqual(metric="eval/success", cost=CALLS),
+    direction="higher",
+  ),
+  Claim(
+    "a group with branches makes fewer tool calls",
+    arm="entropy",
+    against="baseline",
+    measure=Spent(CALLS),
+    direction="lower",
+    published="half (abstract)",
+  ),
+  Claim(
+    "GRPO finds that looking pays", arm="baseline", against=BEFORE, measure=Last("eval/success"), direction="higher"
+  ),
+)
 
 SMOKE = {
   "cold_start": {"steps": 2, "batch": 8},

@@ -13,6 +13,8 @@ Paper: Shao et al., 2024 (https://arxiv.org/abs/2402.03300); of `ppo` Schulman e
 1, 2), 20.3 and 94.1 % with PPO (seed 0); results/quickstart.
 """
 
+from agentrl.report.claims import BEFORE, Claim
+from agentrl.report.measures import Last
 from agentrl.training.paper import arm_config
 
 BASE = {
@@ -38,6 +40,13 @@ ARMS = {
     "optimizer": {"learning_rate": 5e-4},
   },
 }
+
+SUCCESS = Last("eval/success")
+
+CLAIMS = (
+  Claim("GRPO finds that calling pays", arm="grpo", against=BEFORE, measure=SUCCESS, direction="higher"),
+  Claim("PPO finds that calling pays", arm="ppo", against=BEFORE, measure=SUCCESS, direction="higher"),
+)
 
 SMOKE = {
   "cold_start": {"steps": 2, "batch": 8},

@@ -24,6 +24,8 @@ Result (results/tree_countdown): one sample 34 -> 44 % in 600,000 tokens, mean o
 40 %, and 44 % at the searches' temperature: level. Best of 16 at that temperature: 35 and 45 % (seeds 0, 1).
 """
 
+from agentrl.report.claims import BEFORE, Claim
+from agentrl.report.measures import AtEqual, Last
 from agentrl.training.paper import arm_config
 
 BASE = {
@@ -79,6 +81,78 @@ ARMS = {
   "cispo_four": CISPO | FOUR_NUMBERS,
   "best_of_four": BEST_OF | FOUR_NUMBERS,
 }
+
+AT_EQUAL_TOKENS = AtEqual(metric="eval/success", cost="rollout/sampled")
+AHEAD = "search ahead of CISPO, and that of best of N"
+
+CLAIMS = (
+  Claim(
+    "a policy learns from its own searches",
+    arm="search",
+    against=BEFORE,
+    measure=Last("eval/success"),
+    direction="higher",
+  ),
+  Claim(
+    "distilled searches are better than the best of 16",
+    arm="search",
+    against="best_of",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+    published=AHEAD,
+  ),
+  Claim(
+    "and better than CISPO",
+    arm="search",
+    against="cispo",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+    published=AHEAD,
+  ),
+  Claim(
+    "also where CISPO samples at the searches' temperature",
+    arm="search",
+    against="cispo_hot",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+  ),
+  Claim(
+    "also where best of 16 samples at the searches' temperature",
+    arm="search",
+    against="best_of_hot",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+  ),
+  Claim(
+    "CISPO is better than the best of 16",
+    arm="cispo",
+    against="best_of",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+    published=AHEAD,
+  ),
+  Claim(
+    "a value head is better than rollouts",
+    arm="search",
+    against="rollout",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+  ),
+  Claim(
+    "visits are a better target than the path by R - V",
+    arm="search",
+    against="path",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+  ),
+  Claim(
+    "the policy's prior is better than a uniform one",
+    arm="search",
+    against="uniform",
+    measure=AT_EQUAL_TOKENS,
+    direction="higher",
+  ),
+)
 
 SMOKE = {
   "cold_start": {"steps": 2, "batch": 8},

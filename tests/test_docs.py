@@ -17,10 +17,15 @@ from agentrl.envs import families
 from agentrl.envs.base import Isolation
 from agentrl.envs.hosting import Hosting
 from agentrl.envs.tools import check_options
+<<<<<<< HEAD
 from agentrl.named import settings_of
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import run_config
+=======
+from agentrl.report import measures
+from agentrl.training import config, paper
+>>>>>>> ca3bf9a (experiments/reproduce.py runs a paper to its verdict: arms x seeds from one cold start a seed, recorded small, drawn, and its claims judged with intervals over seeds; recorded runs take 5 MB where they took 56)
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENTS = (ROOT / "docs" / "environments.md").read_text()
@@ -170,3 +175,13 @@ def test_the_lines_for_a_python_shell_solve_a_task_and_call_a_tool():
   assert "calculate" in call
   assert answer.endswith("-> {'correct': 1.0}")
   assert by_hand == "42"
+
+
+def test_the_paper_shown_is_one(tmp_path):
+  page = (ROOT / "docs" / "paper.md").read_text()
+  file = tmp_path / "my_paper.py"
+  file.write_text(re.search("```python\n(.*?)```", page, re.DOTALL)[1])
+  assert config.load(f"{file}:cispo").algo.policy_loss == "cispo" and config.load(file, smoke=True).train.steps == 2
+  assert paper.arms_of(file) == ["grpo", "cispo"] and len(paper.claims_of(file)) == 2
+  shown = set(re.findall("`([A-Z][A-Za-z]+)`", page)) - {"BEFORE"}
+  assert {name for name in shown if name not in ("ARMS", "CLAIMS")} <= vars(measures).keys()

@@ -65,11 +65,17 @@ def band(curves: Sequence[Curve]) -> Band:
   return Band(grid, mean, mean - half, mean + half)
 
 
-def cost_to_reach(one: Curve, threshold: float) -> float:
-  """What had been spent at the first evaluation from which on the value was at least the threshold; inf if never."""
-  below = np.flatnonzero(one.value < threshold)
-  first = below[-1] + 1 if len(below) else 0
-  return float(one.cost[first]) if first < len(one.cost) else float("inf")
+def cost_to_reach(one: Curve, threshold: float, *, held: bool = True) -> float:
+  """What had been spent when the value had got to the threshold; inf if it never did.
+
+  Args:
+    held: the first evaluation from which on it was at least the threshold; else the first at which it was.
+  """
+  there = one.value >= threshold
+  if held:
+    there = np.logical_and.accumulate(there[::-1])[::-1]
+  reached = np.flatnonzero(there)
+  return float(one.cost[reached[0]]) if len(reached) else float("inf")
 
 
 def draw_arms(
@@ -88,9 +94,10 @@ def draw_arms(
   """
   bands = {label: band(curves) for label, curves in arms.items()}
   least = min(float(b.cost[b.cost > 0][0]) for b in bands.values()) / 2
-  for colour, (label, b) in zip(COLOURS * len(bands), bands.items(), strict=False):
+  for number, (label, b) in enumerate(bands.items()):
+    colour, dashes = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
     cost = np.maximum(b.cost, least) if log_cost else b.cost
-    axes.plot(cost, b.mean, color=colour, linewidth=1.6, label=label)
+    axes.plot(cost, b.mean, color=colour, linestyle=dashes, linewidth=1.6, label=label)
     axes.fill_between(cost, b.low, b.high, color=colour, alpha=0.15, linewidth=0)
   for label, value in (references or {}).items():
     axes.axhline(value, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))

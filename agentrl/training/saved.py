@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from agentrl.training.assembly import Assembly
 from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.config import Difference
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import read_config
 from agentrl.training.stages import Stage, stages_of
@@ -64,13 +65,21 @@ def taken_over(stage: Stage, config: ConfigDict, parts: Assembly) -> Any:
     raise FileNotFoundError(f"{key}: {error}") from error
   if first := theirs[stage.name].run:
     raise ValueError(f"{key}={str(run)!r} took over its {stage.title} itself, from {first!r}: name that")
-  changed = [d for d in differences_shown(theirs, config) if _moves(d.key, stage)]
-  lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in changed]
+  lines = [f"{d.key}: there {d.old!r}, here {d.new!r}" for d in stage_differences(stage, theirs, config)]
   if not stage.steps:
     lines.append(f"{stage.name}.steps: 0, so there is none")
   if lines:
     raise ValueError(f"{key}={str(run)!r} is no {stage.title} of this config:\n  " + "\n  ".join(lines))
   return restore_policy(theirs, parts.params, run, stage.last)[0]
+
+
+def stage_differences(stage: Stage, old: ConfigDict, new: ConfigDict) -> list[Difference]:
+  """What differs between two configs of what a stage before the last one reads; empty: both make the same policy.
+
+  Args:
+    stage: of `new`.
+  """
+  return [d for d in differences_shown(old, new) if _moves(d.key, stage)]
 
 
 _READ = ("seed", "model", "chat", "task", "optimizer")  # sections that the params behind such a stage depend on

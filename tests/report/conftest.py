@@ -1,5 +1,7 @@
 """A small recorded run: cold start of 2 steps, then 3 updates."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,21 @@ def run_path(tmp_path):
         values |= {"policy/entropy": float("nan") if step == 4 else 0.5}
       folder.write_metrics(step, values)
   return folder.path
+
+
+def write_curve(path, values, *, cost, cold=0, seed=0, **cold_start):
+  """A run folder with config and metrics: evaluated behind the cold start and after every step, which costs `cost`.
+
+  Args:
+    cold_start: further settings of it.
+  """
+  path.mkdir(parents=True)
+  lines = [{"step": step, "wall_s": 1.0, "rollout/trajectories": 99} for step in range(1, cold)]
+  lines += [
+    {"step": cold + step, "wall_s": 1.0, "eval/success": value} | ({"rollout/trajectories": cost} if step else {})
+    for step, value in enumerate(values)
+  ]
+  config = {"seed": seed, "model": {}, "chat": {}, "task": {}, "cold_start": {"steps": cold, **cold_start}}
+  (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+  (path / "config.json").write_text(json.dumps(config))
+  return path

@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training.paper import arm_config
+from agentrl.training.paper import all_claims, arm_config, arms_of, claims_of
 
 BASE = {"algorithm": "ppo", "algo": {"gae_lambda": 0.5}, "train": {"steps": 7}}
 SMOKE = {"train": {"steps": 2}, "algo": {"minibatches": 1}}
@@ -67,3 +67,23 @@ def test_a_file_without_arms_has_none(tmp_path):
 def test_a_wrong_override_names_the_arm(file):
   with pytest.raises(config_lib.ConfigError, match=r"paper\.py:longer: unknown config key 'sed'"):
     config_lib.load(f"{file}:longer", ["--config.sed=1"])
+
+
+def test_a_claim_names_arms_that_there_are(file):
+  claims = """
+    from agentrl.report.claims import Claim
+    from agentrl.report.measures import Last
+    CLAIMS = (Claim("better", "longer", "plane", Last("eval/success"), "higher"),)
+  """
+  assert arms_of(file) == ["plain", "longer"] and claims_of(file) == ()
+  file.write_text(textwrap.dedent(PAPER) + textwrap.dedent(claims))
+  with pytest.raises(config_lib.ConfigError, match=r"the claim 'better' names an arm 'plane' that is not in ARMS"):
+    claims_of(file)
+  file.write_text(textwrap.dedent(PAPER) + textwrap.dedent(claims).replace("plane", "plain"))
+  assert list(all_claims(file.parent)) == ["paper"]
+
+
+def test_one_run_is_no_paper(tmp_path):
+  (tmp_path / "one.py").write_text("def get_config(smoke=False): ...")
+  with pytest.raises(config_lib.ConfigError, match=r"one\.py has no ARMS: it is one run, for experiments/train\.py"):
+    arms_of(tmp_path / "one.py")

@@ -1,0 +1,150 @@
+"""Recorded runs: what of a run folder is kept under results/, at most 150 kB.
+
+A recorded run is a run folder still: `python -m agentrl.report results/PAPER/ARM/seed0` draws it. It holds config.json
+and run.json; metrics.jsonl, thinned; of the evaluations before RL and at the end the trajectories that the viewer
+shows; the largest search and one of the last step; and comparisons of ways of acting.
+
+Of metrics.jsonl the lines of evaluations and the last line are exact, of others every so many are kept, in four digits;
+of a cold start some losses. A line keeps what figures and claims read. What is summed over steps (costs, and counts of
+failures) is summed over the lines left out before it too, so that totals stay exact.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from agentrl.report import source
+from agentrl.report.curves import PANELS
+from agentrl.report.page import COUNTED
+from agentrl.report.viewer import TASKS_SHOWN
+
+MAX_BYTES = 150_000
+METRICS_BYTES = 75_000
+COLD_START_LINES = 40
+DIGITS = 4
+COSTS = ("rollout/trajectories", "rollout/sampled", "rollout/tool_calls_made", "rollout/tool_calls_replayed")
+# Read by the notebooks, beside those of the curves.
+_OTHERS = ("critic/q_bias", "critic/v_bias", "rollout/entropy_start", "rollout/entropy_after_tool", "rollout/branches")
+_SERIES = frozenset(series.metric for panel in PANELS for series in panel.curves) | frozenset(_OTHERS)
+
+
+def record(
+  run: pathlib.Path, destination: pathlib.Path, *, metrics: Collection[str] = (), costs: Collection[str] = ()
+) -> pathlib.Path:
+  """Writes the recorded form of a run, whole or not at all; an earlier one in its place is replaced.
+
+  Args:
+    run: its folder.
+    destination: the folder to make, such as results/quickstart/grpo/seed0.
+    metrics: that claims read, beside those of figures.
+    costs: that claims sum over the steps, beside `COSTS`.
+
+  Returns:
+    The destination.
+
+  Raises:
+    FileNotFoundError: `run` is no run, or has no step yet.
+    ValueError: a file of it is damaged, or what is to be kept is larger than `MAX_BYTES`.
+  """
+  found = source.load(run)
+  made = destination.with_name(f".{destination.name}.tmp")
+  shutil.rmtree(made, ignore_errors=True)
+  (made / "trajectories").mkdir(parents=True)
+  for file in (run / "config.json", run / "run.json", *sorted(run.glob("compare_search_*.json"))):
+    shutil.copyfile(file, made / file.name)
+  lines = thinned(found.lines, first=found.cold_start, metrics=metrics, costs=costs)
+  (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+  for evaluation in (found.before, found.after):
+    if evaluation is not None:
+      _write_rows(made / "trajectories" / f"eval_{evaluation.step:06d}.jsonl.gz", _shown(evaluation.rows))
+  for tree in _kept_trees(found.trees):
+    (made / "trees").mkdir(exist_ok=True)
+    shutil.copyfile(tree, made / "trees" / tree.name)
+  if (size := size_of(made)) > MAX_BYTES:
+    raise ValueError(f"{run}: its recorded form has {size:,} bytes, more than {MAX_BYTES:,}; see {made}")
+  shutil.rmtree(destination, ignore_errors=True)
+  made.rename(destination)
+  return destination
+
+
+def size_of(folder: pathlib.Path) -> int:
+  """Bytes of all files in a folder."""
+  return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def thinned(
+  lines: Sequence[source.Line], *, first: int, metrics: Collection[str] = (), costs: Collection[str] = ()
+) -> list[dict[str, Any]]:
+  """The lines of a recorded metrics.jsonl, of about `METRICS_BYTES` at most.
+
+  Args:
+    lines: of the run. first: step at which its cold start ended. metrics, costs: see `record`.
+  """
+  summed = {*COSTS, *COUNTED, *costs}
+  kept = _SERIES | summed | {*metrics, *costs}
+  cold, rest = [line for line in lines if line["step"] < first], [line for line in lines if line["step"] >= first]
+  begun = [_loss(line) for line in cold[:: max(1, math.ceil(len(cold) / COLD_START_LINES))]]
+  stride = 1
+  while _bytes(found := _every(rest, stride, kept=kept, summed=summed)) > METRICS_BYTES and stride < len(rest):
+    stride += 1
+  return begun + found
+
+
+def _loss(line: source.Line) -> dict[str, Any]:
+  """What is kept of a step of a cold start."""
+  return {name: _rounded(line[name]) for name in ("step", "wall_s", "policy/loss", "nonfinite") if name in line}
+
+
+def _every(
+  lines: Sequence[source.Line], stride: int, *, kept: Collection[str], summed: Collection[str]
+) -> list[dict[str, Any]]:
+  """Every so many lines, the first and last and those of evaluations; of them what is kept."""
+  found, waiting = [], {}
+  for number, line in enumerate(lines):
+    for name in summed & line.keys():
+      waiting[name] = waiting.get(name, 0.0) + (line[name] or 0.0)
+    exact = number == len(lines) - 1 or any(name.startswith("eval") for name in line)
+    if exact or number % stride == 0:
+      values = {name: v if exact else _rounded(v) for name, v in line.items() if _is_kept(name, kept)}
+      found.append({"step": line["step"], "wall_s": line["wall_s"]} | values | waiting)
+      waiting = {}
+  return found
+
+
+def _is_kept(name: str, kept: Collection[str]) -> bool:
+  return name in kept or name == "nonfinite" or name.startswith(("eval", "reward/"))
+
+
+def _rounded(value: Any) -> Any:
+  return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _bytes(lines: Sequence[Mapping[str, Any]]) -> int:
+  return sum(len(json.dumps(line)) + 1 for line in lines)
+
+
+def _shown(rows: Sequence[source.Row]) -> list[source.Row]:
+  """The first row of each of the first tasks: what the viewer shows."""
+  by_task: dict[str, source.Row] = {}
+  for row in rows:
+    by_task.setdefault(row["task_id"], row)
+  return list(by_task.values())[:TASKS_SHOWN]
+
+
+def _write_rows(file: pathlib.Path, rows: Sequence[source.Row]) -> None:
+  text = "".join(json.dumps(row) + "\n" for row in rows)
+  file.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+
+
+def _kept_trees(trees: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+  """The search with most nodes, and the last one."""
+  if not trees:
+    return []
+  largest = max(trees, key=lambda file: len(source.read_search(file)["nodes"]))
+  return sorted({largest, trees[-1]})

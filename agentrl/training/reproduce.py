@@ -1,0 +1,263 @@
+"""The runs of a paper: arms x seeds, several processes at a time, one cold start for all arms of a seed.
+
+A run is a process of experiments/train.py in a folder of its own, WORKDIR/ARM/seed0. Arms whose cold starts have the
+same settings begin with that of WORKDIR/cold_starts/ARM/seed0, a run of no steps behind it, named after the first of
+them. All of it can be killed at any instant: the processes end with this one, and runs go on from their checkpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from agentrl.envs import supervisor
+from agentrl.training import config as config_lib
+from agentrl.training import resume
+from agentrl.training.saved import stage_differences
+from agentrl.training.stages import stages_of
+
+_ROOT = pathlib.Path(__file__).parents[2]  # of the checkout
+_POLL_S = 0.5
+_TAIL_BYTES = 1 << 16
+# One thread for each of several processes: small shapes gain nothing from more.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
+
+
+class RunsFailed(RuntimeError):
+  """Some runs ended with an error; the others are done. The message names them and what they said last."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run of a paper, or a cold start that several share.
+
+  Attributes:
+    arm: its name, also of the first arm that begins with this cold start.
+    seed: of the config.
+    path: its folder.
+    arguments: of experiments/train.py.
+    steps: global step at which it is done.
+    begins_with: the cold start that it takes over; None where it makes its own, or has none.
+    is_cold_start: it is such a cold start.
+  """
+
+  arm: str
+  seed: int
+  path: pathlib.Path
+  arguments: tuple[str, ...]
+  steps: int
+  begins_with: Run | None = None
+  is_cold_start: bool = False
+
+  @property
+  def step(self) -> int:
+    """Global step that it has got to; 0 where it has not begun."""
+    return last_step(self.path / "metrics.jsonl")
+
+  @property
+  def done(self) -> bool:
+    """All of its steps are measured; of a cold start, its checkpoint is there too."""
+    saved = self.path / "checkpoints" / "cold_start" / str(self.steps)
+    return self.step >= self.steps and (saved.is_dir() or not self.is_cold_start)
+
+  @property
+  def log(self) -> pathlib.Path:
+    """What its process wrote."""
+    return self.path.with_name(f"{self.path.name}.log")
+
+
+def plan(
+  file: pathlib.Path,
+  arms: Sequence[str],
+  seeds: Sequence[int],
+  workdir: pathlib.Path,
+  *,
+  overrides: Sequence[str] = (),
+  smoke: bool = False,
+) -> list[Run]:
+  """All runs, cold starts before those that begin with them, seed by seed.
+
+  Args:
+    file: config file with `ARMS`. arms: those to run. seeds: of each.
+    workdir: folder of the run folders.
+    overrides: `--config.a.b=value` strings for all runs.
+    smoke: the variant of two steps.
+
+  Raises:
+    ConfigError: the file has no such arm, or an override is wrong.
+  """
+  runs: list[Run] = []
+  names = list(config_lib.read_file(file).ARMS)
+  for seed in seeds:
+    given = (*overrides, f"--config.seed={seed}")
+    configs = {arm: config_lib.load(f"{file}:{arm}", given, smoke=smoke) for arm in {*names, *arms}}
+    for arm in arms:
+      owner = next((name for name in names if _share_cold_start(configs[name], configs[arm])), None)
+      cold = None
+      if owner is not None:
+        cold = _run(file, owner, seed, workdir / "cold_starts", (*given, "--config.train.steps=0"), smoke)
+        cold = dataclasses.replace(cold, steps=configs[owner].cold_start.steps, is_cold_start=True)
+        runs += [] if cold in runs else [cold]
+      taken = () if cold is None else (f"--config.cold_start.run={cold.path}",)
+      steps = configs[arm].cold_start.steps + configs[arm].train.steps
+      run = _run(file, arm, seed, workdir, (*given, *taken), smoke)
+      runs.append(dataclasses.replace(run, steps=steps, begins_with=cold))
+  return runs
+
+
+def _run(file: pathlib.Path, arm: str, seed: int, workdir: pathlib.Path, overrides: Sequence[str], smoke: bool) -> Run:
+  path = workdir / arm / f"seed{seed}"
+  arguments = ("--config", f"{file}:{arm}", "--workdir", str(path), *(["--smoke"] if smoke else []), *overrides)
+  return Run(arm, seed, path, arguments, steps=0)
+
+
+def _share_cold_start(one: ConfigDict, other: ConfigDict) -> bool:
+  """Whether both configs begin with a cold start of their own, and of the same settings."""
+  (stage, *_), (theirs, *_) = stages_of(other), stages_of(one)
+  own = not (stage.final or stage.run or theirs.final or theirs.run)
+  return own and not stage_differences(stage, one, other)
+
+
+def check_recorded(run: Run, recorded: pathlib.Path) -> None:
+  """Raises ConfigError where a recorded run in the place of this one was made with other settings.
+
+  What moves no number, such as how often it was saved, may differ, and keys that only one of the two versions has.
+  """
+  overrides, rest = config_lib.split_argv(run.arguments)
+  config = config_lib.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
+  old = config_lib.from_json((recorded / "config.json").read_bytes(), where=str(recorded / "config.json"))
+  changed = [d for d in config_lib.differences(old, config) if config_lib.ABSENT not in (d.old, d.new)]
+  free = [entry for entry in resume.FREE if entry != "train.steps"] + ["cold_start.run"]
+  if lines := [d for d in changed if not any(resume.covers(entry, d.key) for entry in free)]:
+    told = "\n".join(f"  {d.key}: there {d.old!r}, now {d.new!r}" for d in lines)
+    raise config_lib.ConfigError(
+      f"{recorded} was recorded with other settings:\n{told}\nGive another --out, or remove it to run it anew"
+    )
+
+
+def run_all(
+  runs: Sequence[Run], *, jobs: int, finished: Callable[[Run], None], shown: Callable[[Sequence[Run]], None]
+) -> None:
+  """Runs what is not done yet, `jobs` processes at a time.
+
+  Args:
+    runs: each behind the cold start that it begins with.
+    finished: called with each run that is done, also with those that were done before.
+    shown: called every half a second with the runs whose processes are at work.
+
+  Raises:
+    RunsFailed: at the end, where processes ended with an error, or their cold start did.
+  """
+  failed: list[Run] = []
+  waiting = [run for run in runs if not run.done]
+  for run in runs:
+    if run.done:
+      finished(run)
+  with _lifeline() as lifeline:
+    working: dict[Run, subprocess.Popen] = {}
+    while waiting or working:
+      for run in _startable(waiting, jobs - len(working)):
+        waiting.remove(run)
+        working[run] = _start(run, lifeline, alone=jobs == 1)
+      shown(list(working))
+      time.sleep(_POLL_S)
+      for run, process in list(working.items()):
+        if process.poll() is not None:
+          del working[run]
+          if process.returncode or not run.done:
+            failed.append(run)
+          else:
+            finished(run)
+      lost = [run for run in waiting if run.begins_with in failed]
+      waiting = [run for run in waiting if run not in lost]
+      failed += lost
+  if failed:
+    raise RunsFailed("\n".join(["these runs failed; the same command tries them again:", *map(_last_words, failed)]))
+
+
+def _startable(waiting: Sequence[Run], free: int) -> list[Run]:
+  ready = [run for run in waiting if run.begins_with is None or run.begins_with.done]
+  return ready[: max(free, 0)]
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+  """The reading end of a pipe: processes that watch it end when the body does, or this process is killed."""
+  reads, writes = os.pipe()
+  try:
+    yield reads
+  finally:
+    os.close(writes)
+    os.close(reads)
+
+
+def _start(run: Run, lifeline: int, *, alone: bool) -> subprocess.Popen:
+  run.path.parent.mkdir(parents=True, exist_ok=True)
+  command = [sys.executable, str(_ROOT / "experiments" / "train.py"), *run.arguments]
+  with open(run.log, "ab") as log:
+    return subprocess.Popen(
+      supervisor.supervised(lifeline, command),
+      stdin=subprocess.DEVNULL,
+      stdout=log,
+      stderr=subprocess.STDOUT,
+      env=environment(os.environ, alone=alone),
+      pass_fds=(lifeline,),
+      start_new_session=True,
+    )
+
+
+def environment(given: Mapping[str, str], *, alone: bool) -> dict[str, str]:
+  """Environment variables of a process; `alone`: no other one shares the cores with it."""
+  path = os.pathsep.join([str(_ROOT), *filter(None, [given.get("PYTHONPATH")])])
+  made = {**given, "PYTHONPATH": path}
+  if not alone:
+    made = _ONE_THREAD | made
+    made["XLA_FLAGS"] = f"{_ONE_THREAD_XLA} {given.get('XLA_FLAGS', '')}".strip()
+  return made
+
+
+def default_jobs() -> int:
+  """As many processes as cores where JAX runs on them; one where it has an accelerator, which they could not share."""
+  asked = subprocess.run(
+    [sys.executable, "-c", "import jax; print(jax.default_backend())"], capture_output=True, text=True, check=True
+  )
+  if asked.stdout.split()[-1] != "cpu":
+    return 1
+  try:
+    return len(os.sched_getaffinity(0))
+  except AttributeError:  # as on macOS
+    return os.cpu_count() or 1
+
+
+def last_step(file: pathlib.Path) -> int:
+  """Step of the last whole line of a metrics.jsonl; 0 where there is none."""
+  try:
+    with open(file, "rb") as lines:
+      lines.seek(max(lines.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+      *whole, _ = lines.read().split(b"\n")
+  except FileNotFoundError:
+    return 0
+  return _step_of(whole[-1]) if whole else 0
+
+
+def _step_of(line: bytes) -> int:
+  try:
+    return int(json.loads(line)["step"])
+  except (ValueError, KeyError, TypeError):
+    return 0
+
+
+def _last_words(run: Run) -> str:
+  words = run.log.read_text(errors="replace").strip().splitlines()[-5:] if run.log.exists() else []
+  told = "\n".join(f"    {line}" for line in words) or "    it did not begin: its cold start failed"
+  return f"  {run.path} ({run.log}):\n{told}"

@@ -1,0 +1,112 @@
+"""Runs a paper: its arms x seeds, recorded, drawn, and its claims judged.
+
+  python experiments/reproduce.py configs/quickstart.py --smoke                       all of it, in two steps a run
+  python experiments/reproduce.py configs/archer_sixteen.py --seeds 5 --arms archer,ppo
+  python experiments/reproduce.py --claims                                            results/CLAIMS.md, of all papers
+
+Runs go to runs/PAPER, their recorded forms to results/PAPER, with figures and a table (with --smoke to
+runs/PAPER_smoke and runs/PAPER_smoke/results). Killed at any instant, the same command goes on; seeds that are recorded
+are not run again. --config.key=value changes a setting of all runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+
+from agentrl.report import claims_table
+from agentrl.report.claims import Claim
+from agentrl.report.paper import write_paper
+from agentrl.report.recorded import record
+from agentrl.training import reproduce
+from agentrl.training.arms_progress import ArmsProgress, label
+from agentrl.training.command_line import EXPECTED, run_command
+from agentrl.training.config import split_argv
+from agentrl.training.disk import write_atomically
+from agentrl.training.paper import all_claims, arms_of, claims_of
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  overrides, rest = split_argv(argv)
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("paper", nargs="?", type=pathlib.Path, help="a file under configs/ that has ARMS")
+  parser.add_argument("--seeds", type=int, default=5, help="of each arm: 0, 1 and so on")
+  parser.add_argument("--arms", help="some of them, with commas; all unless given")
+  parser.add_argument("--workdir", type=pathlib.Path, help="folder of the run folders")
+  parser.add_argument("--out", type=pathlib.Path, help="folder of the recorded runs")
+  parser.add_argument("--jobs", type=int, help="processes at a time; a core each unless given, one on an accelerator")
+  parser.add_argument("--smoke", action="store_true", help="the variant of two steps of each run")
+  parser.add_argument("--claims", action="store_true", help="write results/CLAIMS.md from what is recorded")
+  parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+  arguments = parser.parse_args(rest)
+  if (arguments.paper is None) != arguments.claims:
+    parser.error("name a paper, configs/PAPER.py, or --claims")
+  if arguments.seeds < 1 or (arguments.jobs is not None and arguments.jobs < 1):
+    parser.error("--seeds and --jobs are 1 or more")
+  return run_command(
+    write_claims if arguments.claims else (lambda: run(arguments, overrides)),
+    traceback=arguments.traceback,
+    interrupted="The same command goes on.",
+    expected=(*EXPECTED, reproduce.RunsFailed),
+  )
+
+
+def write_claims() -> None:
+  """Writes results/CLAIMS.md."""
+  page = claims_table.page(all_claims(ROOT / "configs"), RESULTS)
+  write_atomically(RESULTS / "CLAIMS.md", page.encode())
+  print(f"Wrote {RESULTS / 'CLAIMS.md'}")
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
+  """Runs what is not recorded yet, records it, and writes the page of the paper."""
+  names, claims = arms_of(arguments.paper), claims_of(arguments.paper)
+  chosen = arguments.arms.split(",") if arguments.arms else names
+  name = arguments.paper.stem + ("_smoke" if arguments.smoke else "")
+  workdir = arguments.workdir or pathlib.Path("runs") / name
+  out = arguments.out or (workdir / "results" if arguments.smoke else RESULTS / name)
+  runs = reproduce.plan(
+    arguments.paper, chosen, range(arguments.seeds), workdir, overrides=overrides, smoke=arguments.smoke
+  )
+  run_missing(runs, claims, out, jobs=arguments.jobs)
+  for file in write_paper(out, names, claims):
+    print(f"Wrote {file}")
+  print(claims_table.verdicts(claims, out))
+  if out.resolve().parent == RESULTS:
+    write_claims()
+
+
+def run_missing(runs: list[reproduce.Run], claims: tuple[Claim, ...], out: pathlib.Path, *, jobs: int | None) -> None:
+  """Runs and records those of the runs that are not recorded.
+
+  Args:
+    jobs: processes at a time; None: `reproduce.default_jobs`.
+  """
+  metrics = {claim.measure.metric for claim in claims}
+  costs = {claim.measure.cost for claim in claims} - {""}
+  missing = []
+  for one in runs:
+    if not one.is_cold_start and (out / one.arm / one.path.name).is_dir():
+      reproduce.check_recorded(one, out / one.arm / one.path.name)
+    elif not one.is_cold_start:
+      missing += [one] if one.begins_with in (None, *missing) else [one.begins_with, one]
+  if not missing:
+    return
+  jobs = jobs or reproduce.default_jobs()
+  with ArmsProgress(missing, jobs=jobs) as progress:
+
+    def finished(one: reproduce.Run) -> None:
+      if not one.is_cold_start:
+        record(one.path, out / one.arm / one.path.name, metrics=metrics, costs=costs)
+      progress.note(f"{label(one)}, seed {one.seed}: done")
+
+    reproduce.run_all(missing, jobs=jobs, finished=finished, shown=progress.show)
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""The command for a paper: what is missing is run and recorded, once, and its claims are judged."""
+
+import textwrap
+
+import pytest
+
+from agentrl.report import recorded
+from agentrl.training import config as config_lib
+from agentrl.training import reproduce as runs_of_papers
+from agentrl.training.run_folder import RunFolder
+from experiments import reproduce
+
+PAPER = """
+  from agentrl.report.claims import Claim
+  from agentrl.report.measures import AtEqual
+  from agentrl.training.paper import arm_config
+
+  BASE = {"cold_start": {"steps": 1}, "train": {"steps": 2}}
+  ARMS = {"plain": {}, "hot": {"rollout": {"temperature": 1.5}}}
+  CLAIMS = (Claim("heat helps", "hot", "plain", AtEqual("eval/success", "mine/cost"), "higher"),)
+
+  def get_config(arm, smoke):
+    return arm_config(BASE, ARMS[arm], {}, where=__file__)
+"""
+
+
+@pytest.fixture
+def paper(tmp_path):
+  file = tmp_path / "paper.py"
+  file.write_text(textwrap.dedent(PAPER))
+  return file
+
+
+@pytest.fixture
+def run(paper, tmp_path, monkeypatch, capsys):
+  """`run(*arguments)` is the command with runs that cost nothing; returns its status, what it ran, and what it said."""
+  ran = []
+
+  def run_all(runs, *, jobs, finished, shown):
+    for one in runs:
+      overrides, rest = config_lib.split_argv(one.arguments)
+      config = config_lib.load(rest[1], overrides)
+      with RunFolder.open(one.path, config) as folder:
+        for step in range(folder.last_measured_step + 1, one.steps + 1):
+          success = config.rollout.temperature / 2 + config.seed / 100
+          folder.write_metrics(step, {"eval/success": success if step > 1 else 0.1, "mine/cost": 5.0})
+      ran.append(f"{one.path.parent.name}{one.seed}" + " cold" * one.is_cold_start)
+      shown([])
+      finished(one)
+
+  monkeypatch.setattr(runs_of_papers, "run_all", run_all)
+
+  def command(*arguments):
+    ran.clear()
+    where = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "kept"), "--jobs", "1"]
+    status = reproduce.main([str(paper), *where, *arguments])
+    return status, list(ran), "".join(capsys.readouterr())
+
+  return command
+
+
+def test_it_runs_records_draws_and_judges(run, tmp_path):
+  status, ran, said = run("--seeds", "2")
+  assert status == 0 and ran == ["plain0 cold", "plain0", "hot0", "plain1 cold", "plain1", "hot1"]
+  kept = [path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.glob("kept/*/*/run.json")]
+  assert sorted(kept) == ["kept/hot/seed0", "kept/hot/seed1", "kept/plain/seed0", "kept/plain/seed1"]
+  assert (tmp_path / "kept" / "success.png").is_file() and "**holds**" in (tmp_path / "kept" / "README.md").read_text()
+  assert "holds  (heat helps)" in said and recorded.size_of(tmp_path / "kept" / "hot" / "seed0") < 20_000
+
+
+def test_seeds_that_are_recorded_are_not_run_again(run):
+  run("--seeds", "1")
+  assert run("--seeds", "1")[:2] == (0, [])
+  assert run("--seeds", "2", "--arms", "hot")[1] == ["plain1 cold", "hot1"]
+
+
+def test_recorded_runs_of_other_settings_end_it(run):
+  run("--seeds", "1")
+  status, ran, said = run("--seeds", "1", "--config.rollout.groups=3")
+  assert (status, ran) == (1, []) and "rollout.groups: there 8, now 3" in said
+
+
+def test_a_wrong_arm_names_the_nearest(run):
+  status, ran, said = run("--arms", "hott")
+  assert (status, ran) == (1, []) and "no arm is called 'hott': did you mean 'hot'?" in said
+
+
+def test_the_page_of_all_claims_is_written(paper, tmp_path, monkeypatch, capsys):
+  (tmp_path / "configs").mkdir()
+  paper.rename(tmp_path / "configs" / "paper.py")
+  monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+  monkeypatch.setattr(reproduce, "RESULTS", tmp_path)
+  assert reproduce.main(["--claims"]) == 0
+  assert (
+    "| heat helps |" in (tmp_path / "CLAIMS.md").read_text() and "not yet run" in (tmp_path / "CLAIMS.md").read_text()
+  )
+
+
+@pytest.mark.parametrize("arguments", [[], ["paper.py", "--claims"], ["paper.py", "--seeds", "0"], ["--claims", "x"]])
+def test_a_command_line_that_asks_for_nothing(arguments, capsys):
+  with pytest.raises(SystemExit):
+    reproduce.main(arguments)

@@ -1,0 +1,68 @@
+"""What is read of two runs: at the end, at equal cost, and what it cost to get somewhere."""
+
+import pytest
+
+from agentrl.report.measures import AtEqual, BestOfLast, CostToReach, Last, MeanOfLast, Spent
+from tests.report.conftest import write_curve
+
+GAMES = "rollout/trajectories"
+
+
+@pytest.fixture
+def runs(tmp_path):
+  """A run that spends 10 a step, and one that spends 5; both evaluated at the start and after each of four steps."""
+  return (
+    write_curve(tmp_path / "one", [0.1, 0.5, 0.2, 0.6, 0.7], cost=10),
+    write_curve(tmp_path / "two", [0.1, 0.2, 0.3, 0.4, 0.3], cost=5),
+  )
+
+
+def values(measure, runs):
+  return [reading.value for reading in measure.read(*runs)]
+
+
+def test_the_end_and_the_last_few(runs):
+  assert values(Last("eval/success"), runs) == [0.7, 0.3]
+  assert values(MeanOfLast("eval/success", 2), runs) == pytest.approx([0.65, 0.35])
+  assert values(BestOfLast("eval/success", 3), runs) == [0.7, 0.4]
+
+
+def test_at_equal_cost_both_are_read_where_the_cheaper_one_ends(runs):
+  # The second has spent 20; there the first is at its evaluation after two steps.
+  assert values(AtEqual("eval/success", GAMES), runs) == pytest.approx([0.2, 0.3])
+  assert values(AtEqual("eval/success", GAMES), runs[::-1]) == pytest.approx([0.3, 0.2])
+
+
+def test_the_cost_of_a_value_first_and_for_good(runs):
+  assert values(CostToReach(GAMES, "eval/success", 0.4), runs) == [10, 15]
+  one, two = CostToReach(GAMES, "eval/success", 0.4, held=True).read(*runs)
+  assert (one.value, one.at_least) == (30, False)
+  assert (two.value, two.at_least) == (20, True)  # never for good: at least all that was spent
+
+
+def test_all_that_was_spent_leaves_the_cold_start_out(runs, tmp_path):
+  assert values(Spent(GAMES), runs) == [40, 20]
+  warm = write_curve(tmp_path / "warm", [0.1, 0.5], cost=10, cold=3)
+  assert values(Spent(GAMES), (warm, warm)) == [10, 10]
+
+
+@pytest.mark.parametrize(
+  ("measure", "text"),
+  [
+    (Last("a/b"), "`a/b` at the end"),
+    (MeanOfLast("a/b", 3), "`a/b`, mean of the last 3 evaluations"),
+    (BestOfLast("a/b", 3), "`a/b`, best of the last 3 evaluations"),
+    (AtEqual("a/b", "c/d"), "`a/b` at equal `c/d`"),
+    (CostToReach("c/d", "a/b", -3.89, held=True), "`c/d` until `a/b` is at least -3.89 for good"),
+    (Spent("c/d"), "`c/d` in all"),
+  ],
+)
+def test_it_says_what_it_reads(measure, text):
+  assert str(measure) == text
+
+
+def test_what_was_not_measured_is_told(runs):
+  with pytest.raises(KeyError, match=r"no 'eval/succes' .*eval/success"):
+    Last("eval/succes").read(*runs)
+  with pytest.raises(ValueError, match="measured 5 times, and a claim asks for the last 6"):
+    MeanOfLast("eval/success", 6).read(*runs)

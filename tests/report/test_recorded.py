@@ -1,0 +1,107 @@
+"""A recorded run: a run folder still, small, with exact totals and exact numbers where a run was evaluated."""
+
+import json
+import pathlib
+
+import pytest
+
+from agentrl.report import arms, recorded, source, write_report
+from agentrl.report.__main__ import main
+from tests.report.test_tree_page import RECORD, node
+
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
+
+
+def lines(steps, cold=0, **more):
+  """A line for each step, evaluated at every tenth after the cold start."""
+  found = []
+  for step in range(steps + 1):
+    line = {"step": step, "wall_s": step / 3, "policy/loss": step / 7}
+    if step > cold:
+      line |= {"rollout/trajectories": 8.0, "rollout/tool_timeout": float(step % 2), "nobody/reads": 1.0} | more
+    if step >= cold and not (step - cold) % 10:
+      line["eval/success"] = step / 997
+    found.append(line)
+  return found
+
+
+def test_totals_and_evaluations_are_exact_and_the_rest_is_thinned(monkeypatch):
+  monkeypatch.setattr(recorded, "METRICS_BYTES", 9000)
+  whole = lines(400)
+  thin = recorded.thinned(whole, first=0)
+  assert len(json.dumps(thin)) < 9100 and len(thin) < 100
+  for name in ("rollout/trajectories", "rollout/tool_timeout"):
+    assert sum(source.series(thin, name)[1]) == sum(source.series(whole, name)[1])
+  assert source.series(thin, "eval/success") == source.series(whole, "eval/success")
+  assert thin[-1]["policy/loss"] == 400 / 7 and not any("nobody/reads" in line for line in thin)
+
+
+def test_a_curve_costs_what_it_cost(monkeypatch, tmp_path):
+  monkeypatch.setattr(recorded, "METRICS_BYTES", 5000)
+  curves = []
+  for name, written in (("whole", lines(300, cold=100)), ("thin", recorded.thinned(lines(300, cold=100), first=100))):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in written))
+    (tmp_path / name / "config.json").write_text(json.dumps({"cold_start": {"steps": 100}}))
+    curves.append(arms.curve(tmp_path / name, cost="rollout/trajectories", value="eval/success"))
+  assert curves[0].cost.tolist() == curves[1].cost.tolist() and curves[0].value.tolist() == curves[1].value.tolist()
+
+
+def test_of_a_cold_start_some_losses_are_kept():
+  thin = recorded.thinned(lines(300, cold=200), first=200)
+  begun = [line for line in thin if line["step"] < 200]
+  assert len(begun) == recorded.COLD_START_LINES and all(
+    line.keys() == {"step", "wall_s", "policy/loss"} for line in begun
+  )
+
+
+def test_other_numbers_have_four_digits_and_short_runs_are_whole():
+  thin = recorded.thinned(lines(25), first=0)
+  assert [line["step"] for line in thin] == list(range(26))
+  assert thin[3]["policy/loss"] == 0.4286 and thin[10]["policy/loss"] == 10 / 7
+
+
+def test_what_claims_read_is_kept():
+  thin = recorded.thinned(lines(25, **{"mine/cost": 2.0}), first=0, metrics=["nobody/reads"], costs=["mine/cost"])
+  assert thin[5]["nobody/reads"] == 1.0 and sum(line.get("mine/cost", 0) for line in thin) == 50
+
+
+def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path, capsys):
+  (run_path / "trees").mkdir()
+  larger = RECORD | {"nodes": [*RECORD["nodes"], node(9, 1, "more")]}
+  for name, found in (("train_000002_1", RECORD), ("train_000003_1", larger), ("train_000005_7", RECORD)):
+    (run_path / "trees" / f"{name}.json").write_text(json.dumps(found))
+  (run_path / "compare_search_000005.json").write_text("{}")
+  (run_path / "checkpoints" / "x").write_bytes(b"0" * recorded.MAX_BYTES)
+  kept = tmp_path / "results" / "seed0"
+  assert main(["--record", str(run_path), str(kept)]) == 0 and capsys.readouterr().out.strip() == str(kept)
+  run = source.load(kept)
+  assert (run.before.step, run.after.step) == (2, 5) and len(run.after.rows) == 3
+  assert [tree.name for tree in run.trees] == ["train_000003_1.json", "train_000005_7.json"]
+  assert {file.name for file in kept.iterdir()} == {
+    "config.json", "run.json", "metrics.jsonl", "trajectories", "trees", "compare_search_000005.json",
+  }  # fmt: skip
+  assert recorded.size_of(kept) < recorded.MAX_BYTES and write_report(kept).is_file()
+
+
+def test_recorded_again_it_takes_the_place_of_the_old_one(run_path, tmp_path):
+  kept = tmp_path / "seed0"
+  kept.mkdir()
+  (kept / "old").touch()
+  recorded.record(run_path, kept)
+  before = {file.name: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
+  recorded.record(run_path, kept)
+  assert before == {file.name: file.read_bytes() for file in kept.rglob("*") if file.is_file()} and "old" not in before
+
+
+def test_what_is_too_large_is_refused_and_leaves_the_old_one(run_path, tmp_path, monkeypatch):
+  monkeypatch.setattr(recorded, "MAX_BYTES", 100)
+  (tmp_path / "seed0").mkdir()
+  with pytest.raises(ValueError, match=r"its recorded form has .* bytes, more than 100"):
+    recorded.record(run_path, tmp_path / "seed0")
+  assert list((tmp_path / "seed0").iterdir()) == []
+
+
+def test_the_recorded_runs_are_small():
+  runs = [file.parent for file in RESULTS.rglob("config.json")]
+  assert len(runs) > 50 and max(map(recorded.size_of, runs)) <= recorded.MAX_BYTES
