@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--run", type=pathlib.Path, help="folder of a run")
-  source.add_argument("--config", help="a file under configs/")
+  source.add_argument("--config", help="a file under configs/; of a paper FILE:ARM, or its first arm")
   parser.add_argument("--step", type=int, help="global step of a checkpoint of --run; the latest unless given")
   parser.add_argument("--model", help="folder with config.json, safetensors and tokenizer.json; with --config")
   parser.add_argument("--tasks", type=int, help="held-out tasks; the config's eval.tasks unless given")

@@ -1,6 +1,7 @@
 """Trains an agent as a config says.
 
   python experiments/train.py --config configs/quickstart.py --workdir runs/quickstart --config.algo.loss.clip_high=0.28
+  python experiments/train.py --config configs/quickstart.py:ppo --workdir runs/ppo               an arm of a paper
 
 Started again with the same command it goes on where it was.
 """
@@ -22,7 +23,7 @@ def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   overrides, rest = split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--config", required=True, help="a file under configs/")
+  parser.add_argument("--config", required=True, help="a file under configs/; of a paper FILE:ARM, or its first arm")
   parser.add_argument(
     "--workdir", required=True, help="the run's folder; made if missing, continued if it holds this run"
   )

@@ -17,15 +17,12 @@ from agentrl.envs import families
 from agentrl.envs.base import Isolation
 from agentrl.envs.hosting import Hosting
 from agentrl.envs.tools import check_options
-<<<<<<< HEAD
 from agentrl.named import settings_of
+from agentrl.report import measures
+from agentrl.training import config, paper
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import run_config
-=======
-from agentrl.report import measures
-from agentrl.training import config, paper
->>>>>>> ca3bf9a (experiments/reproduce.py runs a paper to its verdict: arms x seeds from one cold start a seed, recorded small, drawn, and its claims judged with intervals over seeds; recorded runs take 5 MB where they took 56)
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENTS = (ROOT / "docs" / "environments.md").read_text()

@@ -103,6 +103,9 @@ def draw_arms(
     axes.axhline(value, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
     axes.annotate(label, (0.995, value), **place, fontsize=7.5, color=GREY, parse_math=False)
+  shown = [*(references or {}).values(), *(value for curves in arms.values() for c in curves for value in c.value)]
+  margin = 0.05 * (max(shown) - min(shown)) or 0.05
+  axes.set_ylim(min(shown) - margin, max(shown) + margin)  # the interval of two seeds may be far wider than any run
   if log_cost:
     axes.set_xscale("log")
   axes.spines[["top", "right"]].set_visible(False)

@@ -137,8 +137,8 @@ def _begin_alike(run: pathlib.Path, other: pathlib.Path) -> bool:
   """Whether two runs of a seed began with the same policy: a cold start of the same settings."""
   if run == other:
     return True
-  begun = [_beginning(source.read_config(path)) for path in (run, other)]
-  return begun[0] == begun[1] and begun[0]["cold_start"]["steps"] > 0
+  begun, others = (_beginning(source.read_config(path)) for path in (run, other))
+  return begun["cold_start"]["steps"] > 0 and _agree(begun, others)
 
 
 def _beginning(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +146,14 @@ def _beginning(config: Mapping[str, Any]) -> dict[str, Any]:
   read = {section: dict(config[section]) for section in _COLD_START_READS}
   read["cold_start"].pop("run", None)
   return read | {"seed": config["seed"]}
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  """Whether two configs agree in the keys that both have; runs of another version may have others besides."""
+  return all(
+    _agree(one[key], other[key]) if isinstance(one[key], Mapping) else one[key] == other[key]
+    for key in one.keys() & other.keys()
+  )
 
 
 def _judgement(claim: Claim, one: list[Reading], two: list[Reading], *, pairs: bool) -> Judgement:

@@ -57,6 +57,7 @@ def test_it_draws_a_line_and_a_band_per_arm(tmp_path, log_cost):
   axes = Figure().subplots()
   arms.draw_arms(axes, {"a": seeds, "b": seeds[:1]}, log_cost=log_cost, references={"optimum": 1.0})
   assert [line.get_label() for line in axes.lines[:2]] == ["a", "b"]
+  assert axes.get_ylim() == pytest.approx((-0.05, 1.05))  # of all runs, whatever the interval is
   assert axes.lines[0].get_xdata()[0] == (5.0 if log_cost else 0.0) and len(axes.collections) == 2
   arms.save_arms(tmp_path / "arms.png", {"a": seeds}, cost_label="games", value_label="return", log_cost=log_cost)
   assert (tmp_path / "arms.png").read_bytes()[:4] == b"\x89PNG"

@@ -49,8 +49,8 @@ def test_an_interval_that_leaves_zero_out_decides(write, ends, direction, verdic
 
 def test_seeds_are_pairs_where_they_began_alike(write):
   # Seeds differ by far more than arms: pairs tell, means do not.
-  write("a", [[0, 0.1], [0, 0.5], [0, 0.9]])
-  results = write("b", [[0, 0.05], [0, 0.44], [0, 0.86]])
+  write("a", [[0, 0.1], [0, 0.5], [0, 0.9]], batch=2)
+  results = write("b", [[0, 0.05], [0, 0.44], [0, 0.86]], batch=2)
   assert judge(claim(), results).verdict is Verdict.HOLDS
   other = write("c", [[0, 0.05], [0, 0.44], [0, 0.86]], batch=3)
   got = judge(claim(against="c"), other)
@@ -59,7 +59,7 @@ def test_seeds_are_pairs_where_they_began_alike(write):
 
 def test_whose_cold_start_was_taken_over_does_not_matter(write):
   write("a", [[0, 1.0], [0, 1.0]], run="")
-  assert judge(claim(), write("b", [[0, 0.5], [0, 0.4]], run="runs/a")).pairs
+  assert judge(claim(), write("b", [[0, 0.5], [0, 0.4]], run="runs/a", of_later=1)).pairs  # nor a newer version's key
 
 
 def test_runs_without_a_cold_start_are_no_pairs(write):
