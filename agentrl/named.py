@@ -12,12 +12,13 @@ Imports nothing of ours and no JAX.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -92,6 +93,15 @@ def own_module(path: str, *, kind: str) -> ModuleType:
       "(PYTHONPATH=. before the command for this folder)",
       name=error.name,
     ) from error
+
+
+@contextlib.contextmanager
+def naming(key: str) -> Iterator[None]:
+  """A ValueError inside says which key, or section, of the config is wrong."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{key}: {error}") from error
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ import shutil
 
 import pytest
 
+from agentrl.batching.pack import PackConfig
 from agentrl.envs import families
-from agentrl.training import assembly, config, metrics
-from agentrl.training.defaults import check_numbers
+from agentrl.training import config, metrics
+from agentrl.training.build.rollout import RolloutSettings
+from agentrl.training.build.sections import check_numbers
+from agentrl.training.build.sizes import check_sizes
 from experiments import train
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -65,7 +68,7 @@ def test_it_builds_and_survives_json(path, smoke):
   assert again == built and not config.differences(built, again)
   assert built.is_locked
   check_numbers(built)
-  assembly.check_sizes(built)
+  check_sizes(RolloutSettings(**built.rollout), PackConfig(**built.pack, sequences=1))
 
 
 @pytest.mark.parametrize("path", RUNS, ids=name_of)

@@ -28,7 +28,7 @@ from agentrl.rollout.strategies.read_values import ReadValues
 from agentrl.rollout.strategies.tree_search import search_driver, tree_search
 from agentrl.training import config as config_lib
 from agentrl.training import summary
-from agentrl.training.assembly import Assembly, assemble
+from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.collect import Collected
 from agentrl.training.evaluation import collect_held_out, search_held_out
 from agentrl.training.saved import restore_params
@@ -82,52 +82,56 @@ def compare(
     ValueError: more leaves than slots, or fewer than 2.
     FileNotFoundError: the run has no such checkpoint.
   """
-  config, parts = _with_search(config)
-  with contextlib.closing(parts.tasks):
-    return _compare(config, parts, run, step, leaves)
+  config, experiment = _with_search(config)
+  with contextlib.closing(experiment.tasks):
+    return _compare(config, experiment, run, step, leaves)
 
 
 def _compare(
-  config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None, leaves: Sequence[int] | None
+  config: ConfigDict, experiment: Experiment, run: pathlib.Path, step: int | None, leaves: Sequence[int] | None
 ) -> Comparison:
-  slots = parts.surroundings.engine.slots
+  slots = experiment.surroundings.engine.slots
   leaves = [count for count in LEAVES if count <= slots] if leaves is None else leaves
   _check_leaves(leaves, slots)
-  params, step = restore_params(config, parts, run, step)
-  plain = _collect(config, parts, independent(parts.surroundings), params, config.eval.samples, step)
+  params, step = restore_params(config, experiment, run, step)
+  plain = _collect(config, experiment, independent(experiment.surroundings), params, config.eval.samples, step)
   rows, notes = [_samples_row(plain.trajectories)], []
   picks: dict[str, Pick] = {"majority vote": majority, UPPER_BOUND: best_by_reward}
   if "value" in params:
-    values = read_values(parts, params, plain.trajectories)
+    values = read_values(experiment, params, plain.trajectories)
     picks["best by value head"] = lambda samples: max(samples, key=lambda t: values[t.uid])
   else:
     notes.append("No rows by the value head: this checkpoint has none, or search.evaluate is 'rollout'.")
   for name, pick in picks.items():
     rows += [_picked_row(name, pick, n, plain.trajectories) for n in _doubling(config.eval.samples)]
-  search = parts.surroundings.search
+  search = experiment.surroundings.search
   for count in leaves if "value" in params else ():
-    sampler = tree_search(parts.surroundings, dataclasses.replace(search, width=count), ValueGuided)
-    found = _collect(config, parts, sampler, params, config.eval.search, step)
+    sampler = tree_search(experiment.surroundings, dataclasses.replace(search, width=count), ValueGuided)
+    found = _collect(config, experiment, sampler, params, config.eval.search, step)
     rows.append(_searched_row("value-guided sparse rollouts", count, False, found))
-  found = search_held_out(config, parts, params, step=step)
+  found = search_held_out(config, experiment, params, step=step)
   rows.append(_searched_row("tree search", search.simulations, True, found))
   return Comparison(step, rows, notes)
 
 
-def _with_search(config: ConfigDict) -> tuple[ConfigDict, Assembly]:
-  """The config and its parts, with a search beside the samples; without a value head it values leaves by rollouts."""
-  parts = assemble(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
-  trained = jax.eval_shape(parts.algorithm.init, jax.random.key(0), parts.params).params
-  search = parts.surroundings.search
+def _with_search(config: ConfigDict) -> tuple[ConfigDict, Experiment]:
+  """Both with a search beside the samples; without a value head it values leaves by rollouts."""
+  experiment = build_experiment(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
+  trained = jax.eval_shape(experiment.algorithm.init, jax.random.key(0), experiment.params).params
+  search = experiment.surroundings.search
   if "value" not in trained:
     search = dataclasses.replace(search, evaluate="rollout")
-  surroundings = dataclasses.replace(parts.surroundings, search=search)
-  parts = dataclasses.replace(parts, surroundings=surroundings, searching=tree_search(surroundings, search))
-  return config_lib.resolve(config, {"eval": {"search": max(1, config.eval.search)}}, where="the comparison"), parts
+  surroundings = dataclasses.replace(experiment.surroundings, search=search)
+  experiment = dataclasses.replace(experiment, surroundings=surroundings, searching=tree_search(surroundings, search))
+  return config_lib.resolve(
+    config, {"eval": {"search": max(1, config.eval.search)}}, where="the comparison"
+  ), experiment
 
 
-def _collect(config, parts: Assembly, sampler: Sampler, params: Any, samples: int, step: int) -> Collected:
-  return collect_held_out(config, parts, parts.collector.sampling(sampler), params, samples, step=step)
+def _collect(
+  config: ConfigDict, experiment: Experiment, sampler: Sampler, params: Any, samples: int, step: int
+) -> Collected:
+  return collect_held_out(config, experiment, experiment.collector.sampling(sampler), params, samples, step=step)
 
 
 def _check_leaves(leaves: Sequence[int], slots: int) -> None:
@@ -136,18 +140,18 @@ def _check_leaves(leaves: Sequence[int], slots: int) -> None:
       raise ValueError(f"--leaves {count}: give at least 2, and at most engine.slots={slots}")
 
 
-def read_values(parts: Assembly, params: Any, trajectories: Sequence[Trajectory]) -> Mapping[int, float]:
+def read_values(experiment: Experiment, params: Any, trajectories: Sequence[Trajectory]) -> Mapping[int, float]:
   """V in front of each trajectory's last sampled token, by uid: there a head was trained that knows what was written.
 
   Args:
     params: "policy" and "value". trajectories: those whose environment failed are left out.
   """
   whole = [t for t in trajectories if not t.failed]
-  surroundings = parts.surroundings
+  surroundings = experiment.surroundings
   driver = search_driver(surroundings, surroundings.search)
   shares = [whole[device :: driver.devices] for device in range(driver.devices)]
   strategies = [ReadValues(map(_in_front_of_the_end, share), engine=surroundings.engine) for share in shares]
-  driver.run(parts.driver_params(params), parts.keys["evaluation"], strategies)
+  driver.run(experiment.driver_params(params), experiment.keys["evaluation"], strategies)
   return {
     t.uid: value for share, s in zip(shares, strategies, strict=True) for t, value in zip(share, s.values, strict=True)
   }

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from agentrl.settings import check_ranges, defaults_of, ranges_of, settings_in
+from agentrl.settings import defaults_of
 from agentrl.training import config as config_lib
 
 
@@ -34,14 +34,3 @@ def base_config() -> ConfigDict:
   for key, section in config_lib.SECTIONS_OF_MODULES.items():
     config[section.name] = section.load(config_lib.entry(config, key)).default_config()
   return config
-
-
-def check_numbers(config: ConfigDict) -> None:
-  """Raises ValueError where a number is outside its range; names the key and what it may be."""
-  from agentrl.training.build.sections import RunSettings
-
-  ranges = ranges_of(settings_in(RunSettings))
-  for key, section in config_lib.SECTIONS_OF_MODULES.items():
-    module = section.load(config_lib.entry(config, key))
-    ranges |= {f"{section.name}.{name}": allowed for name, allowed in module.RANGES.items()}
-  check_ranges(config_lib.flatten(config), ranges)

@@ -12,7 +12,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl.training import guards, summary
-from agentrl.training.assembly import Assembly, assemble
+from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
 from agentrl.training.run_folder import RunFolder
@@ -24,7 +24,9 @@ class EnvironmentsFailed(RuntimeError):
   """Too many environments failed for the run to mean anything; names the first cause."""
 
 
-def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, step: int) -> dict[str, float]:
+def evaluate(
+  config: ConfigDict, experiment: Experiment, params: Any, folder: RunFolder | None, *, step: int
+) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
   They are sampled as the strategy says, see `Sampler.evaluate_with`. Where `eval.search` is not 0, the tasks are
@@ -37,10 +39,10 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
 
   def save(got: Collected) -> None:
     if folder is not None:
-      folder.save_trajectories(step, got.trajectories, got.tasks, parts.tokenizer, evaluation=True)
+      folder.save_trajectories(step, got.trajectories, got.tasks, experiment.tokenizer, evaluation=True)
 
   samples = config.eval.samples
-  got = collect_held_out(config, parts, parts.collector.evaluating, params, samples, step=step, save=save)
+  got = collect_held_out(config, experiment, experiment.collector.evaluating, params, samples, step=step, save=save)
   metrics = summary.evaluation_metrics(got.trajectories, config.eval.samples)
   metrics |= {
     f"eval/success/{entry}": success
@@ -48,7 +50,7 @@ def evaluate(config, parts: Assembly, params: Any, folder: RunFolder | None, *, 
   }
   metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
   if config.eval.search:
-    found = search_held_out(config, parts, params, step=step)
+    found = search_held_out(config, experiment, params, step=step)
     if folder is not None:
       folder.save_trees(step, tree_records(config, found.trees), evaluation=True)
     metrics |= summary.searched_metrics(found.trajectories, config.eval.search, found.stats)
@@ -71,20 +73,20 @@ def tree_records(config, trees: Mapping[int, Callable[[], dict[str, Any]]]) -> l
   return records
 
 
-def search_held_out(config, parts: Assembly, params: Any, *, step: int) -> Collected:
+def search_held_out(config: ConfigDict, experiment: Experiment, params: Any, *, step: int) -> Collected:
   """`eval.search` searches of each held-out task. They are told the reward of every end that they reach.
 
   Args:
     params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
   """
-  fresh = {name: parts.zeros_of(name) for name in parts.searching.needs.params if name not in params}
-  collector = parts.collector.sampling(parts.searching)
-  return collect_held_out(config, parts, collector, {**params, **fresh}, config.eval.search, step=step)
+  fresh = {name: experiment.zeros_of(name) for name in experiment.searching.needs.params if name not in params}
+  collector = experiment.collector.sampling(experiment.searching)
+  return collect_held_out(config, experiment, collector, {**params, **fresh}, config.eval.search, step=step)
 
 
 def collect_held_out(
-  config,
-  parts: Assembly,
+  config: ConfigDict,
+  experiment: Experiment,
   collector: Collector,
   params: Any,
   samples: int,
@@ -102,8 +104,8 @@ def collect_held_out(
     TasksLeftOut: nearly all tasks had to be left out.
   """
   got = collector.collect(
-    parts.driver_params(params),
-    parts.keys["evaluation"],
+    experiment.driver_params(params),
+    experiment.keys["evaluation"],
     first_visits(range(config.eval.tasks)),
     split="held_out",
     samples=samples,
@@ -150,9 +152,9 @@ def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int |
   """
   if run is None and step is not None:
     raise ValueError("--step needs --run: only runs have checkpoints")
-  parts = assemble(config)
-  with contextlib.closing(parts.tasks):
+  experiment = build_experiment(config)
+  with contextlib.closing(experiment.tasks):
     if run is None:
-      return evaluate(config, parts, {"policy": parts.params}, None, step=0)
-    params, found = restore_params(config, parts, run, step)
-    return {"step": float(found)} | evaluate(config, parts, params, None, step=found)
+      return evaluate(config, experiment, {"policy": experiment.params}, None, step=0)
+    params, found = restore_params(config, experiment, run, step)
+    return {"step": float(found)} | evaluate(config, experiment, params, None, step=found)

@@ -17,9 +17,11 @@ import jax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
-from agentrl.batching.pack import NothingToPack, layout_tokens
+from agentrl.batching.pack import NothingToPack, PackConfig, layout_tokens
 from agentrl.training import guards, sharding
-from agentrl.training.assembly import Assembly, assemble, check_sizes
+from agentrl.training.build.experiment import Experiment, build_experiment
+from agentrl.training.build.rollout import RolloutSettings
+from agentrl.training.build.sizes import check_sizes
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import EnvironmentsFailed, check_failures, evaluate, tree_records
 from agentrl.training.left_out import lines_of
@@ -68,8 +70,9 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
     FileNotFoundError: the cold start that is to be taken over is not there.
   """
   if not saved_steps(config, folder.path):
-    check_sizes(config)  # a run that goes on keeps its rows: so far its trajectories fitted
-  experiment = assemble(config)
+    # A run that goes on keeps its rows: so far its trajectories fitted.
+    check_sizes(RolloutSettings(**config.rollout), PackConfig(**config.pack, sequences=1))
+  experiment = build_experiment(config)
   params, after = experiment.params, None
   with contextlib.closing(experiment.tasks), Progress(metrics=_SHOWN) as progress:
     trainer = Trainer(config, folder, experiment, progress)
@@ -109,7 +112,7 @@ class Trainer:
 
   config: ConfigDict
   folder: RunFolder
-  experiment: Assembly
+  experiment: Experiment
   progress: Progress
 
   def train(
@@ -290,7 +293,7 @@ def _notes(samples: Samples, *, nothing: bool, failed: tuple[int, int]) -> list[
 
 
 def _learn(
-  experiment: Assembly, algorithm: Algorithm, state: LearnerState, key: jax.Array, kept: Sequence[Trajectory]
+  experiment: Experiment, algorithm: Algorithm, state: LearnerState, key: jax.Array, kept: Sequence[Trajectory]
 ) -> tuple[LearnerState, dict[str, float]]:
   """Credit and update; returns the new state and metrics, all finite, or none where nothing is to be trained on."""
   guards.require_finite_samples(kept)

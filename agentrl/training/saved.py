@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from agentrl.training.assembly import Assembly
+from agentrl.training.build.experiment import Experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.config import Difference
 from agentrl.training.redacted import differences_shown
@@ -31,14 +31,14 @@ def restore_policy(config: ConfigDict, like: Any, run: pathlib.Path, step: int |
   return _restored(stage, run, step, "policy", like), step
 
 
-def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
-  """What is evaluated of a checkpoint, and its global step: "policy", and what `Assembly.acts_by`.
+def restore_params(config: ConfigDict, experiment: Experiment, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
+  """What is evaluated of a checkpoint, and its global step: "policy", and what `Experiment.acts_by`.
 
   A checkpoint of a stage before the run's algorithm has no critic, and gives none.
 
   Args:
     config: of the run.
-    parts: of the run.
+    experiment: of the run.
     run: its folder.
     step: global step; None: the latest.
 
@@ -46,12 +46,15 @@ def restore_params(config: ConfigDict, parts: Assembly, run: pathlib.Path, step:
     FileNotFoundError: there is no such checkpoint; names those that there are.
   """
   stage, step = _found(config, run, step)
-  policy = _restored(stage, run, step, "policy", parts.params)
-  acting = parts.acts_by if stage.final else ()
-  return {"policy": policy, **{name: _restored(stage, run, step, name, parts.zeros_of(name)) for name in acting}}, step
+  policy = _restored(stage, run, step, "policy", experiment.params)
+  acting = experiment.acts_by if stage.final else ()
+  return {
+    "policy": policy,
+    **{name: _restored(stage, run, step, name, experiment.zeros_of(name)) for name in acting},
+  }, step
 
 
-def taken_over(stage: Stage, config: ConfigDict, parts: Assembly) -> Any:
+def taken_over(stage: Stage, config: ConfigDict, experiment: Experiment) -> Any:
   """The policy's params behind a stage of another run: the arms of an experiment begin with the same policy.
 
   Raises:
@@ -70,7 +73,7 @@ def taken_over(stage: Stage, config: ConfigDict, parts: Assembly) -> Any:
     lines.append(f"{stage.name}.steps: 0, so there is none")
   if lines:
     raise ValueError(f"{key}={str(run)!r} is no {stage.title} of this config:\n  " + "\n  ".join(lines))
-  return restore_policy(theirs, parts.params, run, stage.last)[0]
+  return restore_policy(theirs, experiment.params, run, stage.last)[0]
 
 
 def stage_differences(stage: Stage, old: ConfigDict, new: ConfigDict) -> list[Difference]:

@@ -30,7 +30,7 @@ from agentrl.training.stages import Stage
 from agentrl.types import Task, Trajectory
 
 if TYPE_CHECKING:
-  from agentrl.training.assembly import Assembly
+  from agentrl.training.build.experiment import Experiment
 
 
 class Samples(NamedTuple):
@@ -77,7 +77,7 @@ class SourceKind(NamedTuple):
     reads: keys that it reads of the section of the stage.
   """
 
-  make: Callable[[ConfigDict, Assembly, Stage], Source]
+  make: Callable[[ConfigDict, Experiment, Stage], Source]
   most: Callable[[ConfigDict, Stage, int], int]
   reads: tuple[str, ...] = ()
 
@@ -97,7 +97,7 @@ def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
   return kind
 
 
-def authored(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
+def authored(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source:
   """Authored traces of the train split; a `direct_share` of them answers without the tool.
 
   Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
@@ -129,7 +129,7 @@ def authored(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
   return Source({"next_task": stage.first_task}, draw)
 
 
-def rollouts(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
+def rollouts(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source:
   """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
 
   A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
@@ -166,7 +166,7 @@ def rollouts(config: ConfigDict, experiment: Assembly, stage: Stage) -> Source:
 
 def _collected(
   config: ConfigDict,
-  experiment: Assembly,
+  experiment: Experiment,
   curriculum: Curriculum,
   state: LearnerState,
   counters: Mapping[str, Any],

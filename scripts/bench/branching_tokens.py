@@ -23,7 +23,7 @@ from agentrl.rollout import strategies
 from agentrl.rollout.strategies.branching import RULES
 from agentrl.training import config as config_lib
 from agentrl.training import summary
-from agentrl.training.assembly import assemble
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.saved import restore_policy
 from agentrl.types import first_visits
 
@@ -67,7 +67,7 @@ def main(argv):
   parser.add_argument("--groups", type=int, default=12)
   arguments = parser.parse_args(rest)
   config = config_lib.load(arguments.config, overrides)
-  parts = assemble(config)
+  parts = build_experiment(config)
   params = restore_policy(config, parts.params, arguments.run, None)[0] if arguments.run else parts.params
   table = Table(
     "samples", "branches", "unique", "one by one", "sampling", "update, whole", "update, rows", "tool calls",

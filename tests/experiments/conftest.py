@@ -5,7 +5,7 @@ import pytest
 from agentrl.training import loop
 from tests.training import conftest as tiny
 
-tiny_config, tiny_assembly, mac = tiny.tiny_config, tiny.tiny_assembly, tiny.mac
+tiny_config, tiny_experiment, mac = tiny.tiny_config, tiny.tiny_experiment, tiny.mac
 
 FILE = """
 from agentrl.training import config
@@ -24,6 +24,6 @@ def config_file(tmp_path):
 
 
 @pytest.fixture
-def compiled_once(tiny_assembly, monkeypatch):
+def compiled_once(tiny_experiment, monkeypatch):
   """Lets every run of the tiny config share its compiled functions."""
-  monkeypatch.setattr(loop, "assemble", lambda config: tiny_assembly())
+  monkeypatch.setattr(loop, "build_experiment", lambda config: tiny_experiment())

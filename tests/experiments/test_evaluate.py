@@ -14,8 +14,8 @@ from experiments import evaluate, train
 
 
 @pytest.fixture
-def same_parts(tiny_assembly, monkeypatch):
-  monkeypatch.setattr(evaluation, "assemble", lambda config: tiny_assembly())
+def same_parts(tiny_experiment, monkeypatch):
+  monkeypatch.setattr(evaluation, "build_experiment", lambda config: tiny_experiment())
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def test_another_checkpoint_and_other_numbers_of_tasks(finished_run, tmp_path):
   assert got["step"] == 2 and got["eval/tasks"] == 3 and "eval/pass@2" in got
 
 
-def test_an_evaluation_all_of_whose_environments_fail_is_no_success(config_file, tiny_assembly, monkeypatch, capsys):
+def test_an_evaluation_all_of_whose_environments_fail_is_no_success(config_file, tiny_experiment, monkeypatch, capsys):
   def away():
     raise OSError("the database is away")
 
-  parts = tiny_assembly()
+  parts = tiny_experiment()
   tasks = dataclasses.replace(parts.tasks, environment=away)
   parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
-  monkeypatch.setattr(evaluation, "assemble", lambda config: parts)
+  monkeypatch.setattr(evaluation, "build_experiment", lambda config: parts)
   assert evaluate.main(["--config", str(config_file), "--config.rollout.max_failed_share=1.0"]) == 1
   error = capsys.readouterr().err
   assert "EnvironmentsFailed: all 2 environments of the evaluation failed" in error and "the database is away" in error
@@ -79,9 +79,9 @@ def test_a_folder_of_weights(config_file, tmp_path):
     (["--config", "{tmp}/tyni.py"], "did you mean"),
   ],
 )
-def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, tiny_assembly, monkeypatch):
+def test_errors_are_one_message(config_file, tmp_path, capsys, argv, message, tiny_experiment, monkeypatch):
   if "--step" in argv:
-    monkeypatch.setattr(evaluation, "assemble", lambda config: tiny_assembly())
+    monkeypatch.setattr(evaluation, "build_experiment", lambda config: tiny_experiment())
   (tmp_path / "damaged").mkdir()
   (tmp_path / "damaged" / "config.json").write_text('{"seed": ')
   assert evaluate.main([word.format(tmp=tmp_path) for word in argv]) == 1

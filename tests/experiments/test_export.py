@@ -14,7 +14,7 @@ from experiments import train
 
 
 def test_an_exported_checkpoint_is_the_policy_of_the_run(
-  config_file, tmp_path, compiled_once, tiny_assembly, monkeypatch, capsys
+  config_file, tmp_path, compiled_once, tiny_experiment, monkeypatch, capsys
 ):
   monkeypatch.setattr(export, "open_tasks", lambda config: pytest.fail("an export needs no environment"))
   run, out = tmp_path / "run", tmp_path / "model"
@@ -22,7 +22,7 @@ def test_an_exported_checkpoint_is_the_policy_of_the_run(
   assert command.main(["--run", str(run), "--out", str(out)]) == 0
   assert "step 5" in capsys.readouterr().out
   _, params = hf.load(out)
-  parts = tiny_assembly()
+  parts = tiny_experiment()
   wanted, _ = saved.restore_policy(command.read_config(run), parts.params, run, None)
   for got, want in zip(jax.tree.leaves(params), jax.tree.leaves(wanted), strict=True):
     np.testing.assert_array_equal(got, want)

@@ -89,13 +89,13 @@ class Away:
     return self._inner.reset(task, seed)
 
 
-def test_a_run_all_of_whose_environments_fail_is_no_success(fails, config_file, tmp_path, tiny_assembly, monkeypatch):
-  parts = tiny_assembly()
+def test_a_run_all_of_whose_environments_fail_is_no_success(fails, config_file, tmp_path, tiny_experiment, monkeypatch):
+  parts = tiny_experiment()
   inner = parts.tasks.environment
   tasks = dataclasses.replace(parts.tasks, environment=lambda: Away(inner(), 8))
   collector = dataclasses.replace(parts.collector, tasks=tasks)
   monkeypatch.setattr(
-    loop, "assemble", lambda _: dataclasses.replace(tiny_assembly(), tasks=tasks, collector=collector)
+    loop, "build_experiment", lambda _: dataclasses.replace(tiny_experiment(), tasks=tasks, collector=collector)
   )
   for _ in range(2):
     error = fails(command(config_file, tmp_path / "run", "--config.rollout.max_failed_share=1.0"))
@@ -211,11 +211,11 @@ def test_whatever_happened_to_the_folder_is_one_message(
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_config, tiny_assembly, tmp_path_factory):
+def finished(tiny_config, tiny_experiment, tmp_path_factory):
   """Folder of a run that went to its end."""
   path = tmp_path_factory.mktemp("finished") / "run"
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
-    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    patch.setattr(loop, "build_experiment", lambda _: tiny_experiment())
     loop.run(tiny_config, folder)
   return path
 

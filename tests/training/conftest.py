@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agentrl.training import assembly, loop, metrics
 from agentrl.training import config as config_lib
+from agentrl.training import loop, metrics
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.run_folder import RunFolder
 
 QUICKSTART = pathlib.Path(__file__).parents[2] / "configs" / "quickstart.py"
@@ -38,9 +39,9 @@ def tiny_config():
 
 
 @pytest.fixture(scope="session")
-def tiny_assembly(tiny_config):
-  """`tiny_assembly()` gives the parts, compiled once per session, with params that training may donate."""
-  parts = assembly.assemble(tiny_config)
+def tiny_experiment(tiny_config):
+  """`tiny_experiment()` gives the parts, compiled once per session, with params that training may donate."""
+  parts = build_experiment(tiny_config)
   return lambda: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
 
 
@@ -51,12 +52,12 @@ def numbers(path):
 
 
 @pytest.fixture
-def run(monkeypatch, tiny_config, tiny_assembly):
+def run(monkeypatch, tiny_config, tiny_experiment):
   """`run(path, parts=..., settings=..., **train settings)` runs in a folder; returns its metrics without timings."""
 
   def start(path, parts=None, settings=None, **train):
     config = config_lib.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
-    monkeypatch.setattr(loop, "assemble", lambda _: tiny_assembly() if parts is None else parts)
+    monkeypatch.setattr(loop, "build_experiment", lambda _: tiny_experiment() if parts is None else parts)
     with RunFolder.open(path, config) as folder:
       loop.run(config, folder)
     return numbers(path)
@@ -65,11 +66,11 @@ def run(monkeypatch, tiny_config, tiny_assembly):
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory, tiny_config, tiny_assembly):
+def unbroken(tmp_path_factory, tiny_config, tiny_experiment):
   """(folder, result) of a run that nothing stopped."""
   path = tmp_path_factory.mktemp("unbroken") / "run"
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, tiny_config) as folder:
-    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    patch.setattr(loop, "build_experiment", lambda _: tiny_experiment())
     return path, loop.run(tiny_config, folder)
 
 

@@ -13,7 +13,7 @@ import pytest
 from agentrl.envs.numbers import is_number
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
-from agentrl.training.assembly import assemble
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
@@ -137,7 +137,7 @@ def train_on_junk(monkeypatch, tmp_path):
     tasks = open_tasks(config.task, config.hosting, environment_seconds=60.0)
     collector = dataclasses.replace(parts.collector, tasks=tasks, turn_tokens=3)
     parts = dataclasses.replace(parts, tasks=tasks, collector=collector)
-    monkeypatch.setattr(loop, "assemble", lambda _: parts)
+    monkeypatch.setattr(loop, "build_experiment", lambda _: parts)
     like = jax.eval_shape(lambda: parts.algorithm.init(jax.random.key(0), parts.params))
     junk.STRUCK.clear()
     with RunFolder.open(tmp_path / "run", config) as folder:
@@ -166,17 +166,17 @@ def check_that_failures_are_on_file(folder, config):
   return counted
 
 
-def test_a_hundred_pieces_of_junk_cost_their_own_trajectories_alone(tiny_assembly, tiny_config):
-  assert check_that_junk_costs_its_own_trajectory_alone(tiny_assembly(), tiny_config, 50) >= 100
+def test_a_hundred_pieces_of_junk_cost_their_own_trajectories_alone(tiny_experiment, tiny_config):
+  assert check_that_junk_costs_its_own_trajectory_alone(tiny_experiment(), tiny_config, 50) >= 100
 
 
-def test_a_short_run_under_junk(train_on_junk, tiny_assembly, tiny_config):
-  assert sum(train_on_junk(tiny_config, lambda config: tiny_assembly()).values()) > 2
+def test_a_short_run_under_junk(train_on_junk, tiny_experiment, tiny_config):
+  assert sum(train_on_junk(tiny_config, lambda config: tiny_experiment()).values()) > 2
 
 
 @pytest.mark.slow
-def test_a_thousand_pieces_of_junk_cost_their_own_trajectories_alone(tiny_assembly, tiny_config):
-  failed = check_that_junk_costs_its_own_trajectory_alone(tiny_assembly(), tiny_config, 500)
+def test_a_thousand_pieces_of_junk_cost_their_own_trajectories_alone(tiny_experiment, tiny_config):
+  failed = check_that_junk_costs_its_own_trajectory_alone(tiny_experiment(), tiny_config, 500)
   print(f"{failed} failed of {4 * 500}: {dict(junk.STRUCK)}")
   assert failed >= 1000 and len(junk.STRUCK) == len(junk.OPENINGS) + len(junk.ANSWERS)
 
@@ -185,6 +185,6 @@ def test_a_thousand_pieces_of_junk_cost_their_own_trajectories_alone(tiny_assemb
 def test_a_run_under_a_thousand_pieces_of_junk(train_on_junk, tiny_config):
   sizes = {"rollout": {"groups": 8, "group_size": 8, "workers": 8}, "engine": {"slots": 32}, "pack": {"rows": 8}}
   changes = {"train": {"steps": 40, "checkpoint_every": 40}, **sizes}
-  counted = train_on_junk(config_lib.resolve(tiny_config, changes, where="test"), assemble)
+  counted = train_on_junk(config_lib.resolve(tiny_config, changes, where="test"), build_experiment)
   print(f"{junk.STRUCK.total()} pieces of junk: {counted}")
   assert junk.STRUCK.total() >= 1000

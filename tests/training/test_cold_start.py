@@ -15,8 +15,8 @@ from agentrl.types import Action, StopReason, TurnKind
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_assembly):
-  return tiny_assembly()
+def parts(tiny_experiment):
+  return tiny_experiment()
 
 
 def traces(parts, indices=range(40), direct_share=0.5, seed=0):

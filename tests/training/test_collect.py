@@ -23,8 +23,8 @@ def collect(parts, groups=(3, 5), **changes):
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_assembly):
-  return tiny_assembly()
+def parts(tiny_experiment):
+  return tiny_experiment()
 
 
 def test_every_sample_of_every_group_is_there_once(parts):

@@ -10,8 +10,9 @@ import pytest
 from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.models import heads
-from agentrl.training import assembly, compare_search
+from agentrl.training import compare_search
 from agentrl.training import config as config_lib
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.types import StopReason, Turn, TurnKind
 from tests.training.test_summary import FAILED, trajectory
@@ -55,7 +56,7 @@ def checkpoint(tmp_path_factory):
     cold_start={"steps": 0},
     algo={"target": "path"},
   )
-  parts = assembly.assemble(config)
+  parts = build_experiment(config)
   params = parts.algorithm.init(jax.random.key(0), parts.params).params
   params["value"] = {"weight": jnp.linspace(-1.0, 1.0, parts.model.width), "bias": jnp.float32(0.0)}
   path = tmp_path_factory.mktemp("compared")
@@ -110,7 +111,7 @@ def _values_by_training(parts, params, batch):
 
 def test_without_a_value_head_its_rows_are_left_out_and_a_note_says_so(tmp_path):
   config = settings(algorithm="grpo", rollout={"strategy": "independent"}, eval={"tasks": 1}, cold_start={"steps": 0})
-  parts = assembly.assemble(config)
+  parts = build_experiment(config)
   Checkpointer(tmp_path / "checkpoints" / "train").save(1, {"params": {"policy": parts.params}}, {})
   found = compare_search.compare(config, run=tmp_path, step=None, leaves=[2])
   kept = ["one sample", "majority vote", compare_search.UPPER_BOUND, "tree search"]

@@ -12,8 +12,8 @@ from agentrl.ops import corrections, losses, reduce
 from agentrl.rollout import strategies
 from agentrl.settings import ranges_of, settings_in
 from agentrl.training import config as config_lib
-from agentrl.training.build.sections import RunSettings
-from agentrl.training.defaults import base_config, check_numbers, run_config
+from agentrl.training.build.sections import RunSettings, check_numbers
+from agentrl.training.defaults import base_config, run_config
 
 RECORDED = sorted((pathlib.Path(__file__).parents[2] / "results").rglob("config.json"))
 RANGES = ranges_of(settings_in(RunSettings))

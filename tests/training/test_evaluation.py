@@ -17,9 +17,9 @@ from tests.training.test_summary import FAILED, trajectory
 
 
 @pytest.fixture
-def parts(tiny_assembly, monkeypatch):
-  parts = tiny_assembly()
-  monkeypatch.setattr(evaluation, "assemble", lambda _: parts)
+def parts(tiny_experiment, monkeypatch):
+  parts = tiny_experiment()
+  monkeypatch.setattr(evaluation, "build_experiment", lambda _: parts)
   return parts
 
 

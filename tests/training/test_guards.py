@@ -116,8 +116,8 @@ def spoil_metrics(update, state, key, batch):
     (spoil_metrics, "step 4: of the metrics value/error is inf"),
   ],
 )
-def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_assembly, tmp_path, spoil, named):
-  parts, calls = tiny_assembly(), []
+def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_experiment, tmp_path, spoil, named):
+  parts, calls = tiny_experiment(), []
 
   def update(*arguments):
     calls.append(None)
@@ -133,8 +133,8 @@ def test_a_step_that_is_not_finite_ends_the_run_before_it_is_saved(run, tiny_ass
   assert [line["step"] for line in numbers(tmp_path / "run")] == [0, 1, 2, 3]
 
 
-def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tiny_assembly, tmp_path):
-  parts, calls = tiny_assembly(), []
+def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbroken, tiny_experiment, tmp_path):
+  parts, calls = tiny_experiment(), []
 
   def spoiled(trajectories):
     calls.append(None)
@@ -148,9 +148,9 @@ def test_a_reward_that_is_not_finite_is_named_and_its_samples_are_kept(run, unbr
   assert run(tmp_path / "run", trajectories_every=9) == numbers(unbroken[0])
 
 
-def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tiny_assembly, tmp_path, monkeypatch):
+def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tiny_experiment, tmp_path, monkeypatch):
   """However many there are: the file of a step without an error holds only the first of them."""
-  parts = tiny_assembly()
+  parts = tiny_experiment()
   monkeypatch.setitem(RunFolder.save_trajectories.__kwdefaults__, "limit", 1)
 
   def spoil_the_last(trajectories):
@@ -164,8 +164,8 @@ def test_the_file_that_the_error_names_holds_the_sample_that_it_names(run, tiny_
   assert len(uids) == 4 and f"reward of trajectory {uids[-1]} " in str(ended.value)
 
 
-def test_the_checkpoint_that_is_left_may_be_the_one_of_the_stage_before(run, tiny_assembly, tmp_path):
-  parts = tiny_assembly()
+def test_the_checkpoint_that_is_left_may_be_the_one_of_the_stage_before(run, tiny_experiment, tmp_path):
+  parts = tiny_experiment()
   update = lambda *arguments: spoil_metrics(parts.algorithm.update, *arguments)
   spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(update=update))
   with pytest.raises(NonFinite, match=r"^step 3: .*\n.*\nThe last checkpoint, of step 2, is as it was"):
@@ -178,12 +178,12 @@ def test_an_evaluation_before_the_first_step_tells_the_step_too(run, tmp_path, m
     run(tmp_path / "run")
 
 
-def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tiny_assembly, tmp_path):
+def test_credit_that_is_not_finite_tells_the_step_and_keeps_the_samples(run, tiny_experiment, tmp_path):
   def prepare(state, kept):
     nothing = Column([np.full(len(t.tokens), np.nan) for t in kept])
     return pack(kept, {"advantages": nothing}, PackConfig(128, 96, 1, sequences=4)), {}
 
-  parts = tiny_assembly()
+  parts = tiny_experiment()
   spoiled = dataclasses.replace(parts, algorithm=parts.algorithm._replace(prepare=prepare))
   with pytest.raises(NonFinite, match=r"^step 3: .* its advantages are not all finite.*\nIts samples .*train_000002"):
     run(tmp_path / "run", spoiled)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.training import assembly, jax_flags
+from agentrl.training import jax_flags
+from agentrl.training.build.experiment import build_experiment
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_settings_that_break_a_run_are_refused_where_it_begins(flag, tiny_config
   jax_flags.check_flags()
   flag(name, value)
   with pytest.raises(ValueError, match=problem):
-    assembly.assemble(tiny_config)
+    build_experiment(tiny_config)
 
 
 def test_a_jax_without_one_of_the_settings_is_checked_for_the_others(flag, monkeypatch):

@@ -60,9 +60,9 @@ def broken(task):
   ],
 )
 def test_a_task_that_does_not_fit_or_breaks_is_left_out_and_the_run_goes_on(
-  run, tiny_assembly, tmp_path, capsys, change, words
+  run, tiny_experiment, tmp_path, capsys, change, words
 ):
-  parts = with_tasks(tiny_assembly(), lambda index, task: change(task) if index == 11 else task)
+  parts = with_tasks(tiny_experiment(), lambda index, task: change(task) if index == 11 else task)
   lines = run(tmp_path / "run", parts)[3:]
   assert [line["rollout/left_out"] for line in lines] == [0, 1, 0]
   assert [line["rollout/trajectories"] for line in lines] == [4, 2, 4]
@@ -70,30 +70,30 @@ def test_a_task_that_does_not_fit_or_breaks_is_left_out_and_the_run_goes_on(
   assert re.search(rf"Step 4: .*{words}", capsys.readouterr().err)
 
 
-def test_where_no_task_of_a_step_fits_the_next_ones_are_asked(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task) if 8 <= index < 14 else task)
+def test_where_no_task_of_a_step_fits_the_next_ones_are_asked(run, tiny_experiment, tmp_path):
+  parts = with_tasks(tiny_experiment(), lambda index, task: too_long(task) if 8 <= index < 14 else task)
   lines = run(tmp_path / "run", parts)[3:]
   assert [line["rollout/left_out"] for line in lines] == [6, 0, 0]
   assert [line["rollout/trajectories"] for line in lines] == [4, 4, 4]
 
 
-def test_where_nearly_none_fits_the_run_stops_and_names_the_setting(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: too_long(task) if index >= 8 else task)
+def test_where_nearly_none_fits_the_run_stops_and_names_the_setting(run, tiny_experiment, tmp_path):
+  parts = with_tasks(tiny_experiment(), lambda index, task: too_long(task) if index >= 8 else task)
   with pytest.raises(
     TasksLeftOut, match=r"^10 of 10 tasks had to be left out; the first: task .*raise rollout.max_tok"
   ):
     run(tmp_path / "run", parts)
 
 
-def test_a_demonstration_that_cannot_be_played_costs_its_step_of_a_small_cold_start_alone(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: broken(task) if index == 0 else task)
+def test_a_demonstration_that_cannot_be_played_costs_its_step_of_a_small_cold_start(run, tiny_experiment, tmp_path):
+  parts = with_tasks(tiny_experiment(), lambda index, task: broken(task) if index == 0 else task)
   lines = run(tmp_path / "run", parts, {"cold_start": {"batch": 1}})
   assert [line["cold_start/left_out"] for line in lines[1:3]] == [1, 0]
   assert [line["update/trajectories"] for line in lines[1:3]] == [0, 1]
 
 
-def test_where_nearly_no_demonstration_can_be_played_the_run_stops(run, tiny_assembly, tmp_path):
-  parts = with_tasks(tiny_assembly(), lambda index, task: broken(task))
+def test_where_nearly_no_demonstration_can_be_played_the_run_stops(run, tiny_experiment, tmp_path):
+  parts = with_tasks(tiny_experiment(), lambda index, task: broken(task))
   many = {"cold_start": {"steps": 6, "batch": 3}}
   with pytest.raises(TasksLeftOut, match=r"^12 of 12 tasks had .* the demonstration of task number 0 could not"):
     run(tmp_path / "many", parts, many, eval_every=99)

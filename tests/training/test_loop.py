@@ -59,10 +59,10 @@ def test_sampler_and_trainer_are_the_same_policy(unbroken):
   assert any(line["policy/entropy"] > 0.1 for line in lines)  # there was something to differ in
 
 
-def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, tiny_config, tiny_assembly, tmp_path):
+def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, tiny_config, tiny_experiment, tmp_path):
   config = config_lib.resolve(tiny_config, {"cold_start": {"run": str(unbroken[0])}}, where="test")
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(tmp_path / "run", config) as folder:
-    patch.setattr(loop, "assemble", lambda _: tiny_assembly())
+    patch.setattr(loop, "build_experiment", lambda _: tiny_experiment())
     loop.run(config, folder)
   taken, whole = numbers(tmp_path / "run"), numbers(unbroken[0])
   assert [line["step"] for line in taken] == [2, 3, 4, 5]
@@ -105,11 +105,13 @@ def seen_before(episodes, task, memory):
   return [worth] * len(episodes)
 
 
-def test_what_reward_functions_remember_is_kept_with_the_run_and_no_evaluation_touches_it(run, tiny_assembly, tmp_path):
+def test_what_reward_functions_remember_is_kept_with_the_run_and_left_alone_by_evaluations(
+  run, tiny_experiment, tmp_path
+):
   """Every step asks the same two tasks; a run that was stopped goes on to the same memories and rewards."""
 
   def parts():
-    made = tiny_assembly()
+    made = tiny_experiment()
     tasks = dataclasses.replace(made.tasks, task=lambda index, split: made.tasks.task(index % 2, split))
     reward = make_reward({f"{__name__}:seen_before": 1.0}, {})
     return dataclasses.replace(made, collector=dataclasses.replace(made.collector, tasks=tasks, reward=reward))
@@ -145,12 +147,12 @@ def without_evaluations(lines):
   return [{name: value for name, value in line.items() if not name.startswith("eval/")} for line in lines]
 
 
-def test_settings_that_may_change_where_a_run_goes_on_move_no_number(run, unbroken, tiny_assembly, tmp_path):
+def test_settings_that_may_change_where_a_run_goes_on_move_no_number(run, unbroken, tiny_experiment, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
     stop_at(patch, loop.Trainer, "_step", 3)
     with pytest.raises(Stopped):
       run(tmp_path / "run")
-  parts = tiny_assembly()
+  parts = tiny_experiment()
   engine, pauses = parts.surroundings.engine, parts.chat.pause_table(parts.model.vocab_size)
   driver = Driver(parts.model, engine, pauses, mesh=parts.mesh, compiled=False)
   sampler = independent(dataclasses.replace(parts.surroundings, driver=driver))
@@ -193,7 +195,7 @@ def test_a_run_that_begins_has_rows_for_the_longest_trajectory(run, tmp_path):
 
 def test_a_run_of_before_that_rule_goes_on_and_can_be_read(run, unbroken, tiny_config, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop, "check_sizes", lambda config: None)
+    patch.setattr(loop, "check_sizes", lambda rollout, pack: None)
     stop_at(patch, loop.Trainer, "_step", 3)
     with pytest.raises(Stopped):
       run(tmp_path / "run", settings=ROWS)
@@ -221,8 +223,10 @@ class Lost:
     return self._inner.reset(task, seed)
 
 
-def test_failing_environments_end_the_run_and_keep_its_checkpoint(run, unbroken, tiny_assembly, tmp_path, monkeypatch):
-  gone, parts = threading.Event(), tiny_assembly()
+def test_failing_environments_end_the_run_with_its_checkpoint_kept(
+  run, unbroken, tiny_experiment, tmp_path, monkeypatch
+):
+  gone, parts = threading.Event(), tiny_experiment()
   tasks = dataclasses.replace(parts.tasks, environment=lambda: Lost(parts.tasks.environment(), gone))
   parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
   step = loop.Trainer._step
@@ -288,8 +292,8 @@ def trajectory(group, sample, reward):
   )  # fmt: skip
 
 
-def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp_path):
-  parts, kept = tiny_assembly(), []
+def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_experiment, tmp_path):
+  parts, kept = tiny_experiment(), []
 
   def in_the_second_step_alone(trajectories):
     kept.append(parts.filter(trajectories) if len(kept) == 1 else [])
@@ -301,19 +305,19 @@ def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_assembly, tmp
   assert "policy/loss" in lines[1] and "policy/loss" not in lines[-1] and "train/reward" in lines[-1]
 
 
-def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tiny_assembly, tmp_path, capsys):
+def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tiny_experiment, tmp_path, capsys):
   for _ in range(2):  # nor is it one when it is started again
     with pytest.raises(
       loop.NothingToTrainOn, match="none of the 3 steps of the stage 'train' had anything to train on"
     ):
-      run(tmp_path / "run", dataclasses.replace(tiny_assembly(), filter=lambda trajectories: []))
+      run(tmp_path / "run", dataclasses.replace(tiny_experiment(), filter=lambda trajectories: []))
   assert [line["update/empty"] for line in numbers(tmp_path / "run")[3:]] == [1, 1, 1]
   told = "Step 5: there was nothing to train on: of 4 trajectories 0 environments failed, and 0 passed the filters"
   assert told in capsys.readouterr().err
 
 
-def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_assembly, tmp_path):
-  parts = tiny_assembly()
+def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_experiment, tmp_path):
+  parts = tiny_experiment()
 
   def prepare(state, trajectories):
     raise NothingToPack("every one was below algo.min_reward")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from agentrl.rollout.strategies.independent import independent
-from agentrl.training import assembly, evaluation, loop
 from agentrl.training import config as config_lib
+from agentrl.training import evaluation, loop
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.training.saved import restore_params
@@ -34,7 +35,7 @@ def settings(base=None, **changes):
 
 @pytest.fixture(scope="module")
 def parts():
-  return assembly.assemble(settings())
+  return build_experiment(settings())
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_a_checkpoint_is_evaluated_with_its_critics(parts, learner, tmp_path, mo
   assert step == 3
   jax.tree.map(np.testing.assert_array_equal, params, learner)
   assert set(restore_params(config, parts, tmp_path, 2)[0]) == {"policy"}
-  monkeypatch.setattr(evaluation, "assemble", lambda _: judged_by(parts, longest))
+  monkeypatch.setattr(evaluation, "build_experiment", lambda _: judged_by(parts, longest))
   talkative = evaluation.evaluate_policy(config, run=tmp_path, step=3)
   clone = evaluation.evaluate_policy(config, run=tmp_path, step=2)
   assert talkative["eval/generated_tokens"] > clone["eval/generated_tokens"]
@@ -117,7 +118,7 @@ def test_a_checkpoint_is_evaluated_with_its_critics(parts, learner, tmp_path, mo
 
 def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
   seen = []
-  monkeypatch.setattr(loop, "assemble", lambda _: parts)
+  monkeypatch.setattr(loop, "build_experiment", lambda _: parts)
   monkeypatch.setattr(loop, "evaluate", lambda c, p, params, folder, step: seen.append((step, set(params))) or {})
 
   def count(trainer, stage, algorithm, source, at, key):
@@ -138,10 +139,10 @@ def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
 )
 def test_bad_settings(changes, message):
   with pytest.raises(ValueError, match=message):
-    assembly.assemble(settings(**changes))
+    build_experiment(settings(**changes))
 
 
 def test_an_algorithm_without_critics_of_utterances_is_refused(tiny_config):
   message = r"rollout.strategy='reranked' needs critics of utterances, and algorithm='grpo' has none: choose .*'archer'"
   with pytest.raises(ValueError, match=message):
-    assembly.assemble(settings(tiny_config, rollout={"strategy": "reranked"}))
+    build_experiment(settings(tiny_config, rollout={"strategy": "reranked"}))

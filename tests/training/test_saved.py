@@ -18,8 +18,8 @@ def take(config, parts, run: pathlib.Path):
   return taken_over(stages_of(taker)[0], taker, parts)
 
 
-def test_steps_are_counted_across_the_stages(tiny_config, tiny_assembly, tmp_path):
-  parts = tiny_assembly()
+def test_steps_are_counted_across_the_stages(tiny_config, tiny_experiment, tmp_path):
+  parts = tiny_experiment()
   cold, train = stages_of(tiny_config)
   assert saved_steps(tiny_config, tmp_path) == {}
   state = {"params": {"policy": parts.params}}
@@ -45,15 +45,15 @@ def test_steps_are_counted_across_the_stages(tiny_config, tiny_assembly, tmp_pat
     ({"cold_start": {"steps": 0}}, "cold_start.steps: there 2, here 0"),
   ],
 )
-def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_assembly, change, message):
+def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_experiment, change, message):
   with pytest.raises(ValueError, match=message):
-    take(config_lib.resolve(tiny_config, change, where="test"), tiny_assembly(), unbroken[0])
+    take(config_lib.resolve(tiny_config, change, where="test"), tiny_experiment(), unbroken[0])
 
 
-def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_assembly, tmp_path):
+def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_experiment, tmp_path):
   taker = config_lib.resolve(tiny_config, {"cold_start": {"run": "runs/first"}}, where="test")
   (tmp_path / "config.json").write_text(config_lib.to_json(taker))
   with pytest.raises(ValueError, match="took over its cold start itself, from 'runs/first': name that"):
-    take(tiny_config, tiny_assembly(), tmp_path)
+    take(tiny_config, tiny_experiment(), tmp_path)
   with pytest.raises(FileNotFoundError, match=r"cold_start.run: .* holds no run"):
-    take(tiny_config, tiny_assembly(), tmp_path / "nowhere")
+    take(tiny_config, tiny_experiment(), tmp_path / "nowhere")

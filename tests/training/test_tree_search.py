@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from agentrl.report import write_report
-from agentrl.training import assembly, evaluation, loop, metrics, summary
 from agentrl.training import config as config_lib
+from agentrl.training import evaluation, loop, metrics, summary
+from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.training.saved import restore_params
@@ -42,7 +43,7 @@ def settings(**changes):
 @pytest.fixture(scope="module")
 def parts():
   """Those of a run whose evaluations search too."""
-  return assembly.assemble(settings(eval={"search": 2}))
+  return build_experiment(settings(eval={"search": 2}))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_names_of_the_config_reach_the_search(parts):
 
 def test_siblings_are_given_where_the_algorithm_learns_from_them(parts):
   assert parts.collector.siblings
-  assert not assembly.assemble(settings(algo={"target": "path"})).collector.siblings
+  assert not build_experiment(settings(algo={"target": "path"})).collector.siblings
 
 
 def test_every_sample_is_a_tree_with_a_reward(collected):
@@ -84,7 +85,7 @@ def test_siblings_come_along_and_count_in_no_metric(collected):
 
 
 def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected):
-  algorithm = assembly.assemble(settings(algo={"target": "visits", "reduction": "token_mean"})).algorithm
+  algorithm = build_experiment(settings(algo={"target": "visits", "reduction": "token_mean"})).algorithm
   batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), parts.params), collected.trajectories)
   assert int(np.sum(batch.sequence_length > 0)) == len(collected.trajectories)
 
@@ -97,16 +98,16 @@ def test_evaluations_do_not_search(parts, learner):
   assert len(got.trajectories) == 2 and not got.trees
 
 
-def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny_assembly):
+def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny_experiment):
   assert set(parts.driver_params(learner)) == {"policy", "value"}
   assert set(parts.driver_params({"policy": learner["policy"]})) == {"policy"}
-  assert set(tiny_assembly().driver_params(learner)) == {"policy"}
+  assert set(tiny_experiment().driver_params(learner)) == {"policy"}
 
 
 def test_an_algorithm_without_a_value_head_is_refused():
   with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' has none"):
-    assembly.assemble(settings(algorithm="grpo"))
-  rolled = assembly.assemble(settings(algorithm="grpo", search={"evaluate": "rollout"}))
+    build_experiment(settings(algorithm="grpo"))
+  rolled = build_experiment(settings(algorithm="grpo", search={"evaluate": "rollout"}))
   assert rolled.acts_by == ()
 
 
@@ -125,7 +126,7 @@ def test_an_algorithm_without_a_value_head_is_refused():
 )
 def test_bad_settings(changes, message):
   with pytest.raises(ValueError, match=message):
-    assembly.assemble(settings(**changes))
+    build_experiment(settings(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,9 @@ def finished(parts, tmp_path_factory):
   )  # fmt: skip
   path = tmp_path_factory.mktemp("searched") / "run"
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(path, config) as folder:
-    patch.setattr(loop, "assemble", lambda _: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params)))
+    patch.setattr(
+      loop, "build_experiment", lambda _: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
+    )
     loop.run(config, folder)
   return config, path
 
@@ -162,7 +165,7 @@ def test_evaluations_search_too_where_the_config_says_so(finished, parts, monkey
     assert line["eval_search/success_low"] <= line["eval_search/success"] <= line["eval_search/success_high"]
     # 6 simulations of 3 steps each, of up to 5 tokens, against one answer: how much more is told.
     assert line["eval_search/generated_tokens"] > 2 * line["eval/generated_tokens"] > 0
-  monkeypatch.setattr(evaluation, "assemble", lambda _: parts)
+  monkeypatch.setattr(evaluation, "build_experiment", lambda _: parts)
   again = evaluation.evaluate_policy(config, run=run, step=None)
   assert {n: v for n, v in again.items() if "eval" in n and not metrics.is_timing(n)} == {
     n: v for n, v in lines[-1].items() if "eval" in n and not metrics.is_timing(n)
@@ -190,6 +193,6 @@ def values_inside(found):
 
 def test_rollouts_without_search_can_be_evaluated_with_it():
   path = {"rollout": {"strategy": "independent"}, "algo": {"target": "path"}}
-  plain = assembly.assemble(settings(**path, eval={"search": 1}))
+  plain = build_experiment(settings(**path, eval={"search": 1}))
   assert plain.collector.sampler.needs.params == () and plain.acts_by == ("value",)
-  assert assembly.assemble(settings(**path)).searching is None
+  assert build_experiment(settings(**path)).searching is None

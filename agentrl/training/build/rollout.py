@@ -1,10 +1,26 @@
-"""The section `rollout` of a config."""
+"""From the sections `rollout`, `engine` and `search` to what samples trajectories and rewards them."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
 
+from jax.sharding import Mesh
+
+from agentrl import envs
+from agentrl.algorithms.contract import Algorithm
+from agentrl.models.chat import ChatFormat
+from agentrl.models.transformer import ModelConfig
+from agentrl.rewards.combine import Reward
+from agentrl.rollout.driver import Drivers
+from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.search.planner import SearchConfig
+from agentrl.rollout.strategies.contract import Sampler, Surroundings
+from agentrl.rollout.strategies.utterances import UtteranceSampler
 from agentrl.settings import above, at_least, between, setting
+from agentrl.training.collect import Collector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,4 +60,75 @@ class RolloutSettings:
     'of a prompt "independent"; "branching": some branch from others, after tool results; "tree_search": each is the '
     'visited path of a search, see `search`; "reranked": of several utterances at every state the algorithm\'s critics '
     "choose the one that is said, in the evaluations after a first update too",
+  )
+
+
+def make_surroundings(
+  rollout: RolloutSettings,
+  engine: EngineConfig,
+  search: SearchConfig,
+  model: ModelConfig,
+  chat: ChatFormat,
+  *,
+  mesh: Mesh,
+  place: Callable[[Any], Any],
+) -> Surroundings:
+  """What a strategy samples with.
+
+  Args:
+    rollout: limits of trajectories, and their number.
+    engine: sizes of the slots.
+    search: how trees grow, where the strategy or an evaluation searches.
+    model: the policy's.
+    chat: how the policy is talked to.
+    mesh: where the slots lie.
+    place: puts the policy's params on every device, whole.
+  """
+  drivers = Drivers(model, engine, mesh=mesh, compiled=rollout.compiled)
+  driver = drivers(chat.pause_table(model.vocab_size))
+  return Surroundings(
+    engine=engine,
+    chat=chat,
+    vocab_size=model.vocab_size,
+    driver=driver,
+    drivers=drivers,
+    utterances=UtteranceSampler(
+      driver=driver,
+      engine=engine,
+      chat=chat,
+      temperature=rollout.temperature,
+      max_tokens=rollout.max_tokens,
+      turn_tokens=rollout.turn_tokens,
+      place=lambda policy: place({"policy": policy}),
+    ),
+    group_size=rollout.group_size,
+    entropy_window=rollout.entropy_window,
+    search=search,
+  )
+
+
+def make_collector(
+  rollout: RolloutSettings, reward: Reward, sampler: Sampler, algorithm: Algorithm, tasks: envs.TaskSource
+) -> Collector:
+  """What samples groups and gives them their rewards.
+
+  Args:
+    rollout: limits of trajectories.
+    reward: what they are worth.
+    sampler: that the strategy made.
+    algorithm: of the last stage, which may judge utterances.
+    tasks: and their environments.
+  """
+  return Collector(
+    sampler=sampler,
+    tasks=tasks,
+    workers=rollout.workers,
+    reward=reward,
+    max_tokens=rollout.max_tokens,
+    max_turns=rollout.max_turns,
+    turn_tokens=rollout.turn_tokens,
+    # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
+    environment_seconds=rollout.environment_seconds if not tasks.pools else math.inf,
+    judge=algorithm.judge,
+    siblings=algorithm.siblings,
   )

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from agentrl.batching.pack import PackConfig
 from agentrl.envs.hosting import Hosting
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
-from agentrl.settings import at_least, between, from_function, section, setting
+from agentrl.settings import at_least, between, check_ranges, from_function, ranges_of, section, setting, settings_in
+from agentrl.training import config as config_lib
 from agentrl.training import sharding
 from agentrl.training.build.chat import ChatSettings
 from agentrl.training.build.model import ModelSettings
@@ -118,3 +121,12 @@ class RunSettings:
   eval: EvalSettings = section(EvalSettings)
   mesh: Any = section(MeshSettings)
   wandb: WandbSettings = section(WandbSettings)
+
+
+def check_numbers(config: ConfigDict) -> None:
+  """Raises ValueError where a number is outside its range; names the key and what it may be."""
+  ranges = ranges_of(settings_in(RunSettings))
+  for key, of_module in config_lib.SECTIONS_OF_MODULES.items():
+    module = of_module.load(config_lib.entry(config, key))
+    ranges |= {f"{of_module.name}.{name}": allowed for name, allowed in module.RANGES.items()}
+  check_ranges(config_lib.flatten(config), ranges)

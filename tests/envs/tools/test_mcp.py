@@ -26,8 +26,8 @@ from agentrl import envs
 from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.tool import ToolLimits, tools_of
 from agentrl.envs.tools import mcp
-from agentrl.training import assembly
 from agentrl.training import config as config_lib
+from agentrl.training.build.experiment import build_experiment
 from agentrl.types import Action, EnvironmentFailed, Task, ToolCall, ToolFailure, TurnKind
 from experiments import train
 
@@ -355,7 +355,7 @@ def test_a_run_s_config_names_servers(stdio):
     ["--config.task.tool=mcp", "--config.task.oracle_tool=calculator", f"--config.task.tool_options.servers={servers}"],
     smoke=True,
   )
-  parts = assembly.assemble(config_lib.from_json(config_lib.to_json(config)))
+  parts = build_experiment(config_lib.from_json(config_lib.to_json(config)))
   assert [spec.name for spec in parts.tasks.tools] == ["calculate"]
 
 

@@ -11,8 +11,8 @@ from agentrl.training.build.chat import ChatSettings, end_tokens, make_chat
 
 
 @pytest.fixture
-def tasks(tiny_assembly):
-  return tiny_assembly().tasks
+def tasks(tiny_experiment):
+  return tiny_experiment().tasks
 
 
 def test_json_calls_come_in_the_messages_of_either_family(tasks):

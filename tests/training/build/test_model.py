@@ -32,8 +32,8 @@ def loaded(config, tasks):
 
 
 @pytest.fixture
-def tasks(tiny_assembly):
-  return tiny_assembly().tasks
+def tasks(tiny_experiment):
+  return tiny_experiment().tasks
 
 
 def test_a_folder_gives_the_model_and_what_ends_its_texts(tiny_config, model_folder, tasks):

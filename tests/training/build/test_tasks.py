@@ -43,9 +43,9 @@ def test_entries_are_set_on_the_command_line():
   assert {name: entry["difficulty"] for name, entry in whole_entries(config.task).items()} == {"easy": 1, "hard": 2}
 
 
-def test_a_run_measures_every_entry(run, tiny_config, tiny_assembly, tmp_path):
+def test_a_run_measures_every_entry(run, tiny_config, tiny_experiment, tmp_path):
   settings = {"task": {"mixture": MIXTURE}, "eval": {"tasks": 4}}
-  parts, config = tiny_assembly(), config_lib.resolve(tiny_config, settings, where="test")
+  parts, config = tiny_experiment(), config_lib.resolve(tiny_config, settings, where="test")
   tasks = open_tasks(config.task, config.hosting, environment_seconds=60.0)
   parts = dataclasses.replace(parts, tasks=tasks, collector=dataclasses.replace(parts.collector, tasks=tasks))
   lines = run(tmp_path / "run", parts, settings)

@@ -3,9 +3,10 @@
 import jax
 import pytest
 
-from agentrl.training import assembly, cold_start
+from agentrl.training import cold_start
 from agentrl.training import config as config_lib
-from agentrl.training.defaults import run_config
+from agentrl.training.build import experiment
+from agentrl.training.build.experiment import build_experiment
 
 
 @pytest.mark.parametrize(
@@ -39,13 +40,13 @@ from agentrl.training.defaults import run_config
 )
 def test_errors_name_the_key(tiny_config, settings, message):
   with pytest.raises(ValueError, match=message):
-    assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
+    build_experiment(config_lib.resolve(tiny_config, settings, where="test"))
 
 
 def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
   def in_words(vocabulary):
     settings = {"model": {"vocabulary": vocabulary}, "task": {"family": "word_problems"}}
-    return assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
+    return build_experiment(config_lib.resolve(tiny_config, settings, where="test"))
 
   parts = in_words(300)
   assert parts.model.vocab_size == parts.tokenizer.vocab_size == 303
@@ -59,8 +60,8 @@ def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
     in_words(100)
 
 
-def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
-  parts = tiny_assembly()
+def test_parts_of_one_config_belong_together(tiny_experiment, tiny_config):
+  parts = tiny_experiment()
   assert parts.model.vocab_size == parts.tokenizer.vocab_size
   assert (parts.model.layers, parts.model.width) == (1, 32)
   assert parts.surroundings.engine.positions == tiny_config.rollout.max_tokens
@@ -69,10 +70,15 @@ def test_parts_of_one_config_belong_together(tiny_assembly, tiny_config):
 
 
 def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monkeypatch):
-  chosen, policies, make = object(), [], assembly._algorithm
-  monkeypatch.setattr(assembly.sharding, "linear_logprob_on", lambda mesh, model: chosen)
-  monkeypatch.setattr(assembly, "_algorithm", lambda *settings: policies.append(settings[1]) or make(*settings))
-  assembly.assemble(tiny_config).tasks.close()
+  chosen, policies, make = object(), [], experiment.make_algorithm
+  monkeypatch.setattr(experiment.sharding, "linear_logprob_on", lambda mesh, model: chosen)
+
+  def made(stage, policy, *settings, **others):
+    policies.append(policy)
+    return make(stage, policy, *settings, **others)
+
+  monkeypatch.setattr(experiment, "make_algorithm", made)
+  build_experiment(tiny_config).tasks.close()
   assert [policy.linear_logprob for policy in policies] == [chosen]
 
 
@@ -86,21 +92,6 @@ def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monke
   ],
 )
 def test_a_run_refuses_them_before_it_builds_anything(tiny_config, monkeypatch, settings, message):
-  monkeypatch.setattr(assembly.envs, "make", None)
+  monkeypatch.setattr(experiment, "open_tasks", None)
   with pytest.raises(ValueError, match=message):
-    assembly.assemble(config_lib.resolve(tiny_config, settings, where="test"))
-
-
-@pytest.mark.parametrize(
-  ("turns", "turn_tokens", "actions"),
-  [(3, 0, 63), (3, 12, 36), (5, 12, 60), (6, 12, 63)],  # 6 turns of 12 would be 72: more than fits behind a prompt
-)
-def test_the_most_actions_of_a_trajectory(turns, turn_tokens, actions):
-  rollout = {"max_tokens": 64, "max_turns": turns, "turn_tokens": turn_tokens}
-
-  def sized(row_actions):
-    return run_config({"rollout": rollout, "pack": {"row_actions": row_actions}}, where="test")
-
-  assembly.check_sizes(sized(actions))
-  with pytest.raises(ValueError, match=f"pack.row_actions={actions - 1} .*to {actions}, or bound"):
-    assembly.check_sizes(sized(actions - 1))
+    build_experiment(config_lib.resolve(tiny_config, settings, where="test"))

@@ -1,0 +1,102 @@
+"""From `algorithm`, `algo` and the sections of the stages to what learns in each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from agentrl import algorithms
+from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.named import naming
+from agentrl.rollout.strategies.contract import Sampler
+from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
+from agentrl.training.config import resolve
+from agentrl.training.stages import Stage
+
+
+def make_algorithm(
+  stage: Stage,
+  policy: Policy,
+  optimizer: OptimizerSettings,
+  algo: Mapping[str, Any],
+  *,
+  sequences: int,
+  key: str = "algorithm",
+) -> Algorithm:
+  """What learns in a stage.
+
+  Args:
+    stage: names the algorithm.
+    policy: what it learns for.
+    optimizer: settings of its optimiser.
+    algo: settings of the algorithm, where not its defaults.
+    sequences: the most trajectories of a step.
+    key: of the config, which names the algorithm.
+
+  Raises:
+    ValueError: no such algorithm or setting; names the key.
+  """
+  with naming(key):
+    module = algorithms.load(stage.algorithm)
+  settings = resolve(module.default_config(), algo, where=f"algo (of algorithm {stage.algorithm!r})")
+  steps = module.optimizer_steps(settings, stage.steps)
+  made = make_optimizer(optimizer, steps, module.heads(settings), section=stage.scheduled_by)
+  policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=sequences))
+  return module.make(policy, made, settings)
+
+
+def make_earlier(
+  stage: Stage, policy: Policy, optimizer: OptimizerSettings, section: ConfigDict, *, sequences: int
+) -> Algorithm:
+  """What learns in a stage before the last, with the run's optimiser settings at a rate of its own.
+
+  Args:
+    stage: see `stages_of`.
+    policy: what it learns for.
+    optimizer: of the run.
+    section: of the stage.
+    sequences: the most trajectories of a step.
+  """
+  own = {"learning_rate": section.learning_rate, "value_warmup": 0, "schedule": stage.schedule}
+  return make_algorithm(
+    stage, policy, dataclasses.replace(optimizer, **own), {}, sequences=sequences, key=f"{stage.name}.algorithm"
+  )
+
+
+def check_samples(name: str, algorithm: Algorithm, strategy: str, sampler: Sampler, group_size: int) -> None:
+  """Raises ValueError where an algorithm would learn nothing, or something else, from what the rollouts give it.
+
+  Args:
+    name: of the algorithm.
+    algorithm: of the last stage.
+    strategy: its name.
+    sampler: that the strategy made.
+    group_size: samples per prompt.
+  """
+  if algorithm.compares and group_size == 1:
+    raise ValueError(
+      f"algorithm={name!r} compares the samples of a prompt, and with rollout.group_size=1 there is nothing to "
+      "compare: raise it"
+    )
+  if algorithm.siblings and not sampler.siblings:
+    raise ValueError(
+      "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search', not "
+      f"{strategy!r}"
+    )
+
+
+def check_needs(name: str, algorithm: Algorithm, sampler: Sampler, trained: Mapping[str, Any]) -> None:
+  """Raises ValueError where an algorithm does not train, or has, what a way of sampling needs.
+
+  Args:
+    name: of the algorithm.
+    algorithm: of the last stage.
+    sampler: see `Sampler.needs`.
+    trained: the learner's params, by name.
+  """
+  needs = sampler.needs
+  if any(param not in trained for param in needs.params) or (needs.judge and algorithm.judge is None):
+    raise ValueError(f"{needs.why}, and algorithm={name!r} has none: {needs.otherwise}")

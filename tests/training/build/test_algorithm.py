@@ -1,0 +1,88 @@
+"""What learns in a stage; what it cannot learn from is named."""
+
+from types import SimpleNamespace
+
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.batching.pack import PackConfig
+from agentrl.rollout.strategies.contract import Needs, Sampler
+from agentrl.training.build import algorithm
+from agentrl.training.build.optimizer import OptimizerSettings
+from agentrl.training.defaults import run_config
+from agentrl.training.stages import stages_of
+
+NOTHING = Algorithm(None, None, None)
+
+
+@pytest.fixture
+def made(monkeypatch):
+  """What `make` of an algorithm and `make_optimizer` were given."""
+  seen = {}
+
+  def make(policy, optimizer, cfg):
+    seen.update(policy=policy, cfg=cfg)
+    return NOTHING
+
+  module = SimpleNamespace(
+    default_config=lambda: ConfigDict({"rate": 1, "kept": 2}),
+    heads=lambda cfg: {"heads of": cfg.rate},
+    optimizer_steps=lambda cfg, updates: cfg.rate * updates,
+    make=make,
+  )
+
+  def make_optimizer(settings, steps, heads, *, section):
+    seen.update(settings=settings, steps=steps, heads=heads, section=section)
+    return optax.identity()
+
+  monkeypatch.setattr(algorithm.algorithms, "load", lambda name: seen.update(name=name) or module)
+  monkeypatch.setattr(algorithm, "make_optimizer", make_optimizer)
+  return seen
+
+
+POLICY = Policy(None, PackConfig(sequences=1))
+
+
+def test_it_is_made_with_its_settings_steps_heads_and_batch(made):
+  (stage,) = stages_of(run_config({"train": {"steps": 7}}, where="test"))
+  optimizer = OptimizerSettings(learning_rate=0.5)
+  assert algorithm.make_algorithm(stage, POLICY, optimizer, {"rate": 3}, sequences=12) is NOTHING
+  assert (made["name"], made["settings"], made["steps"], made["section"]) == ("grpo", optimizer, 21, "optimizer")
+  assert made["heads"] == {"heads of": 3} and made["cfg"].to_dict() == {"rate": 3, "kept": 2}
+  assert made["policy"].pack.sequences == 12
+
+
+def test_an_earlier_stage_has_a_rate_of_its_own(made):
+  settings = {"cold_start": {"steps": 5, "learning_rate": 0.25, "schedule": "linear"}}
+  config = run_config({**settings, "optimizer": {"value_warmup": 3, "b1": 0.5}}, where="test")
+  stage, _ = stages_of(config)
+  optimizer = OptimizerSettings(**config.optimizer)
+  algorithm.make_earlier(stage, POLICY, optimizer, config.cold_start, sequences=4)
+  assert (made["name"], made["steps"], made["section"]) == ("sft", 5, "cold_start")
+  assert made["settings"] == OptimizerSettings(learning_rate=0.25, schedule="linear", value_warmup=0, b1=0.5)
+
+
+def test_an_unknown_algorithm_names_its_key():
+  stage, _ = stages_of(run_config({"cold_start": {"steps": 1, "algorithm": "sfd"}}, where="test"))
+  with pytest.raises(ValueError, match=r"^cold_start.algorithm: no algorithm is called 'sfd': did you mean 'sft'"):
+    algorithm.make_earlier(stage, POLICY, OptimizerSettings(), ConfigDict({"learning_rate": 1.0}), sequences=1)
+
+
+def test_samples_that_it_cannot_learn_from_are_named():
+  independent = Sampler(lambda collection: None)
+  compares = NOTHING._replace(compares=True)
+  algorithm.check_samples("mine", compares, "independent", independent, 2)
+  with pytest.raises(ValueError, match="algorithm='mine' compares the samples of a prompt"):
+    algorithm.check_samples("mine", compares, "independent", independent, 1)
+  with pytest.raises(ValueError, match=r"it needs rollout.strategy='tree_search', not 'independent'"):
+    algorithm.check_samples("mine", NOTHING._replace(siblings=True), "independent", independent, 2)
+
+
+def test_what_a_sampler_needs_and_it_lacks_is_named():
+  needs = Needs(params=("value",), why="a search reads values", otherwise="choose another")
+  sampler = Sampler(lambda collection: None, needs=needs)
+  algorithm.check_needs("mine", NOTHING, sampler, {"policy": 0, "value": 0})
+  with pytest.raises(ValueError, match="a search reads values, and algorithm='mine' has none: choose another"):
+    algorithm.check_needs("mine", NOTHING, sampler, {"policy": 0})
