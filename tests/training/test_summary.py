@@ -15,6 +15,7 @@ from agentrl.types import (
   Failure,
   FailureKind,
   StopReason,
+  Task,
   ToolCall,
   ToolFailure,
   ToolResult,
@@ -201,3 +202,17 @@ def test_searches_count_every_sampled_token():
   assert metrics["eval_search/success"] == 0.75
   assert metrics["eval_search/generated_tokens"] == 40 / 4  # of STATS, though each path has one action token
   assert summary.evaluation_metrics(found, 2)["eval/generated_tokens"] == 1.0
+
+
+def test_an_entry_of_a_mixture_is_measured_by_its_tasks():
+  entries = {0: "sums", 1: "sums", 2: "keys", 3: "keys"}
+  tasks = {group: Task(f"t{group}", "test", "?", entry=entry) for group, entry in entries.items()}
+  sampled = [trajectory(0, 1), trajectory(0, 1), trajectory(1, 0), trajectory(2, 1), trajectory(2, 0)]
+  sampled += [dataclasses.replace(FAILED, group_id=group) for group in (1, 3)]
+  assert summary.by_entry(sampled, tasks, summary.succeeded) == {"keys": 0.5, "sums": 0.5}
+  priced = [dataclasses.replace(t, reward=None if t.failed else t.reward - 0.5) for t in sampled]
+  assert summary.entry_metrics(priced, tasks) == {
+    "train/success/sums": 0.5, "train/success/keys": 0.5, "train/reward/sums": 0.0, "train/reward/keys": 0.0,
+  }  # fmt: skip
+  plain = {group: dataclasses.replace(task, entry="") for group, task in tasks.items()}
+  assert summary.entry_metrics(priced, plain) == {}

@@ -32,7 +32,9 @@ class Hosting:
     call_seconds: for one call of an environment.
   """
 
-  processes: int = setting(0, "worker processes; 0: environments live beside the trainer", at_least(0))
+  processes: int = setting(
+    0, "worker processes, of every entry where families are mixed; 0: environments live beside the trainer", at_least(0)
+  )
   episodes: int = setting(
     16, "open in one process at a time, further ones wait; 1 where the family asks for it", at_least(1)
   )
