@@ -57,7 +57,8 @@ def mix(sources: Mapping[str, TaskSource], weights: Mapping[str, float]) -> Task
   """One source of the tasks of several, by weight; a task's id begins with the name of its entry.
 
   Args:
-    sources: by the name of the entry; whoever closes the result closes them. weights: by the same names.
+    sources: by the name of the entry; whoever closes the result closes them.
+    weights: by the same names.
 
   Raises:
     ValueError: a weight that is not positive.
@@ -134,7 +135,8 @@ class MixedEnvironment:
   """See `Environment`. `reset` says which entry the task is of, and so whose environment this is.
 
   Args:
-    sources: by the name of the entry. tools: what all of them offer, and `tools` before `reset`.
+    sources: by the name of the entry.
+    tools: what all of them offer.
   """
 
   def __init__(self, sources: Mapping[str, TaskSource], tools: Sequence[ToolSpec]):

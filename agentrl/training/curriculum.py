@@ -49,7 +49,8 @@ class Outcome(NamedTuple):
   """What a visit gave.
 
   Attributes:
-    group, index: of the visit.
+    group: of the visit.
+    index: of the visit.
     rewards: of its trajectories; those whose environment failed have none.
     successes: whether each of the same trajectories solved the task.
     left_out: the task could not be made, or its prompt does not fit: it has no trajectories, and never will.
@@ -202,7 +203,8 @@ def band(
 
   Args:
     size: tasks of the pool: first, ..., first + size - 1.
-    low, high: ends of the band, success rates.
+    low: success rate at which the band begins.
+    high: success rate at which it ends.
     explore: probability that a visit asks any task.
     keep: how much of the old counts is kept at a visit; 1: rates are over all samples, 0: over the last visit's.
   """

@@ -74,7 +74,8 @@ def by_entry(
   """The mean over an entry's tasks of their samples' mean, for each entry of a mixture that has samples.
 
   Args:
-    tasks: by group. of: of a sample; those whose environment failed are left out.
+    tasks: by group.
+    of: a number of a sample; those whose environment failed are left out.
   """
   samples: dict[str, dict[int, list[float]]] = collections.defaultdict(lambda: collections.defaultdict(list))
   for t in trajectories:
