@@ -67,14 +67,14 @@ ARMS = {
   "ppo": {
     "algorithm": "ppo",
     # Returns are large beside the clone's first values: the critic learns them first, fast, and off the trunk.
-    "algo": {"minibatches": 2, "value_detach": True, "value_clip": 10.0, "gae_lambda": 0.98},
+    "algo": {"minibatches": 2, "value_detach": True, "value_clip": 10.0, "credit_options": {"gae_lambda": 0.98}},
     "optimizer": {"learning_rate": 2e-4, "schedule": "constant", "value_rate": 10.0, "value_warmup": 40},
     "rollout": {"groups": 64},
     "train": {"steps": 400, "eval_every": 20},
   },
   "reinforce": {
     "algorithm": "grpo",
-    "algo": {"advantage": "leave_one_out", "policy_loss": "reinforce", "reduction": "sequence_sum_norm"},
+    "algo": {"credit": "leave_one_out", "policy_loss": "reinforce", "reduction": "sequence_sum_norm"},
     "reward": {"return": 1.0},
     "rollout": {"groups": 16, "group_size": 4},
     "optimizer": {"learning_rate": 3e-4, "schedule": "constant"},

@@ -36,7 +36,7 @@ ARMS = {
   "grpo": {},
   "ppo": {
     "algorithm": "ppo",
-    "algo": {"gae_lambda": 1.0, "minibatches": 2, "value_coef": 0.5},
+    "algo": {"credit_options": {"gae_lambda": 1.0}, "minibatches": 2, "value_coef": 0.5},
     "optimizer": {"learning_rate": 5e-4},
   },
 }

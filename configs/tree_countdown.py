@@ -45,7 +45,7 @@ BASE = {
   "cold_start": {"steps": 600, "batch": 64, "learning_rate": 3e-3},
   "algorithm": "tree_distill",
   # On the trunk the new critic's gradient cost the policy half of its success within 20 steps.
-  "algo": {"target": "visits", "reduction": "token_mean", "value_hidden": 128, "value_detach": True},
+  "algo": {"credit": "visits", "reduction": "token_mean", "value_hidden": 128, "value_detach": True},
   "optimizer": {"learning_rate": 5e-4, "schedule": "linear", "value_rate": 4.0},
   "train": {"steps": 200, "eval_every": 50, "checkpoint_every": 50},
   "eval": {"tasks": 256, "samples": 16},
@@ -61,7 +61,7 @@ CISPO = {
 BEST_OF = {
   "rollout": SAMPLES,
   "train": {"steps": 150},
-  "algo": {"target": "path", "baseline": "none", "reduction": "sequence_mean"},
+  "algo": {"credit": "reward", "reduction": "sequence_mean"},
   "filters": ("best_of_group",),
 }
 FOUR_NUMBERS = {"task": {"difficulty": 2}}
@@ -74,7 +74,7 @@ ARMS = {
   "best_of_hot": BEST_OF | {"rollout": SAMPLES | {"temperature": 1.6}},
   "search_cool": {"rollout": {"temperature": 1.0}},
   "rollout": {"search": {"evaluate": "rollout"}},
-  "path": {"algo": {"target": "path", "reduction": "sequence_mean"}},
+  "path": {"algo": {"credit": "value_baseline", "reduction": "sequence_mean"}},
   "uniform": {"search": {"prior": "uniform"}},
   "mean": {"search": {"prior": "mean"}},
   "search_four": FOUR_NUMBERS,

@@ -26,6 +26,7 @@ class Policy(NamedTuple):
     sampler: for algorithms that ask the policy for more while they learn; None where there is nothing to sample with.
     place_batch: puts a packed batch that an algorithm makes during its update on the devices.
     place_hidden: says where the hidden states `[B, T, D]` of a micro-batch lie.
+    reward_weights: each part of the trajectories' rewards, and its weight, for credit that compares the parts.
     linear_logprob: log-probs and entropies of the rows of a micro-batch, on the devices where they lie; called like
       `ops.linear_logprob.linear_logprob`.
   """
@@ -34,6 +35,7 @@ class Policy(NamedTuple):
   pack: PackConfig
   max_turns: int = 0
   sampler: UtteranceSampler | None = None
+  reward_weights: tuple[tuple[str, float], ...] = ()
   place_batch: Callable[[Batch], Batch] = lambda batch: batch
   place_hidden: Callable[[jax.Array], jax.Array] = lambda hidden: hidden
   linear_logprob: Callable[..., LinearLogprob] = linear_logprob

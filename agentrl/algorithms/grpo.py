@@ -1,6 +1,6 @@
 """Group-relative policy optimisation and its family, as settings.
 
-| method | advantage | policy_loss | reduction | other |
+| method | credit | policy_loss | reduction | other |
 |---|---|---|---|---|
 | GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
 | Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | constant: longest length |
@@ -8,6 +8,9 @@
 | LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo | sequence_mean | epochs or minibatches > 1 |
 | DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, rollout.rounds > 1 |
 | GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
+| OPO (https://arxiv.org/abs/2505.23585) | opo | reinforce | token_mean | exactly on-policy: one step an update |
+| GDPO (https://arxiv.org/abs/2601.05242) | gdpo | ppo | token_mean | several parts in `reward` |
+| GiGPO (https://arxiv.org/abs/2505.10978) | gigpo | ppo | sequence_mean | kl_coef |
 | CISPO (https://arxiv.org/abs/2506.13585) | grpo | cispo | token_mean | |
 | Lite PPO (https://arxiv.org/abs/2508.08221) | batch_std | ppo | token_mean | |
 | ARPO (https://arxiv.org/abs/2507.19849) | grpo | ppo | token_mean | rollout.strategy: branching |
@@ -28,29 +31,22 @@ Siblings are no independent draws, which biases every group baseline:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import jax
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms import gradients, learner, terms
-from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
+from agentrl.algorithms.contract import Algorithm, HeadSpec, Policy
+from agentrl.algorithms.credited import SHARED_TOKENS, make_credited
 from agentrl.algorithms.objective import Term, heads_of
-from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import Column
 from agentrl.named import by_name
-from agentrl.ops import advantages
-from agentrl.ops.reduce import token_weights
 from agentrl.settings import at_least
-from agentrl.types import Batch, Trajectory
 
 
 def default_config() -> ConfigDict:
   """GRPO as published, without KL."""
   return ConfigDict({
-    "advantage": "grpo",  # name in ops.advantages.ADVANTAGES
+    "credit": "grpo",  # name in credit.CREDIT, or the import path of yours
+    "credit_options": {},  # settings of the credit: {"epsilon": 1e-4}
     "policy_loss": "ppo",  # name in ops.losses.POLICY_LOSSES
     "loss": {},  # keyword arguments of the policy loss: {"clip_low": 0.2, "clip_high": 0.28}
     "correction": "none",  # of a sampler that is not the policy: name in ops.corrections.CORRECTIONS
@@ -78,25 +74,8 @@ def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  learns = learner.make_learner(
-    policy,
-    optimizer,
-    _terms(cfg),
-    reduce=learner.reduction(cfg),
-    epochs=cfg.epochs,
-    minibatches=cfg.minibatches,
-  )
-  estimate = by_name(advantages.ADVANTAGES, cfg.advantage, kind="advantage")
-  counts = by_name(SHARED_TOKENS, cfg.shared_tokens, kind="way of counting shared_tokens")
-
-  def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
-    del state
-    kept = with_reward(trajectories)
-    credit = np.asarray(_advantages(estimate, kept)) if kept else np.zeros(0)
-    batch = counts(learns, kept, credit)
-    return batch, {"advantage/mean_abs": np.mean(np.abs(credit)), "advantage/nonzero": np.mean(credit != 0)}
-
-  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, compares=True)
+  share = by_name(SHARED_TOKENS, cfg.shared_tokens, kind="way of counting shared_tokens")
+  return make_credited(policy, optimizer, cfg, _terms(cfg), share=share)
 
 
 def _terms(cfg: ConfigDict) -> list[Term]:
@@ -112,35 +91,3 @@ def _terms(cfg: ConfigDict) -> list[Term]:
     *terms.weighed(terms.kl(estimator=cfg.kl), cfg.kl_coef),
     *terms.from_config(cfg.terms),
   ]
-
-
-# ---- credit ---------------------------------------------------------------------------------------------------------
-
-
-def _advantages(estimate: Callable[..., jax.Array], trajectories: Sequence[Trajectory]) -> jax.Array:
-  """One number per trajectory, f32 [N]."""
-  rewards = np.asarray([t.reward for t in trajectories], np.float32)
-  _, group = np.unique([t.group_id for t in trajectories], return_inverse=True)
-  return estimate(rewards, group.astype(np.int32), np.ones(len(rewards), bool), num_groups=int(group.max()) + 1)
-
-
-def _once(learns: learner.Learner, trajectories: Sequence[Trajectory], credit: np.ndarray) -> Batch:
-  """Packs with the mean of the advantages `[N]` at a token that several trajectories hold."""
-  return learns.pack(trajectories, {"advantages": Column(_spread(credit, trajectories), shared="mean")})
-
-
-def _per_branch(learns: learner.Learner, trajectories: Sequence[Trajectory], credit: np.ndarray) -> Batch:
-  """Packs so that a token's loss is the sum of the losses that it would have in a row of each who holds it."""
-  lengths = np.asarray([np.sum(t.action_mask) for t in trajectories], np.float32)
-  apart = np.asarray(token_weights(learns.reduce, lengths))  # in rows that repeat what they share
-  column = Column(_spread(credit * apart, trajectories), shared="sum")
-  batch = learns.pack(trajectories, {"advantages": column})
-  together = np.append(np.asarray(token_weights(learns.reduce, batch.sequence_length)), np.float32(1))
-  return batch.with_columns(advantages=batch.columns["advantages"] / together[batch.action_sequence])
-
-
-def _spread(credit: np.ndarray, trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
-  return [np.full(len(t.tokens), a, np.float32) for t, a in zip(trajectories, credit, strict=True)]
-
-
-SHARED_TOKENS = {"once": _once, "per_branch": _per_branch}

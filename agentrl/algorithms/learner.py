@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from agentrl import credit
 from agentrl.algorithms import forward, gradients
 from agentrl.algorithms.contract import HeadSpec, LearnerState, Metrics, Policy
 from agentrl.algorithms.objective import Term, heads_of, objective
@@ -39,6 +40,7 @@ RANGES = {
   **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
   **{f"correction_options.{name}": allowed for name, allowed in corrections.RANGES.items()},
   **{f"reduction_options.{name}": allowed for name, allowed in reduce_lib.RANGES.items()},
+  **{f"credit_options.{name}": allowed for name, allowed in credit.RANGES.items()},
   **gradients.RANGES,
 }
 

@@ -12,12 +12,12 @@ with independent samples and the filter "best_of_group".
 Off-policy. The search chose these tokens among several that the policy had sampled, and nothing here corrects for that
 choice: that is the point of distillation, and its price is that A_t is no unbiased advantage. Nor does a baseline leave
 the gradient's mean alone, as it does where samples are the policy's own: V_old pushes away from whatever was selected
-without success, with no bound ("baseline": "none" takes A_t = R). The ratio r_t corrects
+without success, with no bound ("credit": "reward" takes A_t = R). The ratio r_t corrects
 for the policy's own movement alone. Its denominator is the policy's log-prob at the start of the update
 ("correction": "none"; then r = 1 in the first step), or the one recorded when the token was sampled ("sampler"), which
 also counts how far the policy is from the weights that searched.
 
-With "target": "visits" the policy is fitted to the visit distribution instead, as in AlphaZero (Silver et al., 2017,
+With "credit": "visits" the policy is fitted to the visit distribution instead, as in AlphaZero (Silver et al., 2017,
 https://doi.org/10.1038/nature24270), `-sum_a N(s, a) / N(s) log P(a | s)` at the states of the path. The path's visited
 siblings come along as branches (`rollout/search/record.py`); A_t is the share of the visits of the token's step, and a
 branch's R is its Q. A step's log-prob is the sum of its tokens', so that no mean over a sequence may weigh them.
@@ -25,31 +25,22 @@ branch's R is its Q. A step's log-prob is the sum of its tokens', so that no mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms import gradients, learner, terms
-from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
+from agentrl.algorithms.contract import Algorithm, HeadSpec, Policy
+from agentrl.algorithms.credited import make_credited
 from agentrl.algorithms.objective import Term, heads_of
-from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import Column
-from agentrl.named import by_name
-from agentrl.ops import reduce
 from agentrl.settings import at_least
-from agentrl.types import Trajectory
 
 
 def default_config() -> ConfigDict:
   """The published settings."""
   return ConfigDict({
-    "target": "path",  # "path": the visited path, weighed by R - V_old; "visits": the visit distribution
-    "baseline": "value",  # "value": A = R - V_old; "none": A = R; read by target "path"
+    # Name in credit.CREDIT, or the import path of yours: "value_baseline", A = R - V_old; "reward", A = R; "visits"
+    "credit": "value_baseline",
+    "credit_options": {},  # settings of the credit
     "policy_loss": "cispo",  # name in ops.losses.POLICY_LOSSES
     "loss": {},  # keyword arguments of the policy loss: {"clip_high": 4.0}
     "correction": "none",  # of a sampler that is not the policy: name in ops.corrections.CORRECTIONS
@@ -78,22 +69,6 @@ RANGES = {
 optimizer_steps = gradients.minibatch_steps
 
 
-class Target(NamedTuple):
-  """What the policy is fitted to.
-
-  Attributes:
-    columns: `trajectories -> {name: Column}` of what is packed besides the returns.
-    advantages: `(columns of the batch, baseline) -> f32 [M, B, A]`.
-    siblings: as in `Algorithm`.
-    sums: it fits sums of log-probs, which a reduction that divides by the length of a sequence would weigh.
-  """
-
-  columns: Callable[[Sequence[Trajectory]], dict[str, Column]]
-  advantages: Callable[..., jax.Array]
-  siblings: bool
-  sums: bool
-
-
 def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
   """The critic, and what further terms declare."""
   return heads_of(_terms(cfg))
@@ -101,43 +76,7 @@ def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  learns = learner.make_learner(
-    policy,
-    optimizer,
-    _terms(cfg),
-    reduce=learner.reduction(cfg),
-    epochs=cfg.epochs,
-    minibatches=cfg.minibatches,
-  )
-  target = by_name(TARGETS, cfg.target, kind="target")
-  baseline = by_name(BASELINES, cfg.baseline, kind="baseline")
-  _check(target, learns.reduce, cfg)
-
-  def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
-    kept = with_reward(trajectories)
-    returns = Column([np.full(len(t.tokens), t.reward, np.float32) for t in kept], shared="owner")
-    batch = learns.pack(kept, {"returns": returns, **target.columns(kept)})
-    values = learns.evaluate(state.params, batch, ["value"])["value"]
-    gained = jnp.where(batch.action_mask, batch.columns["returns"] - values, 0.0)
-    batch = batch.with_columns(advantages=target.advantages({**batch.columns, "gained": gained}, baseline))
-    tokens = jnp.sum(batch.sequence_length)
-    metrics = {
-      "value/error": reduce.token_mean(jnp.square(gained), batch.action_mask, tokens),
-      "advantage/mean": reduce.token_mean(jnp.asarray(batch.columns["advantages"]), batch.action_mask, tokens),
-    }
-    return batch, metrics
-
-  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, siblings=target.siblings)
-
-
-def _check(target: Target, reduction: reduce.Reduction, cfg: ConfigDict) -> None:
-  """Raises ValueError where the target fits sums, and the reduction weighs tokens by the length of their sequence."""
-  weights = np.asarray(reduce.token_weights(reduction, jnp.asarray([1.0, 2.0])))
-  if target.sums and weights[0] != weights[1]:
-    raise ValueError(
-      f"algo.target={cfg.target!r} fits sums of log-probs, which algo.reduction={cfg.reduction!r} would divide by "
-      "lengths; choose 'token_mean' or 'sequence_sum_norm'"
-    )
+  return make_credited(policy, optimizer, cfg, _terms(cfg), targets=True)
 
 
 def _terms(cfg: ConfigDict) -> list[Term]:
@@ -154,48 +93,3 @@ def _terms(cfg: ConfigDict) -> list[Term]:
     *terms.weighed(terms.kl(estimator=cfg.kl), cfg.kl_coef),
     *terms.from_config(cfg.terms),
   ]
-
-
-# ---- credit ---------------------------------------------------------------------------------------------------------
-
-
-def _visit_shares(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
-  """The share of the visits that the step of each token had, f32 `[T]` per trajectory.
-
-  A branch says its own share and that of the path's step beside it; a step of the path without branches had all visits.
-  Before its fork a branch repeats its path's shares, since pack.py averages over all who hold a token.
-  """
-  shares = {t.uid: np.ones(len(t.tokens), np.float32) for t in trajectories if t.parent is None}
-  branches = [t for t in trajectories if t.parent is not None]
-  for t in branches:
-    if t.visits is None or t.parent not in shares:
-      raise ValueError(
-        f"trajectory {t.uid} is no sibling step of a visited path in this batch: algo.target='visits' needs "
-        "rollout.strategy='tree_search', and no filter that drops paths alone"
-      )
-    shares[t.parent][t.fork_at : t.fork_at + t.visits.path_tokens] = t.visits.path
-  for t in branches:
-    own = np.full(len(t.tokens) - t.fork_at, t.visits.branch, np.float32)
-    shares[t.uid] = np.append(shares[t.parent][: t.fork_at], own)
-  return [shares[t.uid] for t in trajectories]
-
-
-BASELINES = {
-  "value": lambda columns: columns["gained"],  # R - V_old
-  "none": lambda columns: columns["returns"],
-}
-
-TARGETS = {
-  "path": Target(
-    columns=lambda trajectories: {},
-    advantages=lambda columns, baseline: baseline(columns),
-    siblings=False,
-    sums=False,
-  ),
-  "visits": Target(
-    columns=lambda trajectories: {"advantages": Column(_visit_shares(trajectories))},
-    advantages=lambda columns, baseline: columns["advantages"],
-    siblings=True,
-    sums=True,
-  ),
-}

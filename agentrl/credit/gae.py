@@ -47,16 +47,24 @@ def gae(
   """
   rows, _ = rows_of(trajectories)
   values = padded(trajectories, learner.values())
-  rewards = rows.rewards
+  rewards, metrics = rows.rewards, {}
   if kl_coef:
     logp, ref_logp = padded(trajectories, learner.logp()), padded(trajectories, learner.ref_logp())
-    rewards = rewards - kl_coef * kl.k1(jnp.asarray(logp), jnp.asarray(ref_logp), jnp.asarray(rows.mask))
+    penalty, metrics["policy/kl_ref"] = _penalty(logp, ref_logp, rows.mask)
+    rewards = rewards - kl_coef * penalty
   target_lambda = gae_lambda if target_lambda is None else target_lambda
   gained, targets, explained = _estimated(
     rewards, values, rows.mask, discount=discount, gae_lambda=gae_lambda, target_lambda=target_lambda, whiten=whiten
   )
-  metrics = {"value/explained_variance": explained}
+  metrics["value/explained_variance"] = explained
   return Credit(unpadded(trajectories, gained), unpadded(trajectories, targets), metrics)
+
+
+@jax.jit
+def _penalty(logp, ref_logp, mask):
+  """k1 of every token, [N, A], and the mean of k3 by token, the KL that is reported."""
+  mean = reduce.token_mean(kl.k3(logp, ref_logp, mask), mask, jnp.sum(mask, dtype=jnp.float32))
+  return kl.k1(logp, ref_logp, mask), mean
 
 
 @functools.partial(jax.jit, static_argnames=("discount", "gae_lambda", "target_lambda", "whiten"))

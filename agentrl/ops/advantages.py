@@ -6,8 +6,6 @@ enter no baseline and get 0, whatever their reward holds. A group with one valid
 gets 0; a group of equal rewards gets exactly 0. A valid entry whose group id is out of range gets NaN.
 """
 
-from collections.abc import Callable
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -133,16 +131,6 @@ def gigpo(
   compare = grpo if normalise else dr_grpo
   step = compare(step_returns, anchor, valid, num_groups=num_anchors)
   return jnp.where(valid, episode_advantages + weight * step, 0.0)
-
-
-# (rewards [N], group [N], valid [N], *, num_groups) -> advantages [N]
-ADVANTAGES: dict[str, Callable[..., jax.Array]] = {
-  "grpo": grpo,
-  "dr_grpo": dr_grpo,
-  "leave_one_out": leave_one_out,
-  "batch_std": batch_std,
-  "reinforce_plus_plus_baseline": reinforce_plus_plus_baseline,
-}
 
 
 def whiten(advantages: jax.Array, mask: jax.Array, *, epsilon: float = STD_EPSILON) -> jax.Array:

@@ -6,9 +6,8 @@ trajectory ended there for good. What follows its last element is worth `bootstr
 Where `mask` is False (tool output, prompt, padding) the element is passed over as if it were not there: nothing is
 read from it, the recursion carries on unchanged, and its result is 0. Rewards belong on action tokens therefore.
 
-A row may hold several trajectories back to back: with `sequence` ids the recursion starts afresh where the id changes,
-and bootstraps each trajectory with its own value. Over turns the same functions apply, with one element per turn and
-`turn_discounts`; `turn_sums` and `turn_values` lead from tokens to turns and back.
+Over turns the same functions apply, with one element per turn and `turn_discounts`; `turn_sums` and `turn_values` lead
+from tokens to turns and back.
 """
 
 import jax
@@ -26,7 +25,6 @@ def gae(
   *,
   gae_lambda: float,
   mask: jax.Array | None = None,
-  sequence: jax.Array | None = None,
   implementation: str | None = None,
 ) -> jax.Array:
   """`A_t = delta_t + d_t lambda A_{t+1}`, with `delta_t = r_t + d_t V_{t+1} - V_t`.
@@ -37,10 +35,9 @@ def gae(
     rewards: f32 `[..., T]`.
     values: f32 `[..., T]`, V of the state in which element t was chosen.
     discounts: f32 `[..., T]`.
-    bootstrap_value: f32 `[...]`, one per row; `[N]`, one per trajectory, where `sequence` is given.
+    bootstrap_value: f32 `[...]`, one per row.
     gae_lambda: 1 gives Monte Carlo returns less the value, 0 the one-step error.
     mask: bool `[..., T]`; None keeps every element.
-    sequence: int `[..., T]`, which of N trajectories owns the element; None: each row is one.
     implementation: of the recursion: "scan" takes T steps, "associative" about 2 log2(T) passes over all elements. None
       means "scan": faster on a CPU for 1 to 64 rows of up to 65,536 elements (`scripts/bench/returns.py`), and
       not yet compared elsewhere.
@@ -52,13 +49,12 @@ def gae(
     ValueError: shapes or dtypes do not fit together, or no such implementation.
   """
   recur = by_name(RECURRENCES, "scan" if implementation is None else implementation, kind="returns implementation")
-  _check_shapes(rewards, values=values, discounts=discounts, mask=mask, sequence=sequence)
+  _check_shapes(rewards, values=values, discounts=discounts, mask=mask)
   bootstrap_value = jnp.asarray(bootstrap_value)
-  if sequence is None:
-    sequence, bootstrap_value = _one_sequence_per_row(rewards, bootstrap_value)
-  bootstrap = segment_values(bootstrap_value, sequence)
-  goes_on = _following(sequence + 1, mask, recur) == sequence + 1
-  next_value = jnp.where(goes_on, _following(values, mask, recur), bootstrap)
+  if bootstrap_value.shape != rewards.shape[:-1]:
+    raise ValueError(f"bootstrap_value must be {rewards.shape[:-1]}, one per row; got {bootstrap_value.shape}")
+  goes_on = _following(jnp.ones(rewards.shape, jnp.int32), mask, recur) == 1
+  next_value = jnp.where(goes_on, _following(values, mask, recur), bootstrap_value[..., None])
   delta = rewards + discounts * next_value - values
   decay = jnp.where(goes_on, discounts * gae_lambda, 0.0)
   if mask is None:
@@ -75,7 +71,6 @@ def lambda_returns(
   *,
   return_lambda: float,
   mask: jax.Array | None = None,
-  sequence: jax.Array | None = None,
   implementation: str | None = None,
 ) -> jax.Array:
   """`G_t = r_t + d_t ((1 - lambda) V_{t+1} + lambda G_{t+1})`, which is `gae` plus the values.
@@ -89,7 +84,6 @@ def lambda_returns(
     bootstrap_value,
     gae_lambda=return_lambda,
     mask=mask,
-    sequence=sequence,
     implementation=implementation,
   )
   return advantages + values if mask is None else jnp.where(mask, advantages + values, 0.0)
@@ -101,7 +95,6 @@ def discounted_returns(
   bootstrap_value: jax.Array,
   *,
   mask: jax.Array | None = None,
-  sequence: jax.Array | None = None,
   implementation: str | None = None,
 ) -> jax.Array:
   """`G_t = r_t + d_t G_{t+1}`, from `bootstrap_value` after the last element. Arguments and result as in `gae`."""
@@ -113,7 +106,6 @@ def discounted_returns(
     bootstrap_value,
     gae_lambda=1.0,
     mask=mask,
-    sequence=sequence,
     implementation=implementation,
   )
 
@@ -195,23 +187,14 @@ def _following(a, mask, recur):
   return jnp.concatenate([a[..., 1:], jnp.zeros_like(a[..., :1])], axis=-1)
 
 
-def _one_sequence_per_row(rewards: jax.Array, bootstrap_value: jax.Array) -> tuple[jax.Array, jax.Array]:
-  if bootstrap_value.shape != rewards.shape[:-1]:
-    raise ValueError(f"bootstrap_value must be {rewards.shape[:-1]}, one per row; got {bootstrap_value.shape}")
-  row = jnp.arange(bootstrap_value.size, dtype=jnp.int32).reshape(*bootstrap_value.shape, 1)
-  return jnp.broadcast_to(row, rewards.shape), bootstrap_value.reshape(-1)
-
-
 def _check_shapes(rewards: jax.Array, **others: jax.Array | None) -> None:
   if rewards.ndim == 0 or rewards.shape[-1] == 0:
     raise ValueError(f"rewards must be [..., T] with T at least 1; got {rewards.shape}")
   for name, other in others.items():
     if other is not None and other.shape != rewards.shape:
       raise ValueError(f"{name} must have the shape of rewards, {rewards.shape}; got {other.shape}")
-  mask, sequence, discounts = others["mask"], others["sequence"], others["discounts"]
+  mask, discounts = others["mask"], others["discounts"]
   if discounts.dtype == jnp.bool_:
     raise ValueError("discounts are numbers: gamma, and 0 where a trajectory ended for good; got bool")
   if mask is not None and mask.dtype != jnp.bool_:
     raise ValueError(f"mask must be bool, True where an element counts; got {mask.dtype}")
-  if sequence is not None and not jnp.issubdtype(sequence.dtype, jnp.integer):
-    raise ValueError(f"sequence must hold integers, the trajectory of each element; got {sequence.dtype}")

@@ -11,7 +11,7 @@ With a model whose single rows are slow, and prompts that hold examples (`--alon
 time, and counts them fourfold):
 
   python scripts/bench/tree_search.py --config configs/smollm2_python.py --warm 0 --alone 4 \\
-    --config.algorithm=tree_distill --config.algo.reduction=token_mean --config.algo.target=visits \\
+    --config.algorithm=tree_distill --config.algo.reduction=token_mean --config.algo.credit=visits \\
     --config.rollout.strategy=tree_search --config.rollout.group_size=1 --config.search.width=4 \\
     --config.search.depth=6 --config.search.step_tokens=24 --config.rollout.temperature=1.2 --config.engine.slots=384 \\
     --config.engine.decode_rows=16 --config.engine.prefill_tokens=64 --config.engine.prefill_rows=1

@@ -23,17 +23,18 @@ ALGORITHMS = {
   "grpo_kl": ("grpo", {"kl_coef": 0.01, "correction": "truncated"}),
   "dr_grpo": (
     "grpo",
-    {"advantage": "dr_grpo", "reduction": "sequence_sum_norm", "reduction_options": {"constant": 2.0}},
+    {"credit": "dr_grpo", "reduction": "sequence_sum_norm", "reduction_options": {"constant": 2.0}},
   ),
-  "rloo": ("grpo", {"advantage": "leave_one_out", "policy_loss": "reinforce", "loss": {}}),
-  "loop": ("grpo", {"advantage": "leave_one_out", "epochs": 2}),
+  "rloo": ("grpo", {"credit": "leave_one_out", "policy_loss": "reinforce", "loss": {}}),
+  "loop": ("grpo", {"credit": "leave_one_out", "epochs": 2}),
   "dapo": ("grpo", {"reduction": "token_mean", "loss": {"clip_high": 0.28}}),
   "gspo": ("grpo", {"policy_loss": "gspo", "loss": {"clip_low": 3e-4, "clip_high": 4e-4}}),
   "cispo": ("grpo", {"policy_loss": "cispo", "reduction": "token_mean", "loss": {"clip_low": 1.0, "clip_high": 4.0}}),
-  "lite_ppo": ("grpo", {"advantage": "batch_std", "reduction": "token_mean", "entropy_coef": 1e-3}),
+  "lite_ppo": ("grpo", {"credit": "batch_std", "reduction": "token_mean", "entropy_coef": 1e-3}),
   "ppo": ("ppo", {"minibatches": 1}),
   # Four steps to a batch: with a KL weight of 0.01 one seed of three settled on a wrong answer to one of the prompts.
-  "ppo_kl": ("ppo", {"kl_coef": 0.05, "epochs": 2, "minibatches": 2}),
+  "ppo_kl": ("ppo", {"credit_options": {"kl_coef": 0.05}, "epochs": 2, "minibatches": 2}),
+  "ppo_turns": ("ppo", {"credit": "turn_gae", "minibatches": 1}),
   "sft": ("sft", {"min_reward": 0.5}),
   "tree_distill": ("tree_distill", {"kl_coef": 0.01}),
   "archer": (

@@ -12,6 +12,7 @@ import pytest
 from agentrl.algorithms import forward, grpo, learner
 from agentrl.algorithms.objective import objective
 from agentrl.batching.pack import Column, pack
+from agentrl.ops import advantages
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
 from agentrl.training import config as config_lib
@@ -82,7 +83,7 @@ CREDIT = {
 @pytest.mark.parametrize("name", CREDIT)
 def test_every_action_token_has_the_advantage_of_its_trajectory(name, trajectories, policy, listed):
   apart = [dataclasses.replace(t, group_id=1000 * t.group_id + 7) for t in trajectories]
-  algorithm = grpo.make(policy, optax.sgd(1.0), settings(advantage=name))
+  algorithm = grpo.make(policy, optax.sgd(1.0), settings(credit=name))
   batch, metrics = algorithm.prepare(None, apart)
   columns = [np.full(len(t.tokens), a) for t, a in zip(apart, CREDIT[name], strict=True)]
   assert batch.action_mask.sum() == sum(t.action_mask.sum() for t in apart)
@@ -200,7 +201,7 @@ def test_a_group_baseline_shrinks_the_gradient_of_a_shared_token(name, scale, sh
     first = [coins[0]] * shared_by + list(coins[1:roots])
     rewards = 2.0 * np.asarray(first) + coins[roots:]
     probability = np.prod([q if coin else 1 - q for coin in coins[:roots]]) * 0.5**3
-    credit = grpo.advantages.ADVANTAGES[name](
+    credit = getattr(advantages, name)(
       jnp.asarray(rewards, jnp.float32), jnp.zeros(3, jnp.int32), jnp.ones(3, bool), num_groups=1
     )
     expected += probability * float(jnp.mean(credit[:shared_by])) * (coins[0] - q)
@@ -391,7 +392,7 @@ def test_the_report_draws_what_an_update_writes(updated):
 @pytest.mark.parametrize(
   ("wrong", "message"),
   [
-    ({"advantage": "grop"}, "no advantage is called 'grop'.*did you mean 'grpo'"),
+    ({"credit": "grop"}, "no credit is called 'grop'.*did you mean 'grpo'"),
     ({"policy_loss": "pppo"}, "no policy loss is called 'pppo'.*did you mean 'ppo'"),
     ({"kl": "k4"}, "no KL estimator is called 'k4'"),
     ({"reduction": "mean"}, "no reduction is called 'mean'"),

@@ -40,8 +40,9 @@ def prepare(policy, params, other_params):
 @pytest.fixture(scope="module")
 def prepared(prepare, trajectories):
   """A batch to take losses of, with a reference, and its metrics: Monte Carlo returns, advantages as they are."""
-  plain = {"gae_lambda": 1.0, "whiten": False, "kl_coef": 0.3, "kl_in": "loss"}
-  return prepare(trajectories, value_head(1), **plain)
+  batch, metrics = prepare(trajectories, value_head(1), credit_options={"gae_lambda": 1.0, "whiten": False})
+  penalised, _ = prepare(trajectories, value_head(1), credit_options={"kl_coef": 0.3})
+  return batch.with_columns(ref_logp=penalised.columns["ref_logp"]), metrics
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_rewards_stand_at_the_end_of_their_turn(prepare, trajectories, listed):
       for name in ("tokens", "action_mask", "sampler_logp", "entropy", "turn", "policy_version")
     },
   )
-  batch, _ = prepare([whole, cut], gae_lambda=0.0, whiten=False)
+  batch, _ = prepare([whole, cut], credit_options={"gae_lambda": 0.0, "whiten": False})
   rewards = [[0, 0, 0, 0, 0.375, 0, 0, 0.125], [0, 0, 0, 0.25, 0]]
   np.testing.assert_allclose(batch.columns["advantages"], listed(batch, rewards), atol=1e-6)
   np.testing.assert_allclose(batch.columns["returns"], listed(batch, rewards), atol=1e-6)
@@ -117,7 +118,9 @@ def test_credit_is_estimated_over_sampled_tokens_alone_and_kl_lowers_their_rewar
   prepare, trajectories, params, other_params, naive, listed
 ):
   coef, discount, gae_lambda, head = 0.3, 0.9, 0.8, value_head(1)
-  batch, metrics = prepare(trajectories, head, kl_coef=coef, discount=discount, gae_lambda=gae_lambda)
+  batch, metrics = prepare(
+    trajectories, head, credit_options={"kl_coef": coef, "discount": discount, "gae_lambda": gae_lambda}
+  )
   scored, reference = ([naive(p, t) for t in trajectories] for p in (params, other_params))
   values = [
     (s.hidden @ np.asarray(head["weight"]) + float(head["bias"])) * t.action_mask
@@ -141,7 +144,7 @@ def test_credit_is_estimated_over_sampled_tokens_alone_and_kl_lowers_their_rewar
   np.testing.assert_allclose(metrics["value/explained_variance"], 1 - np.var(goal - known) / np.var(goal), rtol=1e-4)
 
 
-def test_kl_in_the_loss_leaves_rewards_alone(prepared, batch, trajectories, outputs, other_params, listed):
+def test_without_a_penalty_rewards_are_left_alone(prepared, batch, trajectories, outputs, other_params, listed):
   """Returns of lambda 1 do not depend on values: what is still to come, and nothing of the reference."""
   to_go = [np.cumsum(own_rewards(t)[::-1])[::-1] * t.action_mask for t in trajectories]
   np.testing.assert_allclose(batch.columns["returns"], listed(batch, to_go), atol=1e-5)
@@ -160,7 +163,7 @@ def test_branches_are_refused(policy, params, trajectories):
   algorithm = ppo.make(policy, optax.sgd(1.0), settings())
   state = algorithm.init(jax.random.key(0), params)
   branch = dataclasses.replace(trajectories[1], parent=trajectories[0].uid, fork_at=3)
-  with pytest.raises(ValueError, match="in one piece; branches"):
+  with pytest.raises(ValueError, match="in one piece, and some are branches"):
     algorithm.prepare(state, [trajectories[0], branch])
 
 
@@ -207,11 +210,10 @@ def test_the_entropy_bonus_is_the_coefficient_times_the_entropy(batch, loss, out
   np.testing.assert_allclose(difference, -0.25 * per_token(batch, entropy), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("where", "factor"), [("loss", 0.5), ("reward", 0.0)])
-def test_kl_enters_the_loss_only_when_it_is_not_in_the_reward(batch, loss, where, factor):
+def test_the_kl_term_is_the_coefficient_times_the_estimate(batch, loss):
   d = batch.columns["old_logp"] - batch.columns["ref_logp"]
-  difference = loss(kl_coef=0.5, kl="k3", kl_in=where).loss - loss().loss
-  np.testing.assert_allclose(difference, factor * per_token(batch, np.exp(-d) + d - 1), rtol=1e-4)
+  difference = loss(kl_coef=0.5, kl="k3").loss - loss(credit_options={"kl_coef": 0.5}).loss
+  np.testing.assert_allclose(difference, 0.5 * per_token(batch, np.exp(-d) + d - 1), rtol=1e-4)
 
 
 # ---- who gets a gradient ----------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ def test_what_prepare_and_the_sampler_recorded_are_constants(batch, loss, params
   columns = ("old_logp", "ref_logp", "sampler_logp", "advantages", "old_values", "returns")
   columns = {name: jnp.asarray(batch.columns[name]) for name in columns}
   columns["old_logp"] = columns["old_logp"] + 0.1
-  everything = {"kl_coef": 0.5, "kl_in": "loss", "entropy_coef": 0.1}
+  everything = {"kl_coef": 0.5, "entropy_coef": 0.1}
   trained = {"policy": params, "value": value_head(2)}
   of_params, of_columns = jax.grad(lambda p, c: loss(p, c, **everything).loss, argnums=(0, 1))(trained, columns)
   assert all(np.any(x) for x in jax.tree.leaves(of_params))
@@ -264,7 +266,7 @@ def test_the_value_head_is_as_wide_as_the_settings_say(policy, params, loss, wid
 @pytest.mark.parametrize(
   ("wrong", "message"),
   [
-    ({"kl_in": "rewards"}, r"\(algo\.kl_in\) is called 'rewards': did you mean 'reward'"),
+    ({"credit": "gea"}, "no credit is called 'gea': did you mean 'gae'"),
     ({"kl": "k4"}, "no KL estimator is called 'k4'"),
     ({"reduction": "mean"}, "no reduction is called 'mean'"),
     ({"loss": {"clip": 0.2}}, r"algo\.loss\.clip: did you mean 'clip_low'"),

@@ -35,14 +35,14 @@ def values_of(naive, params, head, trajectory):
   return np.where(trajectory.action_mask, values, 0.0)
 
 
-@pytest.mark.parametrize("baseline", ["value", "none"])
-def test_advantages_are_reward_minus_value(baseline, policy, params, trajectories, naive, listed):
-  algorithm = build(policy, baseline=baseline)
+@pytest.mark.parametrize("credit", ["value_baseline", "reward"])
+def test_advantages_are_reward_minus_value(credit, policy, params, trajectories, naive, listed):
+  algorithm = build(policy, credit=credit)
   state, head = started(algorithm, params)
   batch, metrics = algorithm.prepare(state, trajectories)
   gained = [np.where(t.action_mask, t.reward - values_of(naive, params, head, t), 0.0) for t in trajectories]
   rewards = [np.where(t.action_mask, t.reward, 0.0) for t in trajectories]
-  advantages = gained if baseline == "value" else rewards
+  advantages = gained if credit == "value_baseline" else rewards
   np.testing.assert_allclose(batch.columns["advantages"], listed(batch, advantages), atol=1e-5)
 
   def every(columns):
@@ -85,7 +85,7 @@ def test_the_detached_critic_leaves_the_trunk_alone(policy, params, trajectories
   """With rewards equal to the values' constant and no other term, only an attached critic moves the policy."""
   ends = {}
   for detach in (False, True):
-    algorithm = build(policy, kl_coef=0.0, policy_loss="reinforce", value_detach=detach, target="path")
+    algorithm = build(policy, kl_coef=0.0, policy_loss="reinforce", value_detach=detach)
     state, _ = started(algorithm, params)
     batch, _ = algorithm.prepare(state, trajectories)
     batch = batch.with_columns(advantages=jnp.zeros_like(batch.columns["advantages"]))
@@ -127,7 +127,7 @@ def searched(trajectories):
 
 
 def test_visit_shares_are_the_advantages(policy, params, searched, listed):
-  algorithm = build(policy, target="visits", reduction="token_mean")
+  algorithm = build(policy, credit="visits", reduction="token_mean")
   state, _ = started(algorithm, params)
   batch, _ = algorithm.prepare(state, searched)
   path = np.asarray([0, 0, 0.5, 0.5, 0, 0.875])
@@ -140,7 +140,7 @@ def test_visit_shares_are_the_advantages(policy, params, searched, listed):
 
 def test_fitting_visits_is_cross_entropy(policy, params, searched, naive):
   algorithm = build(
-    policy, target="visits", reduction="token_mean", policy_loss="reinforce", kl_coef=0.0, value_coef=0.0
+    policy, credit="visits", reduction="token_mean", policy_loss="reinforce", kl_coef=0.0, value_coef=0.0
   )
   state, _ = started(algorithm, params)
   batch, _ = algorithm.prepare(state, searched)
@@ -152,7 +152,7 @@ def test_fitting_visits_is_cross_entropy(policy, params, searched, naive):
 
 
 def test_branches_of_anything_else_are_refused(policy, params, searched):
-  algorithm = build(policy, target="visits", reduction="token_mean")
+  algorithm = build(policy, credit="visits", reduction="token_mean")
   state, _ = started(algorithm, params)
   with pytest.raises(ValueError, match=r"trajectory 100.*rollout.strategy='tree_search'"):
     algorithm.prepare(state, searched[1:])
@@ -164,10 +164,9 @@ def test_branches_of_anything_else_are_refused(policy, params, searched):
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
-    ({"target": "visit"}, "no target is called 'visit': did you mean 'visits'"),
+    ({"credit": "visit"}, "no credit is called 'visit': did you mean 'visits'"),
     ({"correction": "non"}, "no correction is called 'non': did you mean 'none'"),
-    ({"baseline": "valu"}, "no baseline is called 'valu': did you mean 'value'"),
-    ({"target": "visits"}, "reduction='sequence_mean' would divide"),
+    ({"credit": "visits"}, "reduction='sequence_mean' would divide"),
     ({"loss": {"clip": 1.0}}, r"algo.loss.clip"),
   ],
 )

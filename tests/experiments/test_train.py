@@ -140,7 +140,7 @@ def test_another_config_in_the_same_folder_is_refused(fails, config_file, tmp_pa
     ("--config.task.tool=calculater", "calculator"),
     ("--config.algorithm=gpro", "did you mean 'grpo'"),
     ("--config.algo.loss.clip_hi=0.3", "algo.loss.clip_hi"),
-    ("--config.algo.advantage=grop", "grpo"),
+    ("--config.algo.credit=grop", "grpo"),
     ("--config.optimizer.schedule=cosin", "cosine"),
     ("--config.filters=('flat_group',)", "flat_groups"),
     ("--config.chat.style=tag", "tags"),

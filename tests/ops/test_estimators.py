@@ -130,7 +130,7 @@ def _group_gradient(advantage, reduction, **settings):
 
   def group_loss(theta, members):
     members = np.array(members)
-    per_path = advantages.ADVANTAGES[advantage](PATH_REWARD[members], np.zeros(2, int), np.ones(2, bool), num_groups=1)
+    per_path = advantage(PATH_REWARD[members], np.zeros(2, int), np.ones(2, bool), num_groups=1)
     logp, mask, length = _path_logp(theta)[members], MASK[members], LENGTHS[members]
     sequence = jnp.where(mask, jnp.asarray([[0, 0], [1, 1]]), 2)
     spread = jnp.broadcast_to(per_path[:, None], (2, 2))
@@ -146,17 +146,17 @@ def _group_gradient(advantage, reduction, **settings):
 
 
 def test_leave_one_out_with_a_constant_divisor_is_unbiased():
-  gradient = _group_gradient("leave_one_out", "sequence_sum_norm", constant=1.0)
+  gradient = _group_gradient(advantages.leave_one_out, "sequence_sum_norm", constant=1.0)
   np.testing.assert_allclose(gradient, TRUE_GRADIENT, atol=1e-6)
 
 
 def test_the_mean_of_the_group_shrinks_the_gradient_by_one_less_one_over_its_size():
-  gradient = _group_gradient("dr_grpo", "sequence_sum_norm", constant=1.0)
+  gradient = _group_gradient(advantages.dr_grpo, "sequence_sum_norm", constant=1.0)
   np.testing.assert_allclose(gradient, TRUE_GRADIENT / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 def test_dividing_by_a_length_that_the_policy_chose_turns_the_gradient(reduction):
-  gradient = _group_gradient("leave_one_out", reduction)
+  gradient = _group_gradient(advantages.leave_one_out, reduction)
   cosine = jnp.sum(gradient * TRUE_GRADIENT) / (jnp.linalg.norm(gradient) * jnp.linalg.norm(TRUE_GRADIENT))
   assert cosine < 0.9995  # an unbiased one gives 1 to six digits

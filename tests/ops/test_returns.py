@@ -7,30 +7,27 @@ import pytest
 
 from agentrl.ops import returns
 
-T, ROWS, SEQUENCES = 9, 2, 5
+T, ROWS = 9, 4
 
 
 def _random_rows(seed=0):
-  """Two rows of trajectories back to back, some elements masked, padding at the end."""
+  """Rows of trajectories, some elements masked, padding at the end of the second one."""
   rng = np.random.default_rng(seed)
   rewards, values = rng.normal(size=(2, ROWS, T))
   discounts = rng.choice([0.0, 0.9, 0.95], size=(ROWS, T))
-  bootstrap = rng.normal(size=SEQUENCES)
-  sequence = np.array([[0, 0, 0, 0, 1, 1, 1, 5, 5], [2, 3, 3, 3, 3, 3, 4, 4, 5]], np.int32)
-  mask = (sequence < SEQUENCES) & (rng.random((ROWS, T)) < 0.7)
-  return rewards, values, discounts, bootstrap, mask, sequence
+  mask = rng.random((ROWS, T)) < 0.7
+  mask[1, 4:] = False
+  return rewards, values, discounts, rng.normal(size=ROWS), mask
 
 
-def _naive_gae(rewards, values, discounts, bootstrap, mask, sequence, lam):
+def _naive_gae(rewards, values, discounts, bootstrap, mask, lam):
   out = np.zeros(rewards.shape)
   for b in range(rewards.shape[0]):
-    for n in range(len(bootstrap)):
-      kept = [t for t in range(rewards.shape[1]) if mask[b, t] and sequence[b, t] == n]
-      next_value, next_advantage = bootstrap[n], 0.0
-      for t in reversed(kept):
-        delta = rewards[b, t] + discounts[b, t] * next_value - values[b, t]
-        out[b, t] = next_advantage = delta + discounts[b, t] * lam * next_advantage
-        next_value = values[b, t]
+    next_value, next_advantage = bootstrap[b], 0.0
+    for t in np.flatnonzero(mask[b])[::-1]:
+      delta = rewards[b, t] + discounts[b, t] * next_value - values[b, t]
+      out[b, t] = next_advantage = delta + discounts[b, t] * lam * next_advantage
+      next_value = values[b, t]
   return out
 
 
@@ -54,12 +51,10 @@ BOTH = pytest.mark.parametrize("implementation", list(returns.RECURRENCES))
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("lam", [0.0, 0.8, 1.0])
 def test_gae_matches_a_loop(lam, compiled, implementation):
-  rewards, values, discounts, bootstrap, mask, sequence = _random_rows()
-  compute = lambda *x: returns.gae(
-    *x, gae_lambda=lam, mask=jnp.asarray(mask), sequence=jnp.asarray(sequence), implementation=implementation
-  )
+  rewards, values, discounts, bootstrap, mask = _random_rows()
+  compute = lambda *x: returns.gae(*x, gae_lambda=lam, mask=jnp.asarray(mask), implementation=implementation)
   out = (jax.jit(compute) if compiled else compute)(*_f32(rewards, values, discounts, bootstrap))
-  np.testing.assert_allclose(out, _naive_gae(rewards, values, discounts, bootstrap, mask, sequence, lam), atol=1e-5)
+  np.testing.assert_allclose(out, _naive_gae(rewards, values, discounts, bootstrap, mask, lam), atol=1e-5)
 
 
 @BOTH
@@ -67,13 +62,10 @@ def test_long_rows_match_a_loop(implementation):
   rng = np.random.default_rng(5)
   rewards, values = rng.normal(size=(2, 1, 3001))
   discounts, mask = np.full((1, 3001), 0.999), rng.random((1, 3001)) < 0.6
-  sequence = np.sort(rng.integers(0, SEQUENCES, (1, 3001)))
-  bootstrap = rng.normal(size=SEQUENCES)
-  out = returns.gae(
-    *_f32(rewards, values, discounts, bootstrap), gae_lambda=0.99, mask=jnp.asarray(mask),
-    sequence=jnp.asarray(sequence), implementation=implementation,
-  )  # fmt: skip
-  wanted = _naive_gae(rewards, values, discounts, bootstrap, mask, sequence, 0.99)
+  bootstrap = rng.normal(size=1)
+  arrays = _f32(rewards, values, discounts, bootstrap)
+  out = returns.gae(*arrays, gae_lambda=0.99, mask=jnp.asarray(mask), implementation=implementation)
+  wanted = _naive_gae(rewards, values, discounts, bootstrap, mask, 0.99)
   np.testing.assert_allclose(out, wanted, atol=2e-5 * np.max(np.abs(wanted)))
 
 
@@ -113,8 +105,8 @@ def test_termination_forgets_what_follows_and_truncation_bootstraps():
 
 @BOTH
 def test_lambda_returns_match_a_loop(implementation):
-  rewards, values, discounts, bootstrap, *_ = _random_rows(2)
-  arrays = _f32(rewards, values, discounts, bootstrap[:ROWS])
+  rewards, values, discounts, bootstrap, _ = _random_rows(2)
+  arrays = _f32(rewards, values, discounts, bootstrap)
   out = returns.lambda_returns(*arrays, return_lambda=0.7, implementation=implementation)
   for b in range(ROWS):
     expected = _naive_lambda_returns(rewards[b], values[b], discounts[b], bootstrap[b], 0.7)
@@ -143,16 +135,6 @@ def test_mask_surgery(compute, implementation):
   np.testing.assert_array_equal(with_tools[~mask], 0.0)
 
 
-def test_back_to_back_equals_separate_rows():
-  rewards, values, discounts, bootstrap, _, sequence = _random_rows(4)
-  packed = returns.gae(*_f32(rewards, values, discounts, bootstrap), gae_lambda=0.9, sequence=jnp.asarray(sequence))
-  for b in range(ROWS):
-    for n in set(sequence[b]) - {SEQUENCES}:
-      own = sequence[b] == n
-      alone = returns.gae(*_f32(rewards[b, own], values[b, own], discounts[b, own], bootstrap[n]), gae_lambda=0.9)
-      np.testing.assert_allclose(packed[b, own], alone, atol=1e-5)
-
-
 @BOTH
 def test_turns_of_unequal_length(implementation):
   # Two turns of 3 and 2 tokens, rewards 1 within the first and 4 at the end, gamma 0.5 per token, V = (2, 6) at the
@@ -175,8 +157,6 @@ def test_turns_of_unequal_length(implementation):
   [
     ({"values": jnp.zeros((2, 4))}, "values must have the shape of rewards"),
     ({"bootstrap_value": jnp.zeros(3)}, "bootstrap_value must be"),
-    ({"sequence": jnp.zeros((2, 4), jnp.int32)}, "sequence must have the shape"),
-    ({"sequence": jnp.zeros((2, 3))}, "sequence must hold integers"),
     ({"mask": jnp.ones((2, 3))}, "mask must be bool"),
     ({"mask": jnp.ones((2, 1), bool)}, "mask must have the shape"),
     ({"rewards": jnp.zeros((2, 0))}, "rewards must be"),

@@ -54,7 +54,7 @@ def checkpoint(tmp_path_factory):
   config = settings(
     eval={"tasks": 2, "samples": 4, "search": 1},
     cold_start={"steps": 0},
-    algo={"target": "path"},
+    algo={"credit": "value_baseline"},
   )
   parts = build_experiment(config)
   params = parts.algorithm.init(jax.random.key(0), parts.params).params

@@ -204,8 +204,8 @@ def test_a_space_does_for_the_equals_sign():
 
 
 def test_another_algorithm_brings_its_own_defaults():
-  config = config_lib.load("configs/quickstart.py", ["--config.algorithm=ppo", "--config.algo.gae_lambda=0.9"])
-  assert config.algorithm == "ppo" and config.algo.gae_lambda == 0.9 and "value_clip" in config.algo
+  config = config_lib.load("configs/quickstart.py", ["--config.algorithm=ppo", "--config.algo.value_coef=0.9"])
+  assert config.algorithm == "ppo" and config.algo.value_coef == 0.9 and "value_clip" in config.algo
   same = config_lib.load("configs/quickstart.py", ["--config.algorithm=grpo"])
   assert same.algo == config_lib.load("configs/quickstart.py").algo
 

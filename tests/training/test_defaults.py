@@ -29,8 +29,8 @@ def test_no_settings_give_the_defaults_and_the_algorithm_s_own():
 
 
 def test_settings_lie_over_both():
-  config = run_config({"algorithm": "ppo", "algo": {"gae_lambda": 0.9}, "seed": 3}, where="test")
-  assert (config.algorithm, config.algo.gae_lambda, config.seed) == ("ppo", 0.9, 3)
+  config = run_config({"algorithm": "ppo", "algo": {"value_coef": 0.9}, "seed": 3}, where="test")
+  assert (config.algorithm, config.algo.value_coef, config.seed) == ("ppo", 0.9, 3)
   assert config.algo.value_clip == algorithms.load("ppo").default_config().value_clip
 
 
@@ -39,7 +39,7 @@ def test_a_base_keeps_its_algo_unless_the_algorithm_changes():
   same = run_config({"algo": {"epochs": 2}}, where="test", base=base)
   assert (same.seed, same.algo.kl_coef, same.algo.epochs) == (5, 0.5, 2)
   other = run_config({"algorithm": "ppo"}, where="test", base=base)
-  assert other.seed == 5 and other.algo.kl_coef == 0.0 and "gae_lambda" in other.algo
+  assert other.seed == 5 and other.algo.kl_coef == 0.0 and "value_coef" in other.algo
   assert base.algo.kl_coef == 0.5 and base.algorithm == "grpo"
 
 

@@ -7,7 +7,7 @@ import pytest
 from agentrl.training import config as config_lib
 from agentrl.training.paper import all_claims, arm_config, arms_of, claims_of
 
-BASE = {"algorithm": "ppo", "algo": {"gae_lambda": 0.5}, "train": {"steps": 7}}
+BASE = {"algorithm": "ppo", "algo": {"value_coef": 0.25}, "train": {"steps": 7}}
 SMOKE = {"train": {"steps": 2}, "algo": {"minibatches": 1}}
 
 PAPER = """
@@ -30,14 +30,14 @@ def file(tmp_path):
 
 def test_an_arm_lies_over_the_base_and_the_small_variant_over_both():
   full = arm_config(BASE, {"train": {"steps": 9}, "algo": {"minibatches": 4}}, {}, where="test")
-  assert (full.train.steps, full.algo.gae_lambda, full.algo.minibatches) == (9, 0.5, 4)
+  assert (full.train.steps, full.algo.value_coef, full.algo.minibatches) == (9, 0.25, 4)
   small = arm_config(BASE, {"train": {"steps": 9}, "algo": {"minibatches": 4}}, SMOKE, where="test")
-  assert (small.train.steps, small.algo.gae_lambda, small.algo.minibatches) == (2, 0.5, 1)
+  assert (small.train.steps, small.algo.value_coef, small.algo.minibatches) == (2, 0.25, 1)
 
 
 def test_an_arm_with_another_algorithm_begins_from_its_defaults():
   small = arm_config(BASE, {"algorithm": "grpo"}, SMOKE, where="test")
-  assert small.algorithm == "grpo" and "gae_lambda" not in small.algo and small.train.steps == 2
+  assert small.algorithm == "grpo" and "value_coef" not in small.algo and small.train.steps == 2
 
 
 def test_a_wrong_key_of_an_arm_names_the_file():

@@ -66,7 +66,7 @@ def test_names_of_the_config_reach_the_search(parts):
 
 def test_siblings_are_given_where_the_algorithm_learns_from_them(parts):
   assert parts.collector.siblings
-  assert not build_experiment(settings(algo={"target": "path"})).collector.siblings
+  assert not build_experiment(settings(algo={"credit": "value_baseline"})).collector.siblings
 
 
 def test_every_sample_is_a_tree_with_a_reward(collected):
@@ -85,7 +85,7 @@ def test_siblings_come_along_and_count_in_no_metric(collected):
 
 
 def test_there_is_room_for_all_siblings_in_the_update(parts, learner, collected):
-  algorithm = build_experiment(settings(algo={"target": "visits", "reduction": "token_mean"})).algorithm
+  algorithm = build_experiment(settings(algo={"credit": "visits", "reduction": "token_mean"})).algorithm
   batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), parts.params), collected.trajectories)
   assert int(np.sum(batch.sequence_length > 0)) == len(collected.trajectories)
 
@@ -119,7 +119,7 @@ def test_an_algorithm_without_a_value_head_is_refused():
     ({"eval": {"search": -1}}, r"eval.search=-1 must be at least 0"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"prior": "max"}}, r"no search.prior is called 'max': .*known: mean, sum, uniform"),
-    ({"rollout": {"strategy": "independent"}}, r"algo.target='visits' .* not 'independent'"),
+    ({"rollout": {"strategy": "independent"}}, r"algo.credit='visits' .* not 'independent'"),
     ({"search": {"step_end": "\\n"}}, r"search.step_end='.*' has a backslash and an n, not a line end"),
     ({"rollout": {"strategy": "tree"}}, r"rollout.strategy is called 'tree': .*tree_search"),
   ],
@@ -192,7 +192,7 @@ def values_inside(found):
 
 
 def test_rollouts_without_search_can_be_evaluated_with_it():
-  path = {"rollout": {"strategy": "independent"}, "algo": {"target": "path"}}
+  path = {"rollout": {"strategy": "independent"}, "algo": {"credit": "value_baseline"}}
   plain = build_experiment(settings(**path, eval={"search": 1}))
   assert plain.collector.sampler.needs.params == () and plain.acts_by == ("value",)
   assert build_experiment(settings(**path)).searching is None

@@ -83,7 +83,7 @@ def check_samples(name: str, algorithm: Algorithm, strategy: str, sampler: Sampl
     )
   if algorithm.siblings and not sampler.siblings:
     raise ValueError(
-      "algo.target='visits' is fitted to the visits of a search: it needs rollout.strategy='tree_search', not "
+      "this credit is fitted to the visits of a search: algo.credit='visits' needs rollout.strategy='tree_search', not "
       f"{strategy!r}"
     )
 

@@ -20,7 +20,7 @@ from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig, weight_specs
 from agentrl.named import naming
-from agentrl.rewards.combine import make_reward
+from agentrl.rewards.combine import Reward, make_reward
 from agentrl.rollout import strategies
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
@@ -123,14 +123,15 @@ def _build(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Ar
   searching = tree_search(surroundings, search) if config.eval.search else None
   *before, last = stages_of(config)
   most = {stage.name: kind_of(config, stage).most(config, stage, sampler.per_sample) for stage in (*before, last)}
-  policy = _policy(model, PackConfig(**config.pack, sequences=most[last.name]), surroundings, rollout.max_turns, mesh)
+  with naming("reward"):
+    reward = make_reward(by_path(config.reward), by_path(config.reward_options.to_dict()))
+  pack = PackConfig(**config.pack, sequences=most[last.name])
+  policy = _policy(model, pack, surroundings, rollout.max_turns, reward, mesh)
   algorithm = make_algorithm(last, policy, optimizer, config.algo, sequences=most[last.name])
   check_samples(config.algorithm, algorithm, rollout.strategy, sampler, rollout.group_size)
   trained = jax.eval_shape(algorithm.init, keys["init"], params).params
   for each in filter(None, (sampler, searching)):
     check_needs(config.algorithm, algorithm, each, trained)
-  with naming("reward"):
-    reward = make_reward(by_path(config.reward), by_path(config.reward_options.to_dict()))
   return Experiment(
     model=model,
     params=params,
@@ -148,13 +149,16 @@ def _build(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Ar
   )
 
 
-def _policy(model: ModelConfig, pack: PackConfig, surroundings: Surroundings, max_turns: int, mesh: Mesh) -> Policy:
+def _policy(
+  model: ModelConfig, pack: PackConfig, surroundings: Surroundings, max_turns: int, reward: Reward, mesh: Mesh
+) -> Policy:
   """What algorithms need to know of the policy, of the shape of its batches and of the devices."""
   return Policy(
     model=model,
     pack=pack,
     max_turns=max_turns,
     sampler=surroundings.utterances,
+    reward_weights=tuple(reward.weights.items()),
     place_batch=functools.partial(sharding.place_batch, mesh=mesh),
     place_hidden=sharding.place_hidden_on(mesh),
     linear_logprob=sharding.linear_logprob_on(mesh, model),

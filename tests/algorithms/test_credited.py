@@ -1,0 +1,119 @@
+"""What algorithms of terms make of a credit function: what it may ask, what is packed, and which are refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agentrl import algorithms
+from agentrl.credit.contract import Credit, declares
+from agentrl.training import config as config_lib
+
+SEEN = {}
+
+
+@declares(heads=("value",), reference=True)
+def curious(learner, trajectories, *, scale=1.0):
+  """Asks for all that there is, and pushes what the value head likes."""
+  SEEN.update(values=learner.values(), logp=learner.logp(), ref_logp=learner.ref_logp(), weights=learner.reward_weights)
+  return Credit([scale * v for v in learner.values()], learner.values(), {"credit/asked": np.float32(3)})
+
+
+def secretive(learner, trajectories):
+  """Asks for a reference, and declares nothing."""
+  return Credit(learner.ref_logp())
+
+
+@declares(heads=("progress",))
+def another_head(learner, trajectories):
+  return Credit(learner.values("progress"))
+
+
+def plain(learner, trajectories):
+  """As many as there are tokens: no number is like another."""
+  return Credit([np.arange(len(t.tokens), dtype=np.float32) for t in trajectories])
+
+
+def own(function):
+  return f"{__name__}:{function.__name__}"
+
+
+def build(name, policy, **overrides):
+  module = algorithms.load(name)
+  return module.make(policy, optax.sgd(1.0), config_lib.resolve(module.default_config(), overrides, where="test"))
+
+
+def test_a_function_of_yours_may_ask_for_all_that_there_is(policy, params, other_params, trajectories, naive, listed):
+  weighed = policy._replace(reward_weights=(("correct", 2.0),))
+  algorithm = build("ppo", weighed, credit=own(curious), credit_options={"scale": 0.5})
+  assert not algorithm.compares and not algorithm.siblings
+  state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
+  jax.tree.map(np.testing.assert_array_equal, state.reference, params)
+  head = {"weight": 0.1 * jnp.arange(16.0), "bias": jnp.float32(0.5)}
+  state = state._replace(params={"policy": params, "value": head}, reference=other_params)
+  batch, metrics = algorithm.prepare(state, trajectories)
+  scored, reference = ([naive(p, t) for t in trajectories] for p in (params, other_params))
+  values = [
+    np.where(t.action_mask, s.hidden @ np.asarray(head["weight"]) + 0.5, 0.0)
+    for t, s in zip(trajectories, scored, strict=True)
+  ]
+  wanted = {"values": values, "logp": [s.logp for s in scored], "ref_logp": [s.logp for s in reference]}
+  for name, columns in wanted.items():
+    for told, column in zip(SEEN[name], columns, strict=True):
+      assert told.dtype == np.float32
+      np.testing.assert_allclose(told, column, atol=1e-5)
+  assert SEEN["weights"] == {"correct": 2.0} and metrics == {"credit/asked": 3}
+  for name, columns in (("old_values", values), ("old_logp", wanted["logp"]), ("ref_logp", wanted["ref_logp"])):
+    np.testing.assert_allclose(batch.columns[name], listed(batch, columns), atol=1e-5)  # terms read them again
+  np.testing.assert_allclose(batch.columns["advantages"], 0.5 * np.asarray(batch.columns["old_values"]), atol=1e-6)
+
+
+def test_what_nobody_asks_for_is_not_computed(policy, trajectories):
+  batch, _ = build("grpo", policy, credit=own(plain)).prepare(None, trajectories)
+  assert set(batch.columns) == {"sampler_logp", "advantages"}
+
+
+def test_shared_tokens_weigh_credit_of_single_tokens(policy, trajectories, listed):
+  """A branch repeats its parent's first five tokens; their numbers agree, so the mean is each, and the sum twice."""
+  trunk = trajectories[0]
+  branch = dataclasses.replace(trunk, uid=77, parent=trunk.uid, fork_at=5)
+  columns = [np.arange(len(t.tokens)) for t in (trunk, branch)]
+  once, each = (
+    build("grpo", policy, credit=own(plain), shared_tokens=how, reduction="sequence_sum_norm").prepare(
+      None, [trunk, branch]
+    )[0]
+    for how in ("once", "per_branch")
+  )
+  np.testing.assert_allclose(once.columns["advantages"], listed(once, columns))
+  doubled = [np.where(np.arange(len(c)) < 5, 2 * c, c) for c in columns]
+  np.testing.assert_allclose(each.columns["advantages"], listed(each, doubled), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("name", "overrides", "message"),
+  [
+    ("grpo", {"credit": "gae"}, "algo.credit='gae' asks the head 'value' for values, and no term .* trains it"),
+    ("ppo", {"credit": own(another_head)}, "asks the head 'progress'"),
+    ("ppo", {"credit": "visits", "reduction": "sequence_mean"}, "fits sums of log-probs, which .* would divide"),
+    ("grpo", {"credit_options": {"epsilonn": 1.0}}, r"algo\.credit_options\.epsilonn: did you mean 'epsilon'"),
+  ],
+)
+def test_a_credit_that_does_not_fit_is_refused_when_the_algorithm_is_built(policy, name, overrides, message):
+  with pytest.raises(ValueError, match=message):
+    build(name, policy, **overrides)
+
+
+@pytest.mark.parametrize(
+  ("name", "credit", "message"),
+  [
+    ("ppo", "grpo", r"algo\.credit='grpo' does not say which values are to be learned"),
+    ("ppo", own(secretive), "no reference is kept: let it declare `reference=True`"),
+  ],
+)
+def test_or_when_it_is_asked(policy, params, trajectories, name, credit, message):
+  algorithm = build(name, policy, credit=credit)
+  with pytest.raises(ValueError, match=message):
+    algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)
