@@ -1,10 +1,7 @@
 import json
 import re
 
-import pytest
-
 from agentrl.report import source, write_report
-from agentrl.report.__main__ import main
 from agentrl.report.page import page
 from tests.report.test_tree_page import RECORD
 
@@ -63,15 +60,6 @@ def test_tags_are_balanced(run_path):
   page = re.sub(r"<style>.*?</style>", "", write_report(run_path).read_text(), flags=re.DOTALL)
   for tag in ("div", "span", "details", "summary", "table", "tr", "td", "p", "b", "h2"):
     assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
-
-
-def test_the_command_line(run_path, capsys, tmp_path):
-  assert main([str(run_path)]) == 0
-  assert capsys.readouterr().out.strip() == str(run_path / "report.html")
-  assert main([str(tmp_path / "absent")]) == 1
-  assert "has no config.json" in capsys.readouterr().err
-  with pytest.raises(SystemExit):
-    main([])
 
 
 def test_saved_trees_are_drawn_beside_their_files_and_linked(run_path):

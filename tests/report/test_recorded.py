@@ -6,7 +6,6 @@ import pathlib
 import pytest
 
 from agentrl.report import arms, recorded, source, write_report
-from agentrl.report.__main__ import main
 from tests.report.test_tree_page import RECORD, node
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -66,7 +65,7 @@ def test_what_claims_read_is_kept():
   assert thin[5]["nobody/reads"] == 1.0 and sum(line.get("mine/cost", 0) for line in thin) == 50
 
 
-def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path, capsys):
+def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path):
   (run_path / "trees").mkdir()
   larger = RECORD | {"nodes": [*RECORD["nodes"], node(9, 1, "more")]}
   for name, found in (("train_000002_1", RECORD), ("train_000003_1", larger), ("train_000005_7", RECORD)):
@@ -74,7 +73,7 @@ def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path, capsys):
   (run_path / "compare_search_000005.json").write_text("{}")
   (run_path / "checkpoints" / "x").write_bytes(b"0" * recorded.MAX_BYTES)
   kept = tmp_path / "results" / "seed0"
-  assert main(["--record", str(run_path), str(kept)]) == 0 and capsys.readouterr().out.strip() == str(kept)
+  assert recorded.record(run_path, kept) == kept
   run = source.load(kept)
   assert (run.before.step, run.after.step) == (2, 5) and len(run.after.rows) == 3
   assert [tree.name for tree in run.trees] == ["train_000003_1.json", "train_000005_7.json"]

@@ -1,12 +1,10 @@
 """The page of a search tree: everything in it is shown, and nothing in it is markup."""
 
-import json
 from html.parser import HTMLParser
 
 import pytest
 
 from agentrl.report import tree_page
-from agentrl.report.__main__ import main
 
 
 def node(i, parent, text, **changes):
@@ -73,42 +71,6 @@ def test_text_is_never_markup_and_the_path_stands_out():
 
 def test_a_tree_whose_environment_failed_says_so():
   assert "none: the environment failed" in read(tree_page.page(RECORD | {"reward": None}))
-
-
-def test_command_line(tmp_path, capsys):
-  search, drawn, pixels = (tmp_path / name for name in ("search.json", "tree.html", "tree.png"))
-  search.write_text(json.dumps(RECORD))
-  assert main(["--tree", str(search), str(drawn)]) == 0 and str(drawn) in capsys.readouterr().out
-  assert drawn.read_text() == tree_page.page(RECORD)
-  assert main(["--tree", str(search), str(pixels)]) == 0 and pixels.read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize(
-  ("source", "target", "message"),
-  [
-    ("search.json", "tree.jpeg", "ends in .html, .png, .svg, .pdf"),
-    ("none.json", "tree.html", "keeps its searches under trees/"),
-    ("page.json", "tree.html", "page.json holds no search of a run, or is damaged (JSONDecodeError"),
-    (
-      "config.json",
-      "tree.html",
-      "config.json holds no search of a run, or is damaged (ValueError: the search has no 'task')",
-    ),
-  ],
-)
-def test_what_cannot_be_drawn_is_said(tmp_path, capsys, source, target, message):
-  contents = {"search.json": json.dumps(RECORD), "page.json": "<html>", "config.json": '{"seed": 0}'}
-  for name, text in contents.items():
-    (tmp_path / name).write_text(text)
-  assert main(["--tree", str(tmp_path / source), str(tmp_path / target)]) == 1
-  assert message in capsys.readouterr().err
-  assert not (tmp_path / target).exists()
-
-
-def test_a_command_line_that_names_nothing(capsys):
-  with pytest.raises(SystemExit):
-    main([])
-  assert "name a run folder" in capsys.readouterr().err
 
 
 def test_children_stand_side_by_side():
