@@ -28,7 +28,7 @@ from agentrl.rollout.sampling import Sample, sample_token, token_keys
 from agentrl.settings import at_least, check_fields, setting
 
 RUNNING, STOP_TOKEN, LIMIT = 0, 1, 2  # why decoding of a slot ended, in `Events.stopped`
-SEATED = 2**30  # in `Slots.waited`
+HAS_ROW = 2**30  # in `Slots.waited`
 KEEP = -1  # a command entry that leaves its slot as it is
 
 
@@ -102,7 +102,7 @@ class Slots(NamedTuple):
   uid: jax.Array  # uint32 [B]
   limit: jax.Array  # int32 [B], length at which decoding stops
   temperature: jax.Array  # f32 [B]
-  waited: jax.Array  # int32 [B], ticks that it has waited for a row; SEATED while it has one
+  waited: jax.Array  # int32 [B], ticks that it has waited for a row; HAS_ROW while it has one
 
 
 class Commands(NamedTuple):
@@ -284,7 +284,7 @@ def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
   slots = jax.tree.map(
     lambda whole, rows: whole.at[chosen].set(rows), slots._replace(cache=None), part._replace(cache=None)
   )._replace(cache=cache)
-  waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(jnp.where(waiting > 0, SEATED, 0))
+  waited = jnp.where(active, slots.waited + 1, 0).at[chosen].set(jnp.where(waiting > 0, HAS_ROW, 0))
   blank = _blank_events(engine, stopped=jnp.full((engine.slots,), RUNNING))
   events = jax.tree.map(
     lambda whole, rows: whole.at[chosen].set(rows), blank._replace(work=None), done._replace(work=None)
