@@ -12,6 +12,7 @@ import pytest
 from agentrl.algorithms import forward, grpo, learner
 from agentrl.algorithms.objective import objective
 from agentrl.batching.pack import Column, pack
+from agentrl.credit import group_baselines
 from agentrl.ops import advantages
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
@@ -157,7 +158,7 @@ def test_per_branch_is_the_gradient_of_rows_that_repeat_what_they_share(tree, po
   """Soft: each row has its own advantage. Hard: a repeated token has the mean over its copies, in each of them."""
   config = settings(shared_tokens="per_branch", **reduction)
   together, _ = grpo.make(policy, optax.sgd(1.0), config).prepare(None, tree)
-  own = np.asarray(grpo._advantages(grpo.advantages.grpo, tree))
+  own = np.asarray([column[0] for column in group_baselines.grpo(None, tree).advantages])
   columns = [np.full(len(t.tokens), a, np.float32) for t, a in zip(tree, own, strict=True)]
   if credit == "hard":
     columns = [
@@ -173,7 +174,7 @@ def test_once_is_the_gradient_of_rows_whose_repeated_tokens_share_one_count(tree
   """d copies of a token count 1/d each, and have the mean of their advantages."""
   config = settings(**CONSTANT)
   together, _ = grpo.make(policy, optax.sgd(1.0), config).prepare(None, tree)
-  own = np.asarray(grpo._advantages(grpo.advantages.grpo, tree))
+  own = np.asarray([column[0] for column in group_baselines.grpo(None, tree).advantages])
   columns = []
   for n, t in enumerate(tree):
     copies = [holders(tree, n, position) for position in range(len(t.tokens))]
