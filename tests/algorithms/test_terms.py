@@ -7,11 +7,10 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from agentrl.algorithms import grpo, learner, terms
+from agentrl.algorithms import grpo, terms
 from agentrl.algorithms.contract import rate_groups
 from agentrl.algorithms.forward import Outputs
-from agentrl.batching.pack import add_columns, pack
-from agentrl.ops.reduce import REDUCTIONS
+from agentrl.batching.pack import pack, unpack
 from agentrl.training import config as config_lib
 
 MASK = np.asarray([[True, True], [True, False]])
@@ -143,21 +142,20 @@ def test_a_policy_loss_from_outside_is_one_function(policy, params, trajectories
 def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories):
   """The head learns what trajectories earn; what it then gives the turns of each adds up to the reward less its first
   forecast."""
-  from fork import redistributed  # as a config's import path finds it
-
-  chosen = [terms.policy_gradient(), *from_config({"p": {"term": "fork:progress", "weight": 1.0}})]
-  learns = learner.make_learner(policy, optax.adam(0.05), chosen, reduce=REDUCTIONS["token_mean"])
-  state = learns.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
+  head = {"p": {"term": "fork:progress", "weight": 1.0}}
+  chosen = settings(credit="fork:redistributed", terms=head, reduction="token_mean")
+  algorithm = grpo.make(policy, optax.adam(0.05), chosen)
+  state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   errors = []
-  for step in range(20):
-    batch = learns.pack(trajectories, {})
-    batch = add_columns(batch, trajectories, {"advantages": redistributed(learns, state, trajectories)})
-    state, metrics = learns.update(state, jax.random.key(step), batch)
+  for step in range(6):  # later the policy moves the states faster than the head can follow
+    batch, _ = algorithm.prepare(state, trajectories)
+    state, metrics = algorithm.update(state, jax.random.key(step), batch)
     errors.append(float(metrics["progress/error"]))
   assert errors[-1] < 0.5 * errors[0]
-  forecast = learns.evaluate(state.params, batch, ["progress"])["progress"]
+  batch, _ = algorithm.prepare(state, trajectories)
+  forecast = batch.columns["progress"]
   assert np.std(np.asarray(forecast)[batch.action_mask]) > 0.05
-  credit = redistributed(learns, state, trajectories).values
+  credit = unpack(batch, batch.columns["advantages"], trajectories)
   for n, t in enumerate(trajectories):
     per_turn = [credit[n][turn.start] for turn in t.turns]
     first = np.flatnonzero(t.action_mask)[0]

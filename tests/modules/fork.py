@@ -6,7 +6,8 @@ import numpy as np
 
 from agentrl.algorithms.contract import HeadSpec
 from agentrl.algorithms.objective import Term
-from agentrl.batching.pack import Column, unpack
+from agentrl.batching.pack import Column
+from agentrl.credit.contract import Credit, declares
 from agentrl.models import heads
 
 
@@ -41,12 +42,11 @@ def progress(*, hidden=0):
   return Term(1.0, per_token, heads={"progress": head}, columns={"outcome": outcomes})
 
 
-def redistributed(learner, state, trajectories):
+@declares(heads=("progress",))
+def redistributed(learner, trajectories):
   """Each token's credit: how far the forecast of the reward rose during its turn; the last turn ends at the reward."""
-  batch = learner.pack(trajectories, {})
-  forecast = unpack(batch, learner.evaluate(state.params, batch, ["progress"])["progress"], trajectories)
   credit = []
-  for t, values in zip(trajectories, forecast, strict=True):
+  for t, values in zip(trajectories, learner.values("progress"), strict=True):
     sampled = np.flatnonzero(t.action_mask)
     turns = [sampled[t.turn[sampled] == u] for u in np.unique(t.turn[sampled])]
     at = [values[tokens[0]] for tokens in turns] + [t.reward]
@@ -54,4 +54,4 @@ def redistributed(learner, state, trajectories):
     for tokens, before, after in zip(turns, at[:-1], at[1:], strict=True):
       own[tokens] = after - before
     credit.append(own)
-  return Column(credit)
+  return Credit(credit)
