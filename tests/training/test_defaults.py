@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from agentrl import algorithms
+from agentrl import algorithms, credit
 from agentrl.named import settings_of
 from agentrl.ops import corrections, losses, reduce
 from agentrl.rollout import strategies
@@ -85,7 +85,7 @@ def numbers(settings):
 @pytest.mark.parametrize("name", algorithms.ALGORITHMS)
 def test_every_number_of_an_algorithm_has_a_range(name):
   module = algorithms.load(name)
-  options = ("loss.", "correction_options.", "reduction_options.")  # of the functions that the config names
+  options = ("loss.", "correction_options.", "credit_options.", "reduction_options.")  # of the functions that are named
   own = {key for key in module.RANGES if not key.startswith(options)}
   assert own == set(numbers(module.default_config()))
 
@@ -96,11 +96,13 @@ def test_every_number_of_an_algorithm_has_a_range(name):
     (losses.POLICY_LOSSES, losses.RANGES),
     (corrections.CORRECTIONS, corrections.RANGES),
     (reduce.REDUCTIONS, reduce.RANGES),
+    (credit.CREDIT, credit.RANGES),
   ],
-  ids=["policy losses", "corrections", "reductions"],
+  ids=["policy losses", "corrections", "reductions", "credit"],
 )
 def test_every_number_of_a_function_that_an_algorithm_chooses_has_a_range(table, known):
-  assert {name for function in table.values() for name in settings_of(function)} == set(known)
+  settings = [setting for function in table.values() for setting in settings_of(function).items()]
+  assert {name for name, default in settings if not isinstance(default, bool)} == set(known)
 
 
 def changed(key, value, settings):
