@@ -35,11 +35,15 @@ from agentrl.ops import reduce as reduce_lib
 from agentrl.ops.reduce import Reduction
 from agentrl.types import Batch, Trajectory
 
-# Of the settings that algorithms of terms share.
-RANGES = {
+# Of the functions that an objective is made of.
+OBJECTIVE_RANGES = {
   **{f"loss.{name}": allowed for name, allowed in losses.RANGES.items()},
   **{f"correction_options.{name}": allowed for name, allowed in corrections.RANGES.items()},
   **{f"reduction_options.{name}": allowed for name, allowed in reduce_lib.RANGES.items()},
+}
+# Of the settings that algorithms of terms share.
+RANGES = {
+  **OBJECTIVE_RANGES,
   **{f"credit_options.{name}": allowed for name, allowed in credit.RANGES.items()},
   **gradients.RANGES,
 }

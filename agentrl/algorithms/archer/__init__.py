@@ -24,7 +24,7 @@ import functools
 import optax
 from ml_collections import ConfigDict
 
-from agentrl.algorithms import gradients, learner
+from agentrl.algorithms import learner
 from agentrl.algorithms.archer.actor import Actor, actor_terms
 from agentrl.algorithms.archer.critic import make_critics
 from agentrl.algorithms.archer.learning import Archer
@@ -76,7 +76,7 @@ def default_config() -> ConfigDict:
 
 
 RANGES = {
-  **{key: allowed for key, allowed in learner.RANGES.items() if key not in gradients.RANGES},
+  **learner.OBJECTIVE_RANGES,
   "discount": between(0, 1),
   "replay_capacity": at_least(1),
   "critic.hidden": at_least(1),
