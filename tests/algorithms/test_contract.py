@@ -46,6 +46,15 @@ ALGORITHMS = {
       "actor": {"updates": 2, "batch": 24, "warmup": 0},
     },
   ),
+  # Those of a fork, see tests/fork.
+  "own_loss_and_baseline": ("grpo", {"policy_loss": "my_method.sapo_opo:sapo", "credit": "my_method.sapo_opo:opo"}),
+  "own_head": (
+    "grpo",
+    {
+      "credit": "my_method.progress:redistributed",
+      "terms": {"progress": {"term": "my_method.progress:progress", "weight": 0.5}},
+    },
+  ),
   "tree_distill_sampler": ("tree_distill", {"policy_loss": "ppo", "correction": "sampler", "kl_coef": 0.0}),
 }
 IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards: name yours here if it does

@@ -90,7 +90,10 @@ def from_config(section):
 
 def test_a_config_adds_terms_by_name_and_by_import_path():
   bonus, own = from_config(
-    {"bonus": {"term": "entropy", "weight": 0.5}, "own": {"term": "fork:progress", "weight": 0.1, "hidden": 3}}
+    {
+      "bonus": {"term": "entropy", "weight": 0.5},
+      "own": {"term": "my_method.progress:progress", "weight": 0.1, "hidden": 3},
+    }
   )
   assert (bonus.weight, own.weight) == (0.5, 0.1)
   assert rate_groups(own.heads) == {"policy": "policy", "progress": "value"}
@@ -104,7 +107,7 @@ def test_a_term_of_weight_nothing_costs_nothing():
   ("section", "message"),
   [
     ({"x": {"term": "entropie", "weight": 1.0}}, "no term is called 'entropie': did you mean 'entropy'"),
-    ({"x": {"term": "fork:progres", "weight": 1.0}}, "has no 'progres', .* did you mean 'progress'"),
+    ({"x": {"term": "my_method.progress:progres", "weight": 1.0}}, "has no 'progres', .* did you mean 'progress'"),
     ({"x": {"term": "kl", "weight": 1.0, "estimater": "k1"}}, r"algo\.terms\.x\.estimater: did you mean 'estimator'"),
     ({"x": 0.1}, r'algo\.terms\.x must be a section with "term"'),
     ({"x": {"term": "kl"}}, r'algo\.terms\.x must be a section with "term"'),
@@ -129,21 +132,21 @@ def settings(**overrides):
 
 
 def test_a_policy_loss_from_outside_is_one_function(policy, params, trajectories):
-  cfg = settings(policy_loss="fork:sapo", loss={"tau_pos": 2.0}, epochs=2)
+  cfg = settings(policy_loss="my_method.sapo_opo:sapo", loss={"tau_pos": 2.0}, epochs=2)
   algorithm = grpo.make(policy, optax.sgd(0.1), cfg)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   batch, _ = algorithm.prepare(state, trajectories)
   state, metrics = algorithm.update(state, jax.random.key(1), batch)
   assert metrics["policy/log_ratio"] != 0.0 and np.isfinite(metrics["policy/loss"])
   with pytest.raises(ValueError, match=r"algo\.loss\.tau: did you mean 'tau_pos'\? sapo takes tau_pos, tau_neg"):
-    grpo.make(policy, optax.sgd(0.1), settings(policy_loss="fork:sapo", loss={"tau": 2.0}))
+    grpo.make(policy, optax.sgd(0.1), settings(policy_loss="my_method.sapo_opo:sapo", loss={"tau": 2.0}))
 
 
 def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories):
   """The head learns what trajectories earn; what it then gives the turns of each adds up to the reward less its first
   forecast."""
-  head = {"p": {"term": "fork:progress", "weight": 1.0}}
-  chosen = settings(credit="fork:redistributed", terms=head, reduction="token_mean")
+  head = {"p": {"term": "my_method.progress:progress", "weight": 1.0}}
+  chosen = settings(credit="my_method.progress:redistributed", terms=head, reduction="token_mean")
   algorithm = grpo.make(policy, optax.adam(0.05), chosen)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   errors = []

@@ -1,7 +1,6 @@
 """Groups in, rewarded trajectories out."""
 
 import dataclasses
-import pathlib
 
 import pytest
 from ml_collections import ConfigDict
@@ -12,8 +11,6 @@ from agentrl.rollout import strategies
 from agentrl.rollout.episode import derived_uid
 from agentrl.rollout.strategies.independent import independent
 from agentrl.types import Action, Message, Observation, TurnKind, Visit, first_visits
-
-OWN = pathlib.Path(__file__).parents[1] / "rollout" / "strategies" / "own"
 
 
 def collect(parts, groups=(3, 5), **changes):
@@ -148,9 +145,8 @@ class Letters:
     pass
 
 
-def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts, monkeypatch):
-  monkeypatch.syspath_prepend(OWN)
-  sampler = strategies.load("best_of").make(parts.surroundings, ConfigDict({"tries": 3}))
+def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts):
+  sampler = strategies.load("my_method.best_of").make(parts.surroundings, ConfigDict({"tries": 3}))
   tasks = dataclasses.replace(parts.tasks, environment=Letters)
   collector = dataclasses.replace(parts.collector, sampler=sampler, tasks=tasks, turn_tokens=5)
   seen = {}

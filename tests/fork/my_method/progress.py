@@ -1,4 +1,4 @@
-"""What a fork writes: a policy loss of its own, and a progress head that redistributes the reward over turns."""
+"""A progress head: its term trains it to forecast the reward, and a credit function gives turns what they moved it."""
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,6 @@ from agentrl.algorithms.objective import Term
 from agentrl.batching.pack import Column
 from agentrl.credit.contract import Credit, declares
 from agentrl.models import heads
-
-
-def sapo(logp, old_logp, advantages, mask, sequence, sequence_length, *, tau_pos=1.0, tau_neg=1.05):
-  """`-(4 / tau) sigmoid(tau (r - 1)) A`, a gate in place of clipping, with a tau for each sign of A.
-
-  Gao et al., 2025, "Soft adaptive policy optimization" (https://arxiv.org/abs/2511.20347).
-  """
-  del sequence, sequence_length  # the gate is per token
-  log_ratio = jnp.where(mask, logp - jax.lax.stop_gradient(old_logp), 0.0)
-  tau = jnp.where(advantages > 0, tau_pos, tau_neg)
-  gate = jax.nn.sigmoid(tau * (jnp.exp(log_ratio) - 1.0)) * 4.0 / tau
-  return -gate * jnp.where(mask, advantages, 0.0), {"log_ratio": jax.lax.stop_gradient(log_ratio)}
 
 
 def outcomes(trajectories):
