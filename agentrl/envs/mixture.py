@@ -19,7 +19,7 @@ from typing import Any
 
 from agentrl import envs
 from agentrl.envs import TaskSource
-from agentrl.envs.base import Environment
+from agentrl.envs.base import Environment, NoEpisode
 from agentrl.envs.tool import ToolSpec
 from agentrl.types import Action, Message, Observation, Task
 
@@ -158,10 +158,10 @@ class MixedEnvironment:
     """Answers one turn.
 
     Raises:
-      RuntimeError: there is no open episode.
+      NoEpisode: none is open.
     """
     if self._inner is None:
-      raise RuntimeError("step() outside an episode: call reset(task, seed) first")
+      raise NoEpisode()
     return self._inner.step(action)
 
   def close(self) -> None:
