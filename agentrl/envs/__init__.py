@@ -18,7 +18,7 @@ from agentrl.envs.base import Environment, Isolation, NoDemonstration, Setting
 from agentrl.envs.recipe import Recipe
 from agentrl.envs.tool import ToolLimits, ToolSpec
 from agentrl.envs.tools import TOOLS, check_options
-from agentrl.named import by_name
+from agentrl.named import by_name, check_name
 from agentrl.types import Action, EnvironmentFailed, Message, Task
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def make(
 
   Args:
     family: key of `families.FAMILIES`, or the import path of a module of yours.
-    tool: key of `TOOLS`; "" for a family in `families.WORLDS`, which brings its own environment.
+    tool: key of `TOOLS`, or the import path of a function of yours; "" for a family in `families.WORLDS`, which brings
+      its own environment.
     difficulty: the family's dial.
     options: further keyword arguments of the family's `generate`.
     tool_options: of the tool, such as the servers of "mcp", the corpus of "search" or the path of a database.
@@ -143,9 +144,9 @@ def _check_options(family: str, module: ModuleType, options: Mapping[str, Any]) 
   parameters = inspect.signature(module.generate).parameters.values()
   if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
     return
-  known = {parameter.name: None for parameter in parameters if parameter.name not in ("index", "split", "difficulty")}
+  known = [parameter.name for parameter in parameters if parameter.name not in ("index", "split", "difficulty")]
   for name in options:
-    by_name(known, name, kind=f"option of the family {family!r}")
+    check_name(known, name, kind=f"option of the family {family!r}")
 
 
 def _try(family: str, task: Callable[[int, str], Task], oracle: Callable[[Task], list[Action]]) -> None:

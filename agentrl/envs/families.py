@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 from types import ModuleType
 
 from agentrl.envs.base import Isolation
-from agentrl.named import by_name, own_module
+from agentrl.named import module_by_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +77,9 @@ def find(family: str) -> Family:
     ModuleNotFoundError: there is no such module.
     ValueError: no such family, and names the nearest; or a module that is none, and says what it lacks.
   """
-  if family in FAMILIES or ("." not in family and importlib.util.find_spec(family) is None):
-    return by_name(FAMILIES, family, kind="task family")
-  names = vars(own_module(family, kind="task family"))
+  if family in FAMILIES:
+    return FAMILIES[family]
+  names = vars(module_by_name(FAMILIES.keys(), family, kind="task family"))
   lacking = [name for name in ("generate", "oracle") if name not in names]
   lacking += [] if {"check", "environment"} & names.keys() else ["either environment or check"]
   if lacking:

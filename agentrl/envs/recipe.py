@@ -9,6 +9,7 @@ from typing import Any
 from agentrl.envs import families
 from agentrl.envs.base import Environment, Setting, ToolEnvironment
 from agentrl.envs.tools import TOOLS
+from agentrl.named import by_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +18,9 @@ class Recipe:
 
   Attributes:
     family: see `families.find`.
-    tool: key of `TOOLS`; "" for a family of `families.WORLDS`.
+    tool: key of `TOOLS`, or the import path of a function of yours; "" for a family of `families.WORLDS`.
     setting: system message, examples and limits.
-    tool_options: keyword arguments of the tool's entry in `TOOLS`.
+    tool_options: keyword arguments of what `tool` names.
   """
 
   family: str
@@ -32,4 +33,5 @@ class Recipe:
     module = families.load(self.family)
     if not self.tool:
       return module.environment(self.setting)
-    return ToolEnvironment(TOOLS[self.tool](self.setting.limits, **self.tool_options), module.check, self.setting)
+    make_tools = by_name(TOOLS, self.tool, kind="tool")
+    return ToolEnvironment(make_tools(self.setting.limits, **self.tool_options), module.check, self.setting)

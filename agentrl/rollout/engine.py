@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.models import transformer
-from agentrl.named import by_name
+from agentrl.named import by_name, check_name
 from agentrl.ops.attention import cache as cache_ops
 from agentrl.rollout.sampling import Sample, sample_token, token_keys
 from agentrl.settings import at_least, check_fields, setting
@@ -73,7 +73,7 @@ class EngineConfig:
     if self.attention:
       by_name(cache_ops.IMPLEMENTATIONS, self.attention, kind="engine.attention")
     if self.cache_dtype:
-      by_name(dict.fromkeys(cache_ops.CACHE_DTYPES), self.cache_dtype, kind="engine.cache_dtype")
+      check_name(cache_ops.CACHE_DTYPES, self.cache_dtype, kind="engine.cache_dtype")
     for name in ("prefill_rows", "decode_rows"):
       if getattr(self, name) > self.slots:
         raise ValueError(f"engine.{name}={getattr(self, name)} exceeds engine.slots={self.slots}")

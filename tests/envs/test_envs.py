@@ -108,6 +108,25 @@ def test_wrong_options_are_errors_when_the_source_is_made():
     envs.make("arithmetic", "calculator", difficulty=9)
 
 
+@pytest.mark.parametrize(
+  "arguments",
+  [
+    {"family": "word_problems", "options": {"json:dumps": 1}},
+    {"family": "arithmetic", "tool_options": {"json:dumps": 1}},
+    {"family": "twenty_questions", "tool": "", "options": {"demonstrator": "json:dumps"}},
+  ],
+)
+def test_what_cannot_be_yours_has_no_import_path(arguments):
+  with pytest.raises(ValueError, match=r"is called 'json:dumps': .*known: [a-z, _]*$"):
+    envs.make(**{"tool": "calculator", **arguments})
+
+
+@pytest.mark.parametrize("family", ["aritmetic", "json:dumps", ""])
+def test_a_family_of_yours_is_a_module(family):
+  with pytest.raises(ValueError, match=r"no task family is .* yours is written as its import path, module$"):
+    envs.make(family, "calculator")
+
+
 def own_module(folder, **names):
   """A module called `mine` that has these functions."""
   (folder / "mine.py").write_text("\n".join(f"{name} = {value}" for name, value in names.items()) + "\n")
@@ -124,6 +143,30 @@ def test_a_module_that_is_no_family_says_what_it_lacks(import_folder):
   own_module(import_folder, generate="print")
   with pytest.raises(ValueError, match="the module 'mine' is no task family: it lacks oracle, either environment or"):
     envs.make("mine", "")
+
+
+def test_a_tool_of_yours_is_named_by_its_import_path(import_folder):
+  (import_folder / "mine.py").write_text("""
+from agentrl.envs.tool import Toolset
+
+class Twice(Toolset):
+  def __init__(self, most):
+    self.most = most
+
+  def double(self, number: int) -> str:
+    \"""Doubles a number.\"""
+    return str(min(2 * number, self.most))
+
+def twice(limits, *, most=100):
+  return Twice(most)
+""")
+  with pytest.raises(ValueError, match="no option of the tool 'mine:twice' is called 'least': did you mean 'most'"):
+    envs.make("arithmetic", "mine:twice", tool_options={"least": 1}, oracle_tool="none")
+  source = envs.make("arithmetic", "mine:twice", tool_options={"most": 50}, oracle_tool="none")
+  environment = source.environment()
+  environment.reset(source.task(0, "train"), 0)
+  calls = [Action(TurnKind.TOOL_CALL, "", calls=(ToolCall("double", {"number": n}),)) for n in (21, 30)]
+  assert [environment.step(call).text for call in calls] == ["42", "50"]
 
 
 def test_options_that_a_family_hands_on_are_checked_too(import_folder):

@@ -150,7 +150,7 @@ def test_an_environment_serves_one_entry_after_another_and_closes_each(source):
 
   mixed = mixture.mix({"a": noted("a", "calculator"), "b": noted("b", "none")}, {"a": 1.0, "b": 1.0})
   environment = mixed.environment()
-  with pytest.raises(NoEpisode, match="step.. outside an episode"):
+  with pytest.raises(NoEpisode, match=r"step\(\) outside an episode"):
     environment.step(Action(TurnKind.ANSWER, "", answer="1"))
   assert environment.tools == []
   for index in (0, 1):

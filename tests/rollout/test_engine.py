@@ -232,6 +232,7 @@ def test_sizes_must_be_positive(name):
   [
     ({"attention": "tirton"}, "no engine.attention is called 'tirton': did you mean 'triton'"),
     ({"cache_dtype": "int4"}, "no engine.cache_dtype is called 'int4': did you mean 'int8'"),
+    ({"cache_dtype": "json:dumps"}, "no engine.cache_dtype is called 'json:dumps': known: bfloat16, float32, int8$"),
   ],
 )
 def test_unknown_names_are_refused(setting, message):

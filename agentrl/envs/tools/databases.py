@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentrl.envs.installed import folder_of
-from agentrl.named import by_name
+from agentrl.named import check_name
 
 
 class Table(NamedTuple):
@@ -42,7 +42,7 @@ def path_of(name: str, engine: str) -> Path:
     ModuleNotFoundError: the package with its data, or the engine, is not installed.
     ValueError: there is no such database.
   """
-  by_name(SOURCES, name, kind="database")
+  check_name(SOURCES, name, kind="database")
   with _building:  # one thread makes it, the others wait
     return _made(name, engine)
 

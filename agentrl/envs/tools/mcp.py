@@ -42,7 +42,7 @@ from agentrl.envs import output
 from agentrl.envs.tool import Tool, ToolError, Toolset, ToolSpec, given_tool, unchecked_tool
 from agentrl.envs.tools.mcp_session import Refused, Session
 from agentrl.envs.tools.mcp_settings import Server
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import EnvironmentFailed
 
 _SAYS_NOTHING = {"$schema", "type", "title", "description"}  # of a schema: of which arguments there are
@@ -148,7 +148,7 @@ def read_server(name: str, settings: Mapping[str, Any]) -> Server:
   fields = {field.name: field for field in dataclasses.fields(Server)}
   try:
     for key in settings:
-      by_name(fields, key, kind="setting of an MCP server")
+      check_name(fields, key, kind="setting of an MCP server")
     return Server(**settings)
   except (TypeError, ValueError) as error:
     raise ValueError(f"servers.{name}: {error}") from error
@@ -187,9 +187,11 @@ def _chosen(name: str, server: Server, offered: Sequence[McpTool]) -> Sequence[M
     )
   tools = {tool.name: tool for tool in offered}
   try:
-    return [by_name(tools, tool, kind="tool") for tool in server.tools or tools]
+    for tool in server.tools:
+      check_name(tools, tool, kind="tool")
   except ValueError as error:
     raise ValueError(f"servers.{name}.tools: {error}") from error
+  return [tools[tool] for tool in server.tools or tools]
 
 
 def _as_tool(name: str, tool: McpTool, function: Callable[..., str]) -> Tool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tool import Toolset
 from agentrl.envs.tools.sql_process import ENGINES, Rows, SqlLimits, SqlProcess, check_file
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import Task
 
 
@@ -28,7 +28,7 @@ class SqlTool(Toolset):
   """
 
   def __init__(self, engine: str = "sqlite", limits: SqlLimits | None = None, path: Path | None = None):
-    by_name(ENGINES, engine, kind="SQL engine")
+    check_name(ENGINES, engine, kind="SQL engine")
     self._engine = engine
     self._limits = SqlLimits() if limits is None else limits
     self._path = path

@@ -31,7 +31,7 @@ from agentrl.envs.base import NoEpisode, Setting
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.envs.tasks.shared import splits, traces
 from agentrl.envs.tool import Tool, ToolRunner, ToolSpec, given_tool
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import Action, Message, Observation, Task, TurnKind
 
 # Its check looks for the one mail with a certain subject, and is blind where the planted text is itself in a mail.
@@ -200,7 +200,7 @@ def _pairs(
   if injection is not None and not attacked:
     raise ValueError(f"injection {injection!r} is planted by an attack; set the option attack: {', '.join(attacks())}")
   if suite:
-    by_name(load_suites(), suite, kind="suite")
+    check_name(load_suites(), suite, kind="suite")
   pairs = []
   for name in [suite] if suite else load_suites():
     planted = [key for key in load_suites()[name].injection_tasks if (name, key) not in _BLIND] if attacked else [""]

@@ -14,7 +14,7 @@ from agentrl.envs.adapters.bfcl import matching
 from agentrl.envs.tasks.shared import splits
 from agentrl.envs.text_file import read_json_lines
 from agentrl.envs.tool import ToolSpec
-from agentrl.named import by_name
+from agentrl.named import check_name
 
 DIALOGUES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 WITH_GOLD = (
@@ -127,7 +127,7 @@ def _as_source(function: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 @functools.cache
 def _load(category: str) -> Sequence[Entry]:
-  by_name(dict.fromkeys(CATEGORIES), category, kind="category of bfcl")
+  check_name(CATEGORIES, category, kind="category of bfcl")
   rows = _lines(folder() / f"BFCL_v4_{category}.json")
   if category in WITHOUT_GOLD:
     return [_single(row, None) for row in rows]

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentrl.envs.tasks.shared import splits
 from agentrl.envs.tool import ToolSpec
-from agentrl.named import by_name
+from agentrl.named import check_name
 
 try:
   from inspect_ai.tool import ToolDef
@@ -51,7 +51,7 @@ def listed(domain: str, tasks: str, split: str, seed: int) -> Sequence[Mapping[s
     ValueError: an unknown domain, list of tasks or split.
   """
   rng = splits.generator(split, ("tau2", domain, tasks, seed))
-  by_name(dict.fromkeys(DOMAINS), domain, kind="domain of tau2")
+  check_name(DOMAINS, domain, kind="domain of tau2")
   known = ("base", "full") if domain == "telecom" else ("base",)
   if tasks not in known:
     raise ValueError(f"{domain} has no list of tasks called {tasks!r}; known: {', '.join(known)}")

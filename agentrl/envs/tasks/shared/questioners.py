@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agentrl.envs.dialogue import Question, Table
 from agentrl.envs.tasks.shared import splits, traces
-from agentrl.named import by_name
+from agentrl.named import check_name
 from agentrl.types import Action, Task
 
 _MOST_ITEMS = 16  # of an exact search: it visits up to 2**items sets of candidates
@@ -110,7 +110,7 @@ def make_task(
     ValueError: an unknown split, difficulty or demonstrator, a number out of its range, or a split without items.
   """
   _check(family, difficulty, turns, guess_share)
-  by_name(QUESTIONERS, demonstrator, kind="demonstrator")
+  check_name(QUESTIONERS, demonstrator, kind="demonstrator")
   items = [item for item in table.items if not held_out_items or splits.belongs(item, split)]
   if not items:
     raise ValueError(f"no item of the table {table.name!r} is on the {split} side; set held_out_items to False")
