@@ -5,11 +5,13 @@ So acts CHAI (Verma et al., 2022, https://arxiv.org/abs/2204.08426), with critic
 The judge runs on the device, and a rollout's host callbacks may call no JAX: no `Strategy` of slots can ask it. The
 episodes that are still going on take their turns together. A turn is one rollout of single utterances, one call of the
 judge, and one call of every environment. What is sampled depends on the seed, the trajectory's uid, the turn and the
-candidate, and not on who else is still going on (nor does what is said, but for rounding in a judge's batches).
+candidate, and not on who else is still going on (nor does what is said, but for rounding in a judge's batches). Where
+there is no room for all environments at once, episodes begin when others are over.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import time
@@ -29,8 +31,9 @@ from agentrl.rollout.strategies.independent import independent
 from agentrl.rollout.strategies.utterances import Utterances
 from agentrl.rollout.workers import WorkerPool
 from agentrl.settings import DefaultsOf, at_least, from_function, ranges_of, settings_in
-from agentrl.types import EnvironmentFailed, Trajectory
+from agentrl.types import EnvironmentFailed, NoRoom, Trajectory
 
+_SECONDS = 0.5  # between looks for room where none of these episodes has any
 _CRITICS = Needs(
   params=("critic",),
   judge=True,
@@ -110,7 +113,9 @@ class Reranked:
     policy_version: int = 0,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ):
-    self._live = [Episode(request, make_environment, chat, policy_version) for request in requests]
+    self._waiting = [Episode(request, make_environment, chat, policy_version) for request in requests]
+    self._live: list[Episode] = []
+    self._turns: collections.Counter[int] = collections.Counter()  # said so far, by uid
     self._candidates, self._sample, self._judge = candidates, sample, judge
     self._pool, self._environment_seconds = pool, environment_seconds
     self._on_finish = on_finish
@@ -119,21 +124,36 @@ class Reranked:
 
   def run(self) -> list[RolloutStats]:
     """Plays to the end; returns what the sampling of each turn cost."""
-    self._ask([(episode, episode.open, episode.begin) for episode in self._live])
-    self._part_with_finished()
     costs = []
-    while self._live:
-      chosen, cost = self._choose(turn=len(costs))
-      costs.append(cost)
-      self._say(chosen)
+    while self._waiting or self._live:
+      self._open()
       self._part_with_finished()
+      if self._live:
+        chosen, cost = self._choose()
+        costs.append(cost)
+        self._say(chosen)
+        self._part_with_finished()
     return costs
 
-  def _choose(self, turn: int) -> tuple[list[Trajectory], RolloutStats]:
+  def _open(self) -> None:
+    """Begins as many of the waiting episodes as there is room for."""
+    asked, self._waiting = self._waiting, []
+    self._ask([(e, functools.partial(_opened, e), functools.partial(self._begin, e)) for e in asked])
+    self._live += [episode for episode in asked if episode not in self._waiting]
+    if not self._live and self._waiting:  # what has the room is none of ours
+      time.sleep(_SECONDS)
+
+  def _begin(self, episode: Episode, prompt: Sequence[int] | None) -> None:
+    if prompt is None:
+      self._waiting.append(episode)
+    else:
+      episode.begin(prompt)
+
+  def _choose(self) -> tuple[list[Trajectory], RolloutStats]:
     """For each live episode the best of its candidates, as a trajectory of one turn."""
     pairs = [(episode, n) for episode in self._live for n in range(self._candidates)]
     states = [np.asarray(episode.tokens, np.int32) for episode, _ in pairs]
-    uids = [candidate_uid(episode.request.uid, turn, n) for episode, n in pairs]
+    uids = [candidate_uid(episode.request.uid, self._turns[episode.request.uid], n) for episode, n in pairs]
     found, cost = self._sample(states, uids, [episode.request.temperature for episode, _ in pairs])
     best = np.argmax(self._judge(found).reshape(-1, self._candidates), axis=1)
     return [found[b * self._candidates + n] for b, n in enumerate(best)], cost
@@ -141,6 +161,7 @@ class Reranked:
   def _say(self, chosen: Sequence[Trajectory]) -> None:
     calls = []
     for episode, utterance in zip(self._live, chosen, strict=True):
+      self._turns[episode.request.uid] += 1
       start = utterance.prompt_length
       if episode.write(utterance.tokens[start:], utterance.sampler_logp[start:], utterance.entropy[start:]):
         action = episode.action()
@@ -167,6 +188,14 @@ class Reranked:
       self._on_finish(trajectory)
     closed = self._pool.call_all([episode.close for episode in finished], self._environment_seconds)
     self.failures += [failure_of(error) for error in (future.exception() for future in closed) if error is not None]
+
+
+def _opened(episode: Episode) -> list[int] | None:
+  """The prompt; None where the environment finds no room now."""
+  try:
+    return episode.open()
+  except NoRoom:
+    return None
 
 
 def candidate_uid(uid: int, turn: int, candidate: int) -> int:

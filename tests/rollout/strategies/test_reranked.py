@@ -15,7 +15,7 @@ from agentrl.rollout.episode import Request
 from agentrl.rollout.strategies.reranked import Reranked, candidate_uid
 from agentrl.rollout.strategies.utterances import Utterances, UtteranceSampler
 from agentrl.rollout.workers import WorkerPool
-from agentrl.types import FailureKind, Observation, StopReason, Task, Trajectory
+from agentrl.types import FailureKind, NoRoom, Observation, StopReason, Task, Trajectory
 from tests.rollout.conftest import ENGINE, Counting
 from tests.rollout.test_driver import assert_same
 
@@ -123,6 +123,35 @@ def test_the_length_limit_cuts_a_turn_that_nobody_hears():
   got, _, failures = play([request(1, max_tokens=30)], sample=endless)
   assert got[0].stop is StopReason.LENGTH_LIMIT and len(got[0].tokens) == 30 and not failures
   assert len(got[0].turns) == 1 and not got[0].turns[0].ok
+
+
+class Crowded(Counting):
+  """Of these environments no more may be open at once than `room` lets in."""
+
+  def __init__(self, room):
+    super().__init__()
+    self._room, self._inside = room, False
+
+  def reset(self, task, seed):
+    if not self._room.acquire(blocking=False):
+      raise NoRoom("full")
+    self._inside = True
+    return super().reset(task, seed)
+
+  def close(self):
+    if self._inside:
+      self._room.release()
+      self._inside = False
+
+
+def test_episodes_that_find_no_room_begin_when_others_are_over():
+  wanted, room = [request(uid) for uid in range(7)], threading.Semaphore(2)
+  expected, costs, _ = play(wanted)
+  crowded = functools.partial(play, wanted, make_environment=lambda: Crowded(room))
+  (played,) = WorkerPool(1).call_all([crowded], 30.0)
+  got, more, failures = played.result()
+  assert not failures and len(more) > len(costs)
+  assert_same(got, expected)
 
 
 class Breaks(Counting):
