@@ -222,6 +222,7 @@ def _apply(slots: Slots, commands: Commands) -> Slots:
     uid=commands.uid,
     limit=commands.limit,
     temperature=commands.temperature,
+    waited=jnp.where(commands.length == KEEP, slots.waited, 0),  # a turn that begins has no row of the one before it
   )
 
 

@@ -203,13 +203,17 @@ def test_slots_without_a_row_wait_for_the_end_of_a_turn_and_say_what_they_would_
   start = go_on._replace(feed=np.zeros((3, ENGINE.feed_tokens), np.int32), feed_count=np.full(3, len(PROMPT), np.int32))
   start.feed[:, : len(PROMPT)] = PROMPT
   rest = go_on._replace(active=np.array([False, True, True]))  # the first slot's turn is over: it waits for its tool
-  history = run(compiled(lab, sizes), start, rest, rest)
+  with_two_rows = compiled(lab, sizes)
+  history = run(with_two_rows, start, rest, rest)
   counts = [events.count.tolist() for events in history]
   assert counts == [[6, 6, 0], [0, 6, 6], [0, 0, 6]]  # slot 1 keeps its row; slot 2 gets the one that slot 0 left
   assert [int(reason) for reason in history[2].stopped[1:]] == [slot_engine.LIMIT] * 2
   alone = np.concatenate([e.tokens[0] for e in run(machine, command(0, feed=PROMPT), command(0))])
   shared = np.concatenate([events.tokens[2][: events.count[2]] for events in history])
   np.testing.assert_array_equal(shared, alone)
+  anew = start._replace(length=np.array([0, slot_engine.KEEP, slot_engine.KEEP]))
+  anew = anew._replace(feed_count=np.array([len(PROMPT), 0, 0]))  # the first slot's next turn begins at once
+  assert [events.count.tolist() for events in run(with_two_rows, start, anew)] == [[6, 6, 0], [0, 6, 6]]
 
 
 def test_idle_slots_stay_as_they_are(machine):
