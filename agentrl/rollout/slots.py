@@ -15,7 +15,8 @@ numbers are the same to the last bit. Jobs that miss a piece which a slot is bei
 3. the idle slot that is not needed and was used the longest ago: it forks from a slot that holds what is shared;
 4. where every idle slot is needed, the one that was used the longest ago: what it held is fed again if it is asked for.
 
-So a strategy whose open prefixes and jobs never outnumber the slots has no token fed twice.
+So no slot is overwritten at whose end a job may go on, as long as such prefixes and jobs never outnumber the slots.
+What a slot holds in front of a closed piece is lost with it.
 """
 
 from __future__ import annotations

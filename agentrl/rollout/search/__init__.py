@@ -1,1 +1,1 @@
-"""Parts of a tree search: the tree, where a step ends, and which slot holds which prefix."""
+"""Parts of a tree search: the tree, where a step ends, how a tree grows, and what is kept of it."""
