@@ -23,7 +23,7 @@ SOURCE = """
     c.lengths = [16, 32]
     c.weights = {"correct": 1.0}
     c.ref = config_dict.placeholder(str)
-    c.algo = {"name": "grpo", "loss": {"clip_low": 0.2, "clip_high": 0.28}}
+    c.algo = {"name": "grpo", "bounds": {"clip_low": 0.2, "clip_high": 0.28}}
     c.steps = 2 if smoke else 100
     return c
 """
@@ -49,8 +49,8 @@ def test_load_reads_both_variants_and_locks(path):
   ("override", "read", "expected"),
   [
     ("--config.seed=3", lambda c: c.seed, 3),
-    ("--config.algo.loss.clip_high=1", lambda c: c.algo.loss.clip_high, 1.0),
-    ("algo.loss.clip_high=3e-1", lambda c: c.algo.loss.clip_high, 0.3),
+    ("--config.algo.bounds.clip_high=1", lambda c: c.algo.bounds.clip_high, 1.0),
+    ("algo.bounds.clip_high=3e-1", lambda c: c.algo.bounds.clip_high, 0.3),
     ("--config.shuffle=false", lambda c: c.shuffle, False),
     ("--config.name=a=b", lambda c: c.name, "a=b"),
     ("--config.name=12", lambda c: c.name, "12"),
@@ -78,8 +78,8 @@ def test_later_override_wins_and_leaves_the_rest(path):
   [
     ("--config.learning_rate=3", ["'learning_rate'", "there are algo, lengths"]),
     ("--config.sed=3", ["small.py", "'sed'", "'seed'"]),
-    ("--config.algo.loss.clip_hihg=1", ["'algo.loss.clip_hihg'", "'algo.loss.clip_high'"]),
-    ("--config.clip_high=1", ["'clip_high'", "'algo.loss.clip_high'"]),
+    ("--config.algo.bounds.clip_hihg=1", ["'algo.bounds.clip_hihg'", "'algo.bounds.clip_high'"]),
+    ("--config.clip_high=1", ["'clip_high'", "'algo.bounds.clip_high'"]),
     ("--config.algos.name=ppo", ["'algos.name'", "'algo.name'"]),
     ("--config.seed.x=1", ["'seed.x'", "'seed'"]),
     ("--config.seed=1.5", ["seed", "int", "1.5"]),
@@ -161,6 +161,17 @@ def test_an_import_path_may_be_a_key():
   assert config_lib.from_json(config_lib.to_json(config)) == config
   for override in (f'--config.reward={{"{path}": 0.5}}', f"--config.reward.{path}=0.5"):
     assert config_lib.by_path(config_lib.override(config, [override], where="c").reward)[path] == 0.5
+
+
+def test_the_settings_of_a_loss_take_the_place_of_those_of_another_loss():
+  settings = {"algo": {"loss": {"clip_low": 0.2}, "correction_options": {"cap": 2.0}, "reduction_options": {"a": 1.0}}}
+  base = run_config(settings, where="base")
+  mine = {"policy_loss": "my_project.losses:mine", "loss": {"tau": 2.0}, "correction_options": {}}
+  derived = run_config({"algo": {**mine, "reduction_options": {"constant": 8.0}}}, where="derived", base=base).algo
+  assert derived.loss.to_dict() == {"tau": 2.0} and derived.correction_options.to_dict() == {}
+  assert derived.reduction_options.to_dict() == {"constant": 8.0}
+  typed = config_lib.override(base, ["--config.algo.loss={}", "--config.algo.loss.tau=2.0"], where="typed").algo
+  assert typed.loss.to_dict() == {"tau": 2.0}
 
 
 @pytest.mark.parametrize("text", ["3", "{1: 2", "database"])
