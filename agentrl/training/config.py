@@ -289,7 +289,7 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
   """Lays overrides over a section; see `resolve`."""
   takes_any = len(section) == 0 or _is_free(prefix)
   for name, value in overrides.items():
-    name, _, rest = (_kept(name) if takes_any else name).partition(".")
+    name, rest = _parted(name, takes_any=takes_any)
     key = f"{prefix}{name}"
     if not takes_any and name not in section:
       raise ConfigError(unknown_key(f"{key}.{rest}" if rest else key, root, where))
@@ -308,6 +308,13 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
     else:
       coerced = _coerced(value, section[name], section.get_type(name), where=where, key=key)
       section[name] = _checked_value(coerced, where=where, key=key)
+
+
+def _parted(name: str, *, takes_any: bool) -> tuple[str, str]:
+  """The first name of a dotted key and what follows it; where any key is welcome, an import path is one name."""
+  path = _IMPORT_PATH.match(name) if takes_any else None
+  first, _, rest = (_kept(path[0]) + name[path.end() :] if path else name).partition(".")
+  return first, rest
 
 
 def _inner(section: ConfigDict, name: str, key: str, *, takes_any: bool, root: ConfigDict, where: str) -> ConfigDict:

@@ -161,6 +161,9 @@ def test_an_import_path_may_be_a_key():
   assert config_lib.from_json(config_lib.to_json(config)) == config
   for override in (f'--config.reward={{"{path}": 0.5}}', f"--config.reward.{path}=0.5"):
     assert config_lib.by_path(config_lib.override(config, [override], where="c").reward)[path] == 0.5
+  inner = [f"--config.reward_options.{path}.{name}=5" for name in ("most", "b.c")]
+  typed = config_lib.override(config, inner, where="d")
+  assert config_lib.by_path(typed.reward_options.to_dict()) == {path: {"most": 5, "b": {"c": 5}}}
 
 
 def test_the_settings_of_a_loss_take_the_place_of_those_of_another_loss():
