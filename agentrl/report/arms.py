@@ -38,18 +38,22 @@ def curve(run: pathlib.Path, *, cost: str, value: str) -> Curve:
     cost: metric that is summed over the steps, such as `rollout/trajectories`.
     value: metric of the evaluations, such as `eval/success`.
 
+  Returns:
+    Its points; a run that spent nothing has them all at cost 0.
+
   Raises:
     KeyError: the run has no such metrics; names those of its last line.
   """
   lines = source.read_metrics(run / "metrics.jsonl")
   first = source.cold_start_steps(source.read_config(run))
-  spent, points = 0.0, []
+  spent, points, measured = 0.0, [], False
   for line in lines:
     if line["step"] > first:
       spent += line.get(cost) or 0.0
+      measured |= line.get(cost) is not None
     if line["step"] >= first and line.get(value) is not None:
       points.append((spent, line[value]))
-  if not points or not spent:
+  if not points or not measured:
     raise KeyError(f"{run}: no {value!r} or no {cost!r} after the cold start; its last line has {sorted(lines[-1])}")
   return Curve(*np.asarray(points, float).T)
 
@@ -93,7 +97,7 @@ def draw_arms(
     references: label to value.
   """
   bands = {label: band(curves) for label, curves in arms.items()}
-  least = min(float(b.cost[b.cost > 0][0]) for b in bands.values()) / 2
+  least = min((float(b.cost[b.cost > 0][0]) for b in bands.values() if b.cost[-1] > 0), default=1.0) / 2
   for number, (label, b) in enumerate(bands.items()):
     colour, dashes = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
     cost = np.maximum(b.cost, least) if log_cost else b.cost

@@ -31,6 +31,20 @@ def test_a_metric_that_is_not_there_is_told(run):
     arms.curve(run, cost="rollout/trajectories", value="eval/succes")
 
 
+def test_a_run_that_spent_nothing_stays_at_cost_zero(run):
+  text = (run / "metrics.jsonl").read_text()
+  (run / "metrics.jsonl").write_text(text.replace('"rollout/trajectories": 10', '"rollout/trajectories": 0'))
+  got = arms.curve(run, cost="rollout/trajectories", value="eval/success")
+  assert got.cost.tolist() == [0, 0, 0] and got.value.tolist() == [0.25, 0.5, 1.0]
+  with pytest.raises(KeyError, match=r"no 'rollout/games' after the cold start"):
+    arms.curve(run, cost="rollout/games", value="eval/success")
+  other = Curve(np.array([0.0, 20.0]), np.array([0.0, 1.0]))
+  for drawn in ({"a": [got]}, {"a": [got], "b": [other]}):
+    axes = Figure().subplots()
+    arms.draw_arms(axes, drawn, log_cost=True)
+    assert len(axes.lines) == len(drawn)
+
+
 def test_the_interval_is_students():
   one, two = Curve(np.array([0.0, 10.0]), np.array([0.0, 1.0])), Curve(np.array([0.0, 20.0]), np.array([0.5, 1.0]))
   got = arms.band([one, two])

@@ -33,6 +33,14 @@ def test_at_equal_cost_both_are_read_where_the_cheaper_one_ends(runs):
   assert values(AtEqual("eval/success", GAMES), runs[::-1]) == pytest.approx([0.3, 0.2])
 
 
+def test_a_run_that_spent_nothing_is_read_at_its_end_and_the_other_before_rl(runs, tmp_path):
+  free = write_curve(tmp_path / "free", [0.1, 0.2, 0.4], cost=0)
+  assert values(AtEqual("eval/success", GAMES), (free, runs[0])) == [0.4, 0.1]
+  assert values(Spent(GAMES), (free, runs[0])) == [0, 40]
+  one, _ = CostToReach(GAMES, "eval/success", 0.9).read(free, runs[0])
+  assert (one.value, one.at_least) == (0, True)
+
+
 def test_the_cost_of_a_value_first_and_for_good(runs):
   assert values(CostToReach(GAMES, "eval/success", 0.4), runs) == [10, 15]
   one, two = CostToReach(GAMES, "eval/success", 0.4, held=True).read(*runs)
