@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from agentrl.envs import supervisor
 from agentrl.training import config as config_lib
 from agentrl.training import resume
+from agentrl.training.redacted import differences_shown
 from agentrl.training.saved import stage_differences
 from agentrl.training.stages import stages_of
 
@@ -136,7 +137,7 @@ def check_recorded(run: Run, recorded: pathlib.Path) -> None:
   overrides, rest = config_lib.split_argv(run.arguments)
   config = config_lib.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
   old = config_lib.from_json((recorded / "config.json").read_bytes(), where=str(recorded / "config.json"))
-  changed = [d for d in config_lib.differences(old, config) if config_lib.ABSENT not in (d.old, d.new)]
+  changed = [d for d in differences_shown(old, config) if config_lib.ABSENT not in (d.old, d.new)]
   free = [entry for entry in resume.FREE if entry != "train.steps"] + ["cold_start.run"]
   if lines := [d for d in changed if not any(resume.covers(entry, d.key) for entry in free)]:
     told = "\n".join(f"  {d.key}: there {d.old!r}, now {d.new!r}" for d in lines)

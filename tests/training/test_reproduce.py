@@ -16,6 +16,7 @@ import pytest
 
 from agentrl.training import config as config_lib
 from agentrl.training import reproduce
+from agentrl.training.redacted import redacted_config
 
 PAPER = """
   from agentrl.training.paper import arm_config
@@ -145,6 +146,7 @@ def test_killed_in_the_middle_its_processes_end_and_it_goes_on(paper, site, tmp_
   code = f"""
     import pathlib
     from agentrl.training import reproduce
+from agentrl.training.redacted import redacted_config
     reproduce._ROOT = pathlib.Path({str(site)!r})
     runs = reproduce.plan(pathlib.Path({str(paper)!r}), ["plain", "ppo"], [0], pathlib.Path({str(tmp_path / "runs")!r}))
     reproduce.run_all(runs, jobs=2, finished=lambda run: None, shown=lambda working: None)
@@ -191,6 +193,19 @@ def test_recorded_runs_of_other_settings_are_told(paper, tmp_path):
   (tmp_path / "config.json").write_text(json.dumps({**recorded, "train": {**recorded["train"], "steps": 9}}))
   with pytest.raises(config_lib.ConfigError, match=r"settings:\n  train.steps: there 9, now 4\nGive another --out"):
     reproduce.check_recorded(run, tmp_path)
+
+
+def test_recorded_runs_without_their_credentials_are_the_same_and_none_is_told(paper, tmp_path):
+  given = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 3}']
+  (_, run) = reproduce.plan(paper, ["plain"], [0], tmp_path / "runs", overrides=given)
+  config = config_lib.load(f"{paper}:plain", ["--config.seed=0", *given])
+  (tmp_path / "config.json").write_text(config_lib.to_json(redacted_config(config)))
+  reproduce.check_recorded(run, tmp_path)
+  other = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 4}']
+  (_, run) = reproduce.plan(paper, ["plain"], [0], tmp_path / "runs", overrides=other)
+  with pytest.raises(config_lib.ConfigError, match=r"task\.tool_options\.pages: there 3, now 4") as error:
+    reproduce.check_recorded(run, tmp_path)
+  assert "s3cret" not in str(error.value) and "headers" not in str(error.value)
 
 
 def test_processes_that_share_the_cores_have_one_thread_each():
