@@ -101,9 +101,12 @@ def plan(
   names = list(config_lib.read_file(file).ARMS)
   for seed in seeds:
     given = (*overrides, f"--config.seed={seed}")
-    configs = {arm: config_lib.load(f"{file}:{arm}", given, smoke=smoke) for arm in {*names, *arms}}
+    configs = {arm: config_lib.load(f"{file}:{arm}", given, smoke=smoke) for arm in arms}
+    for name in set(names) - set(arms):
+      with contextlib.suppress(config_lib.ConfigError):  # overrides need to fit the arms that are run
+        configs[name] = config_lib.load(f"{file}:{name}", given, smoke=smoke)
     for arm in arms:
-      owner = next((name for name in names if _share_cold_start(configs[name], configs[arm])), None)
+      owner = next((name for name in names if name in configs and _share_cold_start(configs[name], configs[arm])), None)
       cold = None
       if owner is not None:
         cold = _run(file, owner, seed, workdir / "cold_starts", (*given, "--config.train.steps=0"), smoke)

@@ -107,6 +107,13 @@ def test_a_cold_start_is_the_same_whichever_arms_are_run(paper, tmp_path):
   assert {"--smoke", "--config.eval.tasks=3"} <= set(ppo.arguments) & set(cold.arguments)
 
 
+def test_a_setting_of_the_arms_that_are_run_need_not_fit_the_others(paper, tmp_path):
+  (cold, ppo) = reproduce.plan(paper, ["ppo"], [0], tmp_path, overrides=["--config.algo.value_coef=0.3"])
+  assert cold.path == tmp_path / "cold_starts" / "ppo" / "seed0" and ppo.begins_with == cold
+  with pytest.raises(config_lib.ConfigError, match=r"paper\.py:plain: unknown config key 'algo\.value_coef'"):
+    reproduce.plan(paper, ["plain", "ppo"], [0], tmp_path, overrides=["--config.algo.value_coef=0.3"])
+
+
 def test_an_unknown_arm_is_told_before_anything_runs(paper, tmp_path):
   with pytest.raises(config_lib.ConfigError, match="'plan': did you mean 'plain'"):
     reproduce.plan(paper, ["plan"], [0], tmp_path)
