@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from agentrl.training import resume
 from agentrl.training.build.experiment import Experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.config import Difference
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import read_config
+from agentrl.training.sources import kind_of
 from agentrl.training.stages import Stage, stages_of
 
 
@@ -82,18 +85,19 @@ def stage_differences(stage: Stage, old: ConfigDict, new: ConfigDict) -> list[Di
   Args:
     stage: of `new`.
   """
-  return [d for d in differences_shown(old, new) if _moves(d.key, stage)]
+  sections = (*READ, *kind_of(new, stage).sections, stage.name)
+  return [d for d in differences_shown(old, new) if _moves(d.key, sections, stage)]
 
 
-_READ = ("seed", "model", "chat", "task", "optimizer")  # sections that the params behind such a stage depend on
+READ = ("seed", "model", "chat", "task", "optimizer")  # sections that the params behind such a stage depend on
 _OF_THE_LAST = ("optimizer.learning_rate", "optimizer.value_rate", "optimizer.value_warmup")  # it has rates of its own
 
 
-def _moves(key: str, stage: Stage) -> bool:
-  """Whether another value of a key gives other params behind a stage that another run may take over."""
+def _moves(key: str, sections: Sequence[str], stage: Stage) -> bool:
+  """Whether another value of a key gives other params behind a stage that reads these sections."""
   own_schedule = ("optimizer.schedule",) if stage.scheduled_by == stage.name else ()
-  ignored = (f"{stage.name}.run", *_OF_THE_LAST, *own_schedule)
-  return key.split(".")[0] in (*_READ, stage.name) and key not in ignored
+  ignored = (f"{stage.name}.run", *_OF_THE_LAST, *own_schedule, *resume.FREE)
+  return key.split(".")[0] in sections and not any(resume.covers(entry, key) for entry in ignored)
 
 
 def _found(config: ConfigDict, run: pathlib.Path, step: int | None) -> tuple[Stage, int]:

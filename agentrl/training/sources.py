@@ -75,11 +75,15 @@ class SourceKind(NamedTuple):
     most: `(config, stage, per_sample) -> int`, trajectories of a step at most, where a sample of the strategy gives as
       many as `per_sample`.
     reads: keys that it reads of the section of the stage.
+    sections: of the config, that its trajectories depend on beside that section and `saved.READ`.
   """
 
   make: Callable[[ConfigDict, Experiment, Stage], Source]
   most: Callable[[ConfigDict, Stage, int], int]
   reads: tuple[str, ...] = ()
+  sections: tuple[str, ...] = (
+    "curriculum", "rollout", "strategy", "search", "engine", "reward", "reward_options", "filters", "filter_options",
+  )  # fmt: skip
 
 
 def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
@@ -214,6 +218,6 @@ def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
 
 
 SOURCES: Mapping[str, SourceKind] = {
-  "authored": SourceKind(authored, _traces, reads=("batch", "direct_share")),
+  "authored": SourceKind(authored, _traces, reads=("batch", "direct_share"), sections=()),
   "rollouts": SourceKind(rollouts, _samples),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from agentrl.training import config as config_lib
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.training.saved import restore_params, saved_steps, taken_over
+from agentrl.training.saved import restore_params, saved_steps, stage_differences, taken_over
 from agentrl.training.stages import stages_of
 
 
@@ -48,6 +48,17 @@ def test_steps_are_counted_across_the_stages(tiny_config, tiny_experiment, tmp_p
 def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_experiment, change, message):
   with pytest.raises(ValueError, match=message):
     take(config_lib.resolve(tiny_config, change, where="test"), tiny_experiment(), unbroken[0])
+
+
+@pytest.mark.parametrize(
+  ("source", "told"), [("authored", []), ("rollouts", ["rollout.temperature", "reward.correct", "curriculum.name"])]
+)
+def test_what_a_cold_start_depends_on_follows_from_its_source(tiny_config, source, told):
+  one = config_lib.resolve(tiny_config, {"cold_start": {"source": source}}, where="test")
+  changes = {"reward": {"correct": 2.0}, "curriculum": {"name": "pool"}, "train": {"steps": 9}}
+  changes |= {"rollout": {"temperature": 0.5, "workers": 3}}
+  other = config_lib.resolve(one, changes, where="test")
+  assert sorted(d.key for d in stage_differences(stages_of(other)[0], one, other)) == sorted(told)
 
 
 def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_experiment, tmp_path):
