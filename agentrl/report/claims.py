@@ -105,7 +105,7 @@ def judge(claim: Claim, results: pathlib.Path) -> Judgement:
   Seeds are compared one by one where their runs began with the same cold start, else the arms by their means.
 
   Raises:
-    KeyError: a run lacks a metric that the claim names.
+    ValueError: a run lacks a metric that the claim names.
   """
   runs = runs_of(results, claim.arm)
   others = runs if claim.against == BEFORE else runs_of(results, claim.against)

@@ -37,7 +37,7 @@ class Measure(Protocol):
   cost: str
 
   def read(self, run: pathlib.Path, other: pathlib.Path) -> tuple[Reading, Reading]:
-    """The readings of two runs; a KeyError names the metric that one of them lacks."""
+    """The readings of two runs; a ValueError names the metric that one of them lacks."""
     ...
 
   def __str__(self) -> str: ...
@@ -168,13 +168,13 @@ def values_after_cold_start(run: pathlib.Path, metric: str) -> list[float]:
   """Values of a metric since the cold start, its last evaluation among them.
 
   Raises:
-    KeyError: there are none; names those of the last line.
+    ValueError: there are none; names those of the last line.
   """
   lines = source.read_metrics(run / "metrics.jsonl")
   first = source.cold_start_steps(source.read_config(run))
   _, values = source.series([line for line in lines if line["step"] >= first], metric)
   if not values:
-    raise KeyError(f"{run}: no {metric!r} after the cold start; its last line has {sorted(lines[-1])}")
+    raise ValueError(f"{run}: no {metric!r} after the cold start; its last line has {sorted(lines[-1])}")
   return values
 
 

@@ -80,6 +80,12 @@ def test_recorded_runs_of_other_settings_end_it(run):
   assert (status, ran) == (1, []) and "rollout.groups: there 8, now 3" in said
 
 
+def test_a_claim_about_what_was_not_measured_is_told(run, paper):
+  paper.write_text(paper.read_text().replace('"eval/success"', '"eval/succes"'))
+  status, _, said = run("--seeds", "1")
+  assert status == 1 and "no 'eval/succes' or no 'mine/cost' after the cold start; its last line has" in said
+
+
 def test_a_wrong_arm_names_the_nearest(run):
   status, ran, said = run("--arms", "hott")
   assert (status, ran) == (1, []) and "no arm is called 'hott': did you mean 'hot'?" in said

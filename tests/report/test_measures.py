@@ -70,7 +70,7 @@ def test_it_says_what_it_reads(measure, text):
 
 
 def test_what_was_not_measured_is_told(runs):
-  with pytest.raises(KeyError, match=r"no 'eval/succes' .*eval/success"):
+  with pytest.raises(ValueError, match=r"no 'eval/succes' .*eval/success"):
     Last("eval/succes").read(*runs)
   with pytest.raises(ValueError, match="measured 5 times, and a claim asks for the last 6"):
     MeanOfLast("eval/success", 6).read(*runs)
