@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_dict
 from agentrl.algorithms import gradients, learner, terms
 from agentrl.algorithms.contract import Algorithm, HeadSpec, LearnerState, Policy
 from agentrl.algorithms.objective import Term, heads_of
-from agentrl.batching.filters import without_failures
+from agentrl.batching.filters import keep, without_failures
 from agentrl.ops import reduce
 from agentrl.settings import FINITE, between
 from agentrl.types import Trajectory
@@ -70,11 +70,11 @@ def _terms(cfg: ConfigDict) -> list[Term]:
 
 def _best(trajectories: Sequence[Trajectory], least: float | None, share: float) -> list[Trajectory]:
   """Those worth cloning, in the order given; of equal rewards the earlier ones."""
-  good = [t for t in trajectories if least is None or t.reward is None or t.reward >= least]
+  good = keep(trajectories, lambda t: least is None or t.reward is None or t.reward >= least)
   if share == 1.0:
     return good
   without = [t.uid for t in good if t.reward is None]
   if without:
     raise ValueError(f"algo.top_share={share} compares rewards; trajectory {without[0]} has none")
-  best = sorted(range(len(good)), key=lambda n: -good[n].reward)[: math.ceil(share * len(good))]
-  return [good[n] for n in sorted(best)]
+  best = {t.uid for t in sorted(good, key=lambda t: -t.reward)[: math.ceil(share * len(good))]}
+  return keep(good, lambda t: t.uid in best)

@@ -62,6 +62,20 @@ def test_the_best_share_is_cloned(prepare, trajectories, share, kept):
   assert tokens_of(prepare(trajectories, top_share=share)[0]) == kept
 
 
+def test_branches_of_what_is_not_cloned_share_their_tokens_still(prepare, trajectories):
+  """Two branches leave a trajectory of no reward behind its fifth token, the third sampled one; it is listed once."""
+  trunk = trajectories[1]
+  tails = (1, 2)
+  tokens = [np.append(trunk.tokens[:5], np.full(len(trunk.tokens) - 5, tail, np.int32)) for tail in tails]
+  branches = [
+    dataclasses.replace(trunk, tokens=ids, uid=70 + tail, parent=trunk.uid, fork_at=5, reward=1.0)
+    for tail, ids in zip(tails, tokens, strict=True)
+  ]
+  shared, own = np.sum(trunk.action_mask[:5]), np.sum(trunk.action_mask[5:])
+  for setting in ({"min_reward": 0.5}, {"top_share": 0.5}):
+    assert sum(tokens_of(prepare([trunk, *branches], **setting)[0])) == shared + 2 * own
+
+
 def test_a_share_needs_rewards(prepare, trajectories):
   authored = dataclasses.replace(trajectories[1], reward=None, reward_parts=None)
   with pytest.raises(ValueError, match=f"trajectory {authored.uid} has none"):
