@@ -17,6 +17,7 @@ from agentrl.batching.filters import with_reward
 from agentrl.batching.pack import Column, add_columns, unpack
 from agentrl.credit import ChosenCredit, make_credit
 from agentrl.credit.contract import Declared
+from agentrl.named import check_name
 from agentrl.ops.reduce import token_weights
 from agentrl.types import Batch, Trajectory
 
@@ -28,8 +29,8 @@ class Asked:
   """What a credit function may ask of a packed batch, see `credit.contract.Learner`.
 
   Attributes:
-    columns: what was computed, f32 [M, B, A] each, under the names by which terms read it: "old_logp", "ref_logp", and
-      "old_values" of the head "value".
+    columns: what was computed, f32 [M, B, A] each, under the names by which terms read it: "old_logp", "ref_logp",
+      "old_values" of the head "value", and "old_NAME" of another one.
   """
 
   def __init__(self, learns: Learner, state: LearnerState, batch: Batch, trajectories: Sequence[Trajectory]):
@@ -38,9 +39,15 @@ class Asked:
     self._learns, self._state, self._batch, self._trajectories = learns, state, batch, trajectories
 
   def compute(self, names: Sequence[str]) -> None:
-    """Computes "logp" and values of heads in one forward pass."""
+    """Computes "logp" and values of heads in one forward pass.
+
+    Raises:
+      ValueError: there is no such head.
+    """
+    for name in names:
+      check_name(["logp", *self._learns.heads], name, kind="head")
     said = self._learns.evaluate(self._state.params, self._batch, names)
-    self.columns |= {_COLUMNS.get(name, name): said[name] for name in names}
+    self.columns |= {_column_of(name): said[name] for name in names}
 
   def values(self, name: str = "value") -> list[np.ndarray]:
     """See `credit.contract.Learner`."""
@@ -59,13 +66,15 @@ class Asked:
     return unpack(self._batch, self.columns["ref_logp"], self._trajectories)
 
   def _said(self, name: str) -> list[np.ndarray]:
-    column = _COLUMNS.get(name, name)
+    column = _column_of(name)
     if column not in self.columns:
       self.compute([name])
     return unpack(self._batch, self.columns[column], self._trajectories)
 
 
-_COLUMNS = {"logp": "old_logp", "value": "old_values"}  # how terms call what stood at the start of the update
+def _column_of(name: str) -> str:
+  """How terms call what "logp", or a head, was at the start of the update."""
+  return "old_values" if name == "value" else f"old_{name}"
 
 
 def credited(

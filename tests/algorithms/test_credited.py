@@ -9,6 +9,9 @@ import optax
 import pytest
 
 from agentrl import algorithms
+from agentrl.algorithms import terms
+from agentrl.algorithms.objective import Term
+from agentrl.batching.pack import Column
 from agentrl.credit.contract import Credit, declares
 from agentrl.training import config as config_lib
 
@@ -30,6 +33,26 @@ def secretive(learner, trajectories):
 @declares(heads=("progress",))
 def another_head(learner, trajectories):
   return Credit(learner.values("progress"))
+
+
+def of_a_head_that_there_is_not(learner, trajectories):
+  return Credit(learner.values("progres"))
+
+
+def forecasts(*, hidden=0):
+  """Trains the head "forecast" to say what stands in a column of the same name."""
+
+  def per_token(out, micro):
+    return jnp.square(out.heads["forecast"] - micro.columns["forecast"]), {}
+
+  ones = lambda trajectories: Column([np.ones(len(t.tokens), np.float32) for t in trajectories])
+  head = terms.value_head(hidden=hidden)
+  return Term(1.0, per_token, heads={"forecast": head}, columns={"forecast": ones})
+
+
+@declares(heads=("forecast",))
+def of_the_forecast(learner, trajectories):
+  return Credit(learner.values("forecast"))
 
 
 def plain(learner, trajectories):
@@ -69,6 +92,14 @@ def test_a_function_of_yours_may_ask_for_all_that_there_is(policy, params, other
   for name, columns in (("old_values", values), ("old_logp", wanted["logp"]), ("ref_logp", wanted["ref_logp"])):
     np.testing.assert_allclose(batch.columns[name], listed(batch, columns), atol=1e-5)  # terms read them again
   np.testing.assert_allclose(batch.columns["advantages"], 0.5 * np.asarray(batch.columns["old_values"]), atol=1e-6)
+
+
+def test_what_a_head_said_leaves_a_column_of_its_name_alone(policy, params, trajectories):
+  term = {"term": own(forecasts), "weight": 0.5}
+  algorithm = build("grpo", policy, credit=own(of_the_forecast), terms={"forecast": term})
+  batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)
+  np.testing.assert_array_equal(np.asarray(batch.columns["forecast"]), batch.action_mask)
+  assert not np.any(batch.columns["old_forecast"])  # a new head says 0
 
 
 def test_what_nobody_asks_for_is_not_computed(policy, trajectories):
@@ -111,6 +142,7 @@ def test_a_credit_that_does_not_fit_is_refused_when_the_algorithm_is_built(polic
   [
     ("ppo", "grpo", r"algo\.credit='grpo' does not say which values are to be learned"),
     ("ppo", own(secretive), "no reference is kept: let it declare `reference=True`"),
+    ("ppo", own(of_a_head_that_there_is_not), "no head is called 'progres'"),
   ],
 )
 def test_or_when_it_is_asked(policy, params, trajectories, name, credit, message):
