@@ -59,7 +59,8 @@ class Learner:
       `LearnerState`.
     reduce: the reduction of its objective.
     reads: columns that it computes at the start of an update, see `Term`.
-    steps: of the optimiser in one update.
+    epochs, minibatches: of one update.
+    step: one optimiser step, from `gradients.make_step`.
   """
 
   policy: Policy
