@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from agentrl import credit
 from agentrl.algorithms import forward, gradients
 from agentrl.algorithms.contract import HeadSpec, LearnerState, Metrics, Policy
-from agentrl.algorithms.objective import Term, heads_of, objective
+from agentrl.algorithms.objective import Term, columns_of, heads_of, objective
 from agentrl.batching.pack import Column, pack
 from agentrl.named import by_name, with_settings
 from agentrl.ops import corrections, losses
@@ -55,6 +55,7 @@ class Learner:
 
   Attributes:
     heads: what its terms declare, by name.
+    columns: what its terms make of trajectories, by name.
     evaluate: `(params, batch, names) -> {name: f32 [M, B, A]}`, see `forward.make_evaluator`; params as in
       `LearnerState`.
     reduce: the reduction of its objective.
@@ -67,6 +68,7 @@ class Learner:
   optimizer: optax.GradientTransformation
   terms: Sequence[Term]
   heads: Mapping[str, HeadSpec]
+  columns: Mapping[str, Callable[[Sequence[Trajectory]], Column]]
   evaluate: Callable[[Mapping[str, Any], Batch, Sequence[str]], dict[str, jax.Array]]
   reduce: Reduction
   reads: frozenset[str]
@@ -86,7 +88,7 @@ class Learner:
 
   def pack(self, trajectories: Sequence[Trajectory], columns: Mapping[str, Column]) -> Batch:
     """A packed batch with these columns and those that terms make of trajectories; raises as `batching.pack.pack`."""
-    of_terms = {name: make(trajectories) for term in self.terms for name, make in term.columns.items()}
+    of_terms = {name: make(trajectories) for name, make in self.columns.items()}
     return pack(trajectories, {**of_terms, **columns}, self.policy.pack, least_trees=self.minibatches)
 
   def old_logp(self, state: LearnerState, batch: Batch) -> jax.Array:
@@ -142,6 +144,7 @@ def make_learner(
     optimizer=optimizer,
     terms=tuple(terms),
     heads=heads,
+    columns=columns_of(terms),
     evaluate=forward.make_evaluator(policy, heads),
     reduce=reduce,
     reads=frozenset(reads).union(*(term.reads for term in terms)),

@@ -22,6 +22,14 @@ from agentrl.types import Batch, Trajectory
 
 Diagnostics = Mapping[str, jax.Array]
 
+# Names that no head may have: what they stand for beside heads.
+NO_HEADS = {
+  "policy": "the policy itself in a learner's params",
+  "critic": "what a learner trains apart",
+  "logp": "the log-probs of the tokens",
+  "entropy": "the entropy of the policy",
+}
+
 
 class Term(NamedTuple):
   """A summand of the objective. A token may carry several terms, and a term may count some of the tokens only.
@@ -59,13 +67,29 @@ def heads_of(terms: Sequence[Term]) -> dict[str, HeadSpec]:
   """The heads that terms declare, by name.
 
   Raises:
-    ValueError: two of them declare different heads by one name.
+    ValueError: two of them declare different heads by one name, or one by a name of `NO_HEADS`.
   """
   found: dict[str, HeadSpec] = {}
   for term in terms:
     for name, spec in term.heads.items():
+      if name in NO_HEADS:
+        raise ValueError(f"a term declares a head called {name!r}, which is {NO_HEADS[name]}: name it otherwise")
       if found.setdefault(name, spec) is not spec:
         raise ValueError(f"two terms declare a head called {name!r}, and they differ: name one of them otherwise")
+  return found
+
+
+def columns_of(terms: Sequence[Term]) -> dict[str, Callable[[Sequence[Trajectory]], Column]]:
+  """What terms make of trajectories, by the names of columns.
+
+  Raises:
+    ValueError: two of them make different columns of one name.
+  """
+  found: dict[str, Callable[[Sequence[Trajectory]], Column]] = {}
+  for term in terms:
+    for name, make in term.columns.items():
+      if found.setdefault(name, make) is not make:
+        raise ValueError(f"two terms make a column called {name!r}, and they differ: name one of them otherwise")
   return found
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentrl.algorithms import forward, gradients, learner, terms
 from agentrl.algorithms.contract import HeadSpec
-from agentrl.algorithms.objective import Term, heads_of, objective
+from agentrl.algorithms.objective import Term, columns_of, heads_of, objective
 from agentrl.batching.pack import Column, pack
 from agentrl.ops.reduce import REDUCTIONS
 
@@ -90,6 +90,20 @@ def test_heads_of_two_terms_by_one_name_are_refused_where_they_differ():
   assert heads_of([one, one]) == one.heads
   with pytest.raises(ValueError, match="two terms declare a head called 'value'"):
     heads_of([one, other])
+
+
+@pytest.mark.parametrize("name", ["policy", "critic", "logp", "entropy"])
+def test_a_head_by_the_name_of_something_else_is_refused(name):
+  (head,) = terms.value().heads.values()
+  with pytest.raises(ValueError, match=f"a term declares a head called '{name}', which is "):
+    heads_of([Term(1.0, imitates, heads={name: head})])
+
+
+def test_columns_of_two_terms_by_one_name_are_refused_where_they_differ():
+  one, other = (Term(1.0, imitates, columns={"first": lambda trajectories: None}) for _ in range(2))
+  assert columns_of([one, one]) == one.columns
+  with pytest.raises(ValueError, match="two terms make a column called 'first'"):
+    columns_of([one, other])
 
 
 def flops(compiled):
