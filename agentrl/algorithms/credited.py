@@ -137,7 +137,6 @@ def make_credited(
   *,
   share: Share = once,
   computed: Sequence[str] = (),
-  targets: bool = False,
 ) -> Algorithm:
   """An algorithm of terms over the credit that `cfg.credit` names; see `contract.Algorithm`.
 
@@ -145,7 +144,6 @@ def make_credited(
     cfg: has credit, credit_options, reduction, reduction_options, epochs and minibatches.
     terms: of its objective.
     share, computed: see `credited`.
-    targets: its terms learn values, and the credit must say which.
 
   Raises:
     ValueError: the credit asks for a head that no term trains, or the reduction spoils it.
@@ -164,8 +162,11 @@ def make_credited(
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
     batch, metrics = credited(learns, state, with_reward(trajectories), chosen, share=share, computed=computed)
-    if targets and "returns" not in batch.columns:
-      raise ValueError(f"algo.credit={cfg.credit!r} does not say which values are to be learned: choose 'gae'")
+    if "returns" in learns.reads and "returns" not in batch.columns:
+      raise ValueError(
+        f"algo.credit={cfg.credit!r} does not say which values are to be learned, and a term learns them: choose one "
+        "that does, such as 'gae' or 'value_baseline'"
+      )
     return batch, metrics
 
   declared = {"compares": chosen.declared.compares, "siblings": chosen.declared.siblings}

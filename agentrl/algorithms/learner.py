@@ -59,7 +59,7 @@ class Learner:
     evaluate: `(params, batch, names) -> {name: f32 [M, B, A]}`, see `forward.make_evaluator`; params as in
       `LearnerState`.
     reduce: the reduction of its objective.
-    reads: columns that it computes at the start of an update, see `Term`.
+    reads: columns that an update must have, see `Term`.
     epochs, minibatches: of one update.
     step: one optimiser step, from `gradients.make_step`.
   """
@@ -104,11 +104,19 @@ class Learner:
 
     Columns that terms read and the batch has not are computed first. In the first step the log-probs at the start of
     the update are those of the forward pass: a single step needs no others.
+
+    Raises:
+      ValueError: a term reads a column that nobody gives.
     """
     several_steps = self.epochs * self.minibatches > 1
     computed = {"ref_logp": self.ref_logp} | ({"old_logp": self.old_logp} if several_steps else {})
     lacking = [name for name in computed if name in self.reads and name not in batch.columns]
     batch = batch.with_columns(**{name: computed[name](state, batch) for name in lacking})
+    if missing := sorted(self.reads - {"old_logp", *batch.columns}):
+      raise ValueError(
+        f"a term of the objective reads the column {missing[0]!r}, and this algorithm's batches have none: they have "
+        f"{', '.join(sorted(batch.columns))}"
+      )
     return gradients.run_minibatches(
       self.step,
       state,

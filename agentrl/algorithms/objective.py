@@ -43,8 +43,9 @@ class Term(NamedTuple):
     reduce: its normaliser, from `ops.reduce.REDUCTIONS` or yours; None: the objective's.
     heads: what it reads of `Outputs.heads`, by name; trained with the policy.
     columns: `trajectories -> Column` of what it reads of the batch besides what the algorithm packs, by name.
-    reads: columns that the learner is to compute at the start of an update: "old_logp", needed where an update takes
-      several steps, and "ref_logp" of the frozen reference, which is kept where a term asks for it.
+    reads: columns that an update must have. The learner computes "old_logp", needed where an update takes several
+      steps, and "ref_logp" of the frozen reference, which is kept where a term asks for it; whoever prepares the batch
+      gives the others, such as "returns".
   """
 
   weight: float

@@ -59,7 +59,7 @@ def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  return make_credited(policy, optimizer, cfg, _terms(cfg), computed=("logp", "value"), targets=True)
+  return make_credited(policy, optimizer, cfg, _terms(cfg), computed=("logp", "value"))
 
 
 def _terms(cfg: ConfigDict) -> list[Term]:

@@ -117,7 +117,8 @@ def value(*, hidden: int = 0, detach: bool = False, clip: float | None = None) -
       error = losses.clipped_value_loss(values, columns["old_values"], columns["returns"], mask, clip=clip)
     return error, {"value/loss": error}
 
-  return Term(1.0, per_token, heads={"value": value_head(hidden=hidden, detach=detach)})
+  reads = ("returns",) if clip is None else ("returns", "old_values")
+  return Term(1.0, per_token, heads={"value": value_head(hidden=hidden, detach=detach)}, reads=reads)
 
 
 def value_head(*, hidden: int = 0, detach: bool = False) -> HeadSpec:

@@ -76,7 +76,7 @@ def heads(cfg: ConfigDict) -> dict[str, HeadSpec]:
 
 def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDict) -> Algorithm:
   """See `contract.Algorithm`."""
-  return make_credited(policy, optimizer, cfg, _terms(cfg), targets=True)
+  return make_credited(policy, optimizer, cfg, _terms(cfg))
 
 
 def _terms(cfg: ConfigDict) -> list[Term]:

@@ -141,11 +141,13 @@ def test_a_credit_that_does_not_fit_is_refused_when_the_algorithm_is_built(polic
   ("name", "credit", "message"),
   [
     ("ppo", "grpo", r"algo\.credit='grpo' does not say which values are to be learned"),
+    ("grpo", "grpo", r"algo\.credit='grpo' does not say which values are to be learned"),
     ("ppo", own(secretive), "no reference is kept: let it declare `reference=True`"),
     ("ppo", own(of_a_head_that_there_is_not), "no head is called 'progres'"),
   ],
 )
 def test_or_when_it_is_asked(policy, params, trajectories, name, credit, message):
-  algorithm = build(name, policy, credit=credit)
+  further = {"critic": {"term": "value", "weight": 0.5}} if name == "grpo" else {}
+  algorithm = build(name, policy, credit=credit, terms=further)
   with pytest.raises(ValueError, match=message):
     algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)

@@ -68,6 +68,16 @@ def test_a_column_that_the_batch_has_is_not_computed_again(policy, params, traje
   assert seen[0] == ["old_logp", "ref_logp", "sampler_logp"]
 
 
+def test_a_column_that_nobody_gives_is_named(policy, params, trajectories):
+  """Values are learned from returns, and a clipped loss reads the old values too."""
+  for clip, given, missing in ((None, (), "returns"), (0.2, ("returns",), "old_values")):
+    learns = make(policy, [terms.value(clip=clip)])
+    zeros = Column([np.zeros(len(t.tokens), np.float32) for t in trajectories])
+    batch = learns.pack(trajectories, dict.fromkeys(given, zeros))
+    with pytest.raises(ValueError, match=f"reads the column '{missing}', and this algorithm's batches have none"):
+      learns.update(started(learns, params), jax.random.key(0), batch)
+
+
 def test_what_terms_make_of_trajectories_is_packed(policy, trajectories):
   uids = lambda found: Column([np.full(len(t.tokens), t.uid) for t in found], shared="owner")
   term = terms.likelihood()._replace(columns={"uid": uids})
