@@ -8,7 +8,7 @@ import pytest
 from agentrl import envs
 from agentrl.models.chat import CHATML, ChatFormat
 from agentrl.models.tokenizer import Tokenizer
-from agentrl.rewards.combine import assign
+from agentrl.rewards.combine import assign, make_reward
 from agentrl.rollout.episode import Episode, Request
 from agentrl.training.cold_start import authored_traces
 from agentrl.types import Action, StopReason, TurnKind
@@ -110,7 +110,8 @@ def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
     assert [turn.answer for turn in trace.turns] == asked
     assert [turn.reward for turn in trace.turns] == [-1.0] * (len(asked) - 1) + [0.0]
     assert trace.stop is StopReason.ANSWERED
-    weighed = assign(trace, tasks[trace.group_id], {"return": 0.5, "correct": 2.0})
+    reward = make_reward({"return": 0.5, "correct": 2.0}, {})
+    ((weighed,), _) = assign(reward, [trace], tasks[trace.group_id], {})
     assert weighed.reward == 2.0 - 0.5 * (len(asked) - 1)
 
 
@@ -141,7 +142,8 @@ def test_a_game_that_the_rollout_cuts_off_is_a_lost_one(limits, stop):
       game.observe(game.action(), game.act(game.action()))
     else:
       game.run_out()
-  trajectory = assign(game.trajectory(), task, {"return": 1.0, "correct": 1.0})
+  reward = make_reward({"return": 1.0, "correct": 1.0}, {})
+  ((trajectory,), _) = assign(reward, [game.trajectory()], task, {})
   assert trajectory.stop is StopReason[stop]
   assert trajectory.reward_parts == {"correct": 0.0, "return": -20.0}
   assert trajectory.reward == -20.0
