@@ -17,7 +17,7 @@ def value_head_specs(config: ModelConfig, width: int = 0) -> Params:
     width: of a hidden layer; 0: there is none.
   """
   if width < 0:
-    raise ValueError(f"value_hidden={width} must not be negative: a width, or 0 for a linear value head")
+    raise ValueError(f"a hidden layer of width {width}: it must not be negative; 0 makes the value head linear")
   layer = {
     "in": Weight((config.width, width), ("norm",) * 2, normal(config.width**-0.5)),
     "in_bias": Weight((width,), ("norm",), zeros),

@@ -90,7 +90,7 @@ def opo(rewards: jax.Array, group: jax.Array, valid: jax.Array, *, lengths: jax.
   Hao et al., 2025, "On-policy RL with optimal reward baseline" (https://arxiv.org/abs/2505.23585).
 
   Args:
-    lengths: f32 `[N]`, sampled tokens of each entry; a group without any is compared with nothing.
+    lengths: f32 `[N]`, sampled tokens of each entry; a group without any has its plain mean as the baseline.
   """
   centred = dr_grpo(rewards, group, valid, num_groups=num_groups)
   weights = jnp.where(valid, jnp.asarray(lengths, jnp.float32), 0.0)

@@ -55,7 +55,7 @@ def test_a_hidden_layer_learns_what_is_not_linear():
 
 
 def test_a_negative_width_is_refused():
-  with pytest.raises(ValueError, match="value_hidden=-1"):
+  with pytest.raises(ValueError, match="a hidden layer of width -1"):
     heads.init_value_head(jax.random.key(0), CONFIG, -1)
 
 

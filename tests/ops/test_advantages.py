@@ -115,6 +115,11 @@ def test_opo_takes_the_mean_by_length():
     np.testing.assert_allclose(out[i], REWARDS[i] - baseline if VALID[i] else 0.0, rtol=1e-5, atol=1e-6)
 
 
+def test_opo_without_any_length_is_the_plain_mean():
+  out = advantages.opo(REWARDS, GROUP, VALID, lengths=np.zeros(len(REWARDS), np.float32), num_groups=GROUPS)
+  np.testing.assert_array_equal(out, advantages.dr_grpo(REWARDS, GROUP, VALID, num_groups=GROUPS))
+
+
 class TestGigpo:
   EPISODE = jnp.asarray([1.0, 1.0, -1.0, -1.0, 5.0])
   RETURNS = jnp.asarray([4.0, 1.0, 2.0, 3.0, jnp.nan])
