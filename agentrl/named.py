@@ -117,15 +117,17 @@ def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, se
     section: dotted key of the section, for the error.
 
   Raises:
-    ValueError: it has no such keyword; names the nearest, and those it has.
+    ValueError: it has no such keyword; names the nearest, and those it has. Or one that it needs is missing.
   """
-  known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+  known, named = [p.name for p in keywords], getattr(function, "__name__", repr(function))
   for name in settings:
     if name not in known:
       near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
       hint = f"did you mean {near[0]!r}? " if near else ""
-      named = getattr(function, "__name__", repr(function))
       raise ValueError(f"{section}.{name}: {hint}{named} takes {', '.join(known) or 'no settings'}")
+  if missing := [p.name for p in keywords if p.default is p.empty and p.name not in settings]:
+    raise ValueError(f"{section} lacks {', '.join(missing)}, which {named} needs")
   return functools.partial(function, **settings)
 
 

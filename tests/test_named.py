@@ -54,6 +54,15 @@ def test_a_setting_that_a_function_has_not_is_answered_with_the_nearest(own):
     with_settings(lambda logp: logp, {"tau": 2.0}, section="algo.loss")
 
 
+def test_a_setting_that_a_function_needs_is_asked_for():
+  def scaled(value, *, by, plus=0.0):
+    return by * value + plus
+
+  assert with_settings(scaled, {"by": 2.0}, section="algo.credit_options")(3.0) == 6.0
+  with pytest.raises(ValueError, match=r"algo\.credit_options lacks by, which scaled needs"):
+    with_settings(scaled, {"plus": 1.0}, section="algo.credit_options")
+
+
 def test_modules_are_found_by_name_and_by_import_path(own):
   table = ("decoder", "encoder")
   assert module_by_name(table, "decoder", kind="codec", package="json").__name__ == "json.decoder"

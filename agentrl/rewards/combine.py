@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
 import json
 import math
 import numbers
@@ -61,7 +60,10 @@ def make_reward(weights: Mapping[str, float], options: Mapping[str, Mapping[str,
     raise ValueError(
       "the part 'return' is the sum of what 'turn_rewards' gives turn by turn: with a weight on both it counts twice"
     )
-  bound = {name: _with_settings(name, function, options.get(name, {})) for name, function in functions.items()}
+  bound = {
+    name: with_settings(function, options.get(name, {}), section=f"reward_options.{name}")
+    for name, function in functions.items()
+  }
   called = [_part_name(name) for name in weights]
   if twice := {name for name in called if called.count(name) > 1}:
     raise ValueError(f"two reward parts are called {min(twice)!r}: give one of the functions another name")
@@ -129,14 +131,6 @@ def check_parts(reward: Reward, trajectories: Sequence[Trajectory]) -> None:
 def _part_name(name: str) -> str:
   """What the part of an import path is called: as its function."""
   return name.rpartition(":")[2]
-
-
-def _with_settings(name: str, function: RewardFunction, options: Mapping[str, Any]) -> RewardFunction:
-  bound = with_settings(function, options, section=f"reward_options.{name}")
-  parameters = inspect.signature(bound).parameters.values()
-  if missing := [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]:
-    raise ValueError(f"reward_options.{name} lacks {', '.join(missing)}, which the reward part needs")
-  return bound
 
 
 def _unknown_part(name: str, given: Collection[str]) -> str:
