@@ -61,7 +61,7 @@ def policy_gradient(
     }
     return values * corrected.weight, diagnostics
 
-  return Term(1.0, per_token, reads=("old_logp",))
+  return Term(1.0, per_token, reads=("old_logp", "advantages"))
 
 
 def _outside(log_ratio: jax.Array, mask: jax.Array) -> jax.Array:

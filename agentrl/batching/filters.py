@@ -76,7 +76,10 @@ def without_overlong(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 
 def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-  """Drops groups whose rewards are all equal: no baseline can tell their members apart (DAPO's dynamic sampling)."""
+  """Drops groups whose rewards are all equal, which no baseline of whole rewards can tell apart: DAPO's sampling.
+
+  Credit that compares parts of the reward ("gdpo") or single steps ("gigpo") would have learned from some of them.
+  """
   rewards = collections.defaultdict(set)
   for t in trajectories:
     rewards[t.group_id].add(t.reward)

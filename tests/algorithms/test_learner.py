@@ -69,9 +69,13 @@ def test_a_column_that_the_batch_has_is_not_computed_again(policy, params, traje
 
 
 def test_a_column_that_nobody_gives_is_named(policy, params, trajectories):
-  """Values are learned from returns, and a clipped loss reads the old values too."""
-  for clip, given, missing in ((None, (), "returns"), (0.2, ("returns",), "old_values")):
-    learns = make(policy, [terms.value(clip=clip)])
+  """A policy is pushed by advantages; values are learned from returns, and a clipped loss reads the old values too."""
+  for term, given, missing in (
+    (terms.policy_gradient(), (), "advantages"),
+    (terms.value(), (), "returns"),
+    (terms.value(clip=0.2), ("returns",), "old_values"),
+  ):
+    learns = make(policy, [term])
     zeros = Column([np.zeros(len(t.tokens), np.float32) for t in trajectories])
     batch = learns.pack(trajectories, dict.fromkeys(given, zeros))
     with pytest.raises(ValueError, match=f"reads the column '{missing}', and this algorithm's batches have none"):

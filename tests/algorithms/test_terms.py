@@ -53,7 +53,7 @@ def test_a_policy_loss_is_weighed_by_the_correction_and_reports_how_far_the_samp
   np.testing.assert_allclose(found["sampler/logp_diff_mean"], [[0.2, 0.5], [0.0, 0.0]], atol=1e-6)
   np.testing.assert_array_equal(found["sampler/outside_0.9_1.1"], [[True, True], [False, False]])
   np.testing.assert_allclose(found["policy/log_ratio"], [[0.0, 0.5], [0.0, 0.0]], atol=1e-6)
-  assert term.reads == ("old_logp",)
+  assert term.reads == ("old_logp", "advantages")
 
 
 def test_the_value_loss_with_and_without_a_bound(micro):
@@ -156,7 +156,7 @@ def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories
     errors.append(float(metrics["progress/error"]))
   assert errors[-1] < 0.5 * errors[0]
   batch, _ = algorithm.prepare(state, trajectories)
-  forecast = batch.columns["progress"]
+  forecast = batch.columns["old_progress"]
   assert np.std(np.asarray(forecast)[batch.action_mask]) > 0.05
   credit = unpack(batch, batch.columns["advantages"], trajectories)
   for n, t in enumerate(trajectories):
