@@ -102,8 +102,8 @@ class Algorithm(NamedTuple):
   algorithm has no such critics.
 
   `heads`: what the module's `heads(cfg)` declares, by name. `compares`: it learns from how the samples of a prompt
-  differ, and nothing from one alone. `siblings`: it learns from the visited siblings of a search's path, which come as
-  branches; without it there must be none.
+  differ, and nothing from one alone. `chains`: its credit goes from token to token, and takes no branches. `siblings`:
+  it learns from the visited siblings of a search's path, which come as branches; without it there must be none.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
@@ -112,4 +112,5 @@ class Algorithm(NamedTuple):
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
   heads: Mapping[str, HeadSpec] = {}
   compares: bool = False
+  chains: bool = False
   siblings: bool = False

@@ -169,7 +169,7 @@ def make_credited(
       )
     return batch, metrics
 
-  declared = {"compares": chosen.declared.compares, "siblings": chosen.declared.siblings}
+  declared = {name: getattr(chosen.declared, name) for name in ("compares", "chains", "siblings")}
   return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, **declared)
 
 

@@ -72,7 +72,7 @@ def build(name, policy, **overrides):
 def test_a_function_of_yours_may_ask_for_all_that_there_is(policy, params, other_params, trajectories, naive, listed):
   weighed = policy._replace(reward_weights=(("correct", 2.0),))
   algorithm = build("ppo", weighed, credit=own(curious), credit_options={"scale": 0.5})
-  assert not algorithm.compares and not algorithm.siblings
+  assert not algorithm.compares and not algorithm.siblings and not algorithm.chains
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   jax.tree.map(np.testing.assert_array_equal, state.reference, params)
   head = {"weight": 0.1 * jnp.arange(16.0), "bias": jnp.float32(0.5)}
@@ -100,6 +100,10 @@ def test_what_a_head_said_leaves_a_column_of_its_name_alone(policy, params, traj
   batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)
   np.testing.assert_array_equal(np.asarray(batch.columns["forecast"]), batch.action_mask)
   assert not np.any(batch.columns["old_forecast"])  # a new head says 0
+
+
+def test_an_algorithm_says_that_its_credit_takes_no_branches(policy):
+  assert build("ppo", policy).chains and not build("grpo", policy).chains
 
 
 def test_what_nobody_asks_for_is_not_computed(policy, trajectories):

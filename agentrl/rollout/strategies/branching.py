@@ -67,7 +67,7 @@ def make(surroundings: Surroundings, cfg: ConfigDict) -> Sampler:
     )
     return on_slots(surroundings, collection, make_strategy)
 
-  return Sampler(sample, evaluate_with=independent(surroundings))
+  return Sampler(sample, branches=True, evaluate_with=independent(surroundings))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

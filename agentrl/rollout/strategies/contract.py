@@ -131,6 +131,7 @@ class Sampler(NamedTuple):
     per_sample: the most trajectories that it gives for one request.
     needs: what it needs of the algorithm.
     siblings: it can give the visited siblings of its trajectories as branches.
+    branches: its trajectories branch from each other.
     graded: its trajectories have their rewards; else they are graded when all are there.
     evaluate_with: samples where a policy is evaluated; None: this one.
   """
@@ -139,6 +140,7 @@ class Sampler(NamedTuple):
   per_sample: int = 1
   needs: Needs = Needs()
   siblings: bool = False
+  branches: bool = False
   graded: bool = False
   evaluate_with: Sampler | None = None
 

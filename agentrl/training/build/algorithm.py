@@ -81,10 +81,15 @@ def check_samples(name: str, algorithm: Algorithm, strategy: str, sampler: Sampl
       f"algorithm={name!r} compares the samples of a prompt, and with rollout.group_size=1 there is nothing to "
       "compare: raise it"
     )
+  if algorithm.chains and sampler.branches:
+    raise ValueError(
+      f"the credit of algorithm={name!r} goes from token to token, and takes no branches, which "
+      f"rollout.strategy={strategy!r} samples: choose 'independent', or another algo.credit"
+    )
   if algorithm.siblings and not sampler.siblings:
     raise ValueError(
-      "this credit is fitted to the visits of a search: algo.credit='visits' needs rollout.strategy='tree_search', not "
-      f"{strategy!r}"
+      f"the credit of algorithm={name!r} is fitted to the visits of a search, and needs "
+      f"rollout.strategy='tree_search', not {strategy!r}"
     )
 
 

@@ -70,6 +70,7 @@ def test_what_others_need_to_know_is_declared(surroundings):
   }  # fmt: skip
   assert [name for name, s in samplers.items() if s.needs.judge] == ["reranked"]
   assert [name for name, s in samplers.items() if s.siblings or s.graded] == ["tree_search"]
+  assert [name for name, s in samplers.items() if s.branches] == ["branching"]
   assert [name for name, s in samplers.items() if s.evaluate_with] == ["branching", "tree_search"]
 
 

@@ -76,7 +76,11 @@ def test_samples_that_it_cannot_learn_from_are_named():
   algorithm.check_samples("mine", compares, "independent", independent, 2)
   with pytest.raises(ValueError, match="algorithm='mine' compares the samples of a prompt"):
     algorithm.check_samples("mine", compares, "independent", independent, 1)
-  with pytest.raises(ValueError, match=r"it needs rollout.strategy='tree_search', not 'independent'"):
+  branching = Sampler(lambda collection: None, branches=True)
+  algorithm.check_samples("mine", NOTHING, "branching", branching, 2)
+  with pytest.raises(ValueError, match=r"takes no branches, which rollout.strategy='branching' samples"):
+    algorithm.check_samples("mine", NOTHING._replace(chains=True), "branching", branching, 2)
+  with pytest.raises(ValueError, match=r"needs rollout.strategy='tree_search', not 'independent'"):
     algorithm.check_samples("mine", NOTHING._replace(siblings=True), "independent", independent, 2)
 
 
