@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from agentrl.rewards.contract import Part, each
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
 
 
@@ -69,7 +70,7 @@ def tool_economy(trajectory: Trajectory, task: Task, *, smoothing: float) -> flo
 
 def fewest_tool_calls(
   episodes: Sequence[Trajectory], task: Task, memory: dict[str, Any], *, smoothing: float
-) -> list[float]:
+) -> list[Part]:
   """`correct sin(pi m / (m + n))` for m tool calls where n suffice: 1 at m = n, less with more and with fewer.
 
   n is the least number of calls of a correct answer to the task so far. Where n is 0 it is `tool_economy`.
@@ -81,14 +82,17 @@ def fewest_tool_calls(
     memory: holds n under "least", once there was a correct answer.
     smoothing: c of `tool_economy`, in calls; read where n is 0.
   """
-  verdicts = [correct(episode, task) for episode in episodes]
+  verdicts = each(correct)(episodes, task, {})
+  judged = {n: verdict for n, verdict in enumerate(verdicts) if not isinstance(verdict, EnvironmentFailed)}
   calls = [tool_calls(episode, task) for episode in episodes]
   known = [memory["least"]] if "least" in memory else []
-  enough = [made for verdict, made in zip(verdicts, calls, strict=True) if verdict >= 1]
+  enough = [calls[n] for n, verdict in judged.items() if verdict >= 1]
   if not (known or enough):
-    return [0.0] * len(episodes)
+    return [0.0 if n in judged else verdict for n, verdict in enumerate(verdicts)]
   memory["least"] = least = min(known + enough)
-  return [verdict * _economy(made, least, smoothing) for verdict, made in zip(verdicts, calls, strict=True)]
+  return [
+    verdict * _economy(calls[n], least, smoothing) if n in judged else verdict for n, verdict in enumerate(verdicts)
+  ]
 
 
 def _economy(calls: float, least: float, smoothing: float) -> float:

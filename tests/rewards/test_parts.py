@@ -116,3 +116,13 @@ def test_the_fewest_calls_that_gave_a_right_answer_pay_most():
   assert ask(after(2), after(3)) == pytest.approx([1.0, math.sin(0.6 * math.pi)])  # remembered, though 2 is not new
   assert ask(after(0), after(1)) == pytest.approx([1.0, 0.5])  # n = 0: the cosine of `tool_economy`
   assert memory == {"least": 0.0}
+
+
+def test_an_episode_without_a_verdict_leaves_the_fewest_calls_of_the_others_alone():
+  right, wrong, unjudged = (
+    trajectory((TurnKind.TOOL_CALL, (GOOD,)), TurnKind.ANSWER, given=given)
+    for given in ({"correct": 1.0}, {"correct": 0.0}, {})
+  )
+  for judged, wanted in ((right, 1.0), (wrong, 0.0)):
+    first, second = parts.fewest_tool_calls([judged, unjudged], TASK, {}, smoothing=1.0)
+    assert first == pytest.approx(wanted) and isinstance(second, EnvironmentFailed)
