@@ -67,9 +67,14 @@ class Run:
 
   @property
   def done(self) -> bool:
-    """All of its steps are measured; of a cold start, its checkpoint is there too."""
+    """All of its steps are measured, and its process ended well; of a cold start, its checkpoint is there too."""
     saved = self.path / "checkpoints" / "cold_start" / str(self.steps)
-    return self.step >= self.steps and (saved.is_dir() or not self.is_cold_start)
+    return self.mark.exists() and self.step >= self.steps and (saved.is_dir() or not self.is_cold_start)
+
+  @property
+  def mark(self) -> pathlib.Path:
+    """Is there where its process ended well, which may end with an error behind the last step too."""
+    return self.path.with_name(f"{self.path.name}.done")
 
   @property
   def log(self) -> pathlib.Path:
@@ -178,10 +183,12 @@ def run_all(
       for run, process in list(working.items()):
         if process.poll() is not None:
           del working[run]
-          if process.returncode or not run.done:
-            failed.append(run)
-          else:
+          if not process.returncode:
+            run.mark.touch()
+          if run.done:
             finished(run)
+          else:
+            failed.append(run)
       lost = [run for run in waiting if run.begins_with in failed]
       waiting = [run for run in waiting if run not in lost]
       failed += lost
@@ -207,6 +214,7 @@ def _lifeline() -> Iterator[int]:
 
 def _start(run: Run, lifeline: int, *, alone: bool) -> subprocess.Popen:
   run.path.parent.mkdir(parents=True, exist_ok=True)
+  run.mark.unlink(missing_ok=True)
   command = [sys.executable, str(_ROOT / "experiments" / "train.py"), *run.arguments]
   with open(run.log, "ab") as log:
     return subprocess.Popen(

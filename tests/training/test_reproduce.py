@@ -55,6 +55,8 @@ TRAINER = """
   (workdir / "metrics.jsonl").write_text("\\n".join(lines) + "\\n")
   if settings.get("train.steps") == "0":
     (workdir / "checkpoints/cold_start" / str(first)).mkdir(parents=True)
+  if (here / f"learns_nothing_{arm}").exists():
+    sys.exit(f"{arm} had nothing to train on")
 """
 
 
@@ -138,6 +140,17 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(paper, site, tmp_path):
   assert runs[1].done and not runs[2].done
   (site / "breaks_ppo").unlink()
   assert len(run_all(runs)) == 3 and started(site).count("plain/seed0 train") == 1
+
+
+def test_a_run_that_fails_behind_its_last_step_is_not_done(paper, site, tmp_path):
+  (site / "learns_nothing_raw").touch()
+  (raw,) = reproduce.plan(paper, ["raw"], [0], tmp_path / "runs")
+  for _ in range(2):
+    with pytest.raises(reproduce.RunsFailed, match="raw had nothing to train on"):
+      run_all([raw])
+    assert raw.step == raw.steps and not raw.done
+  (site / "learns_nothing_raw").unlink()
+  assert run_all([raw]) == ["raw/seed0"] and raw.done and len(started(site)) == 3
 
 
 def test_without_its_cold_start_an_arm_is_not_begun(paper, site, tmp_path):
