@@ -166,7 +166,6 @@ def test_killed_in_the_middle_its_processes_end_and_it_goes_on(paper, site, tmp_
   code = f"""
     import pathlib
     from agentrl.training import reproduce
-from agentrl.training.redacted import redacted_config
     reproduce._ROOT = pathlib.Path({str(site)!r})
     runs = reproduce.plan(pathlib.Path({str(paper)!r}), ["plain", "ppo"], [0], pathlib.Path({str(tmp_path / "runs")!r}))
     reproduce.run_all(runs, jobs=2, finished=lambda run: None, shown=lambda working: None)
