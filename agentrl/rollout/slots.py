@@ -10,7 +10,8 @@ numbers are the same to the last bit. Jobs that miss a piece which a slot is bei
 
 **Which slot a job gets.** An idle slot is *needed* when its prefix is open and no other slot holds it. In this order:
 
-1. an idle slot that holds what the job shares and nothing else: it goes on;
+1. an idle slot that holds what the job shares and nothing else: it goes on, one tick later where others fork from it in
+   this one;
 2. an idle slot that holds what the job shares and is not needed: it is rewound, which copies nothing;
 3. the idle slot that is not needed and was used the longest ago: it forks from a slot that holds what is shared;
 4. where every idle slot is needed, the one that was used the longest ago: what it held is fed again if it is asked for.
@@ -255,10 +256,11 @@ class SlotAllocator:
       idle: slots without a job, those first that were used the longest ago.
       sources: idle slots that others fork from in this tick, which may not be changed.
     """
-    own = [b for b in idle if b in holders and b not in sources] if holders else []
-    goes_on = next((b for b in own if self._slots[b].holds is shared), None)
-    rewound = next((b for b in own if not self._is_needed(b)), None) if goes_on is None else goes_on
-    if rewound is not None:
+    own = [b for b in idle if b in holders] if holders else []
+    if at_end := [b for b in own if self._slots[b].holds is shared]:
+      return next((b for b in at_end if b not in sources), None)  # None: it goes on there in the next tick
+    own = [b for b in own if b not in sources]
+    if (rewound := next((b for b in own if not self._is_needed(b)), None)) is not None:
       return rewound
     free = (b for b in idle if not self._is_needed(b))
     if (first := next(free, None)) is not None:

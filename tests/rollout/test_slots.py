@@ -263,6 +263,19 @@ def test_where_open_prefixes_and_jobs_have_room_nothing_is_fed_twice(seed):
   assert begun > 20 and play.device.fed <= 5 * begun + play.given - waiting
 
 
+@pytest.mark.parametrize("seed", [10, 19, 52, 179])
+def test_where_open_prefixes_and_jobs_have_room_no_sampled_token_is_fed(seed):
+  """Episodes of one prompt fork from each other's slots, while others of them wait for their environments."""
+  play, resumed = RandomPlay(seed, prompts=2), 0
+  for _ in play.ticks(60):
+    for b, length in play.device.placed():
+      prefix = play.live_job(b).prefix
+      sampled = [job.after.end for job in play.jobs if job.after in prefix.chain()]
+      assert length >= max(sampled, default=0)
+      resumed += len(sampled) > 0
+  assert resumed > 20
+
+
 def test_room_for_all_feeds_every_token_once():
   slots, device = made(slots=400)
   done = play(slots, device, two_trees(slots), three_below(slots, 3))
@@ -373,3 +386,19 @@ def test_a_slot_that_others_fork_from_is_waited_for():
   slots.submit(job_of(slots.prompt([5]), 2))
   device.tick(slots.commands())
   assert device.forks == 1 and [b for b, _ in device.placed()] == [1 - done[0].slot]
+
+
+def test_a_job_waits_for_its_own_slot_that_others_fork_from_and_takes_no_other():
+  """Three slots: 0 goes on in the tick in which a sibling forks from it; what the other idle slot holds is open."""
+  slots, device = made(slots=3)
+  done = play(slots, device, [(slots.prompt([1, 2]), 0), (slots.prompt([5]), 1)])
+  goes_on = job_of(slots.extended(done[0].after, [7]), 3)
+  for job in (job_of(slots.prompt([1, 2]), 2), goes_on):
+    slots.submit(job)
+  slots.absorb(device.tick(slots.commands()))
+  assert device.forks == 1 and goes_on.slot is None
+  later = play(slots, device, [(slots.extended(done[1].after, [8]), 4)])[4]
+  assert (goes_on.slot, later.slot) == (done[0].slot, done[1].slot)
+  assert device.forks == 1 and device.fed == 2 + 1 + 1 + 1
+  for job in (goes_on, later):
+    assert_continues_its_prefix(job)
