@@ -52,7 +52,7 @@ ALGORITHMS = {
   "own_head": (
     "grpo",
     {
-      "credit": "my_method.progress:redistributed",
+      "credit": "my_method.progress:beyond_forecast",
       "terms": {"progress": {"term": "my_method.progress:progress", "weight": 0.5}},
     },
   ),

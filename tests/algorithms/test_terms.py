@@ -143,10 +143,9 @@ def test_a_policy_loss_from_outside_is_one_function(policy, params, trajectories
 
 
 def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories):
-  """The head learns what trajectories earn; what it then gives the turns of each adds up to the reward less its first
-  forecast."""
+  """The head learns what trajectories earn; each turn's credit is the reward less the forecast in front of the turn."""
   head = {"p": {"term": "my_method.progress:progress", "weight": 1.0}}
-  chosen = settings(credit="my_method.progress:redistributed", terms=head, reduction="token_mean")
+  chosen = settings(credit="my_method.progress:beyond_forecast", terms=head, reduction="token_mean")
   algorithm = grpo.make(policy, optax.adam(0.05), chosen)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   errors = []
@@ -160,7 +159,7 @@ def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories
   assert np.std(np.asarray(forecast)[batch.action_mask]) > 0.05
   credit = unpack(batch, batch.columns["advantages"], trajectories)
   for n, t in enumerate(trajectories):
-    per_turn = [credit[n][turn.start] for turn in t.turns]
-    first = np.flatnonzero(t.action_mask)[0]
-    index = np.argwhere((batch.action_sequence == n) & (batch.action_offset == first) & batch.action_mask)[0]
-    np.testing.assert_allclose(sum(per_turn), t.reward - forecast[tuple(index)], rtol=1e-4, atol=1e-5)
+    for turn in t.turns:
+      first = (batch.action_sequence == n) & (batch.action_offset == turn.start) & batch.action_mask
+      index = tuple(np.argwhere(first)[0])
+      np.testing.assert_allclose(credit[n][turn.start], t.reward - forecast[index], rtol=1e-4, atol=1e-5)

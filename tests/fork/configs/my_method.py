@@ -20,7 +20,7 @@ ARMS = {
   },
   "progress": {
     "algo": {
-      "credit": "my_method.progress:redistributed",
+      "credit": "my_method.progress:beyond_forecast",
       "terms": {"progress": {"term": "my_method.progress:progress", "weight": 0.5, "hidden": 8}},
     }
   },

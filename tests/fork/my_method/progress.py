@@ -1,4 +1,4 @@
-"""A progress head: its term trains it to forecast the reward, and a credit function gives turns what they moved it."""
+"""A progress head: its term trains it to forecast the reward, and a credit function pays turns beyond the forecast."""
 
 import jax
 import jax.numpy as jnp
@@ -31,15 +31,16 @@ def progress(*, hidden=0):
 
 
 @declares(heads=("progress",))
-def redistributed(learner, trajectories):
-  """Each token's credit: how far the forecast of the reward rose during its turn; the last turn ends at the reward."""
+def beyond_forecast(learner, trajectories):
+  """Each turn's credit: how far the reward came out above what was forecast in front of it.
+
+  Only the end is known. What a forecast rose during a turn would say more, where the head could read it in the tokens.
+  """
   credit = []
   for t, values in zip(trajectories, learner.values("progress"), strict=True):
-    sampled = np.flatnonzero(t.action_mask)
-    turns = [sampled[t.turn[sampled] == u] for u in np.unique(t.turn[sampled])]
-    at = [values[tokens[0]] for tokens in turns] + [t.reward]
     own = np.zeros(len(t.tokens), np.float32)
-    for tokens, before, after in zip(turns, at[:-1], at[1:], strict=True):
-      own[tokens] = after - before
+    for turn in np.unique(t.turn[t.action_mask]):
+      tokens = np.flatnonzero(t.action_mask & (t.turn == turn))
+      own[tokens] = t.reward - values[tokens[0]]
     credit.append(own)
   return Credit(credit)
