@@ -39,6 +39,8 @@ class Task:
     difficulty: the family's dial; 1 is easiest.
     data: whatever else the family's checker, oracle or environment needs; JSON-serialisable.
     entry: of a mixture, the name of the entry that asks it; empty where families are not mixed.
+    stratum: which of the kinds of tasks that the family knows this is, such as "known"; metrics and the viewer tell
+      them apart, the policy is never told. Empty where the family has one kind alone.
   """
 
   id: str
@@ -48,6 +50,7 @@ class Task:
   difficulty: int = 1
   data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   entry: str = ""
+  stratum: str = ""
 
 
 class Visit(NamedTuple):

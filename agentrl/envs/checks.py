@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import numbers
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -59,6 +60,8 @@ def as_task(value: Any, family: str) -> Task:
     _text(getattr(value, name), f"task {value.id}: its {name}")
   if value.answer is not None:
     _text(value.answer, f"task {value.id}: its answer")
+  if not (isinstance(value.stratum, str) and re.fullmatch(r"[\w-]*", value.stratum)):
+    _refuse(f"task {value.id}: its stratum is {value.stratum!r}; it names metrics, so write letters, digits, _ and -")
   if not isinstance(value.difficulty, int):
     _refuse(f"task {value.id}: its difficulty is {_kind(value.difficulty)}, and must be an integer")
   if not isinstance(value.data, Mapping):

@@ -22,7 +22,7 @@ from typing import Any
 from agentrl.report import source
 from agentrl.report.curves import PANELS
 from agentrl.report.page import COUNTED
-from agentrl.report.viewer import TASKS_SHOWN
+from agentrl.report.viewer import first_of_tasks
 
 MAX_BYTES = 150_000
 METRICS_BYTES = 75_000
@@ -62,7 +62,7 @@ def record(
   (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
   for evaluation in (found.before, found.after):
     if evaluation is not None:
-      _write_rows(made / "trajectories" / f"eval_{evaluation.step:06d}.jsonl.gz", _shown(evaluation.rows))
+      _write_rows(made / "trajectories" / f"eval_{evaluation.step:06d}.jsonl.gz", first_of_tasks(evaluation.rows))
   for tree in _kept_trees(found.trees):
     (made / "trees").mkdir(exist_ok=True)
     shutil.copyfile(tree, made / "trees" / tree.name)
@@ -127,14 +127,6 @@ def _rounded(value: Any) -> Any:
 
 def _bytes(lines: Sequence[Mapping[str, Any]]) -> int:
   return sum(len(json.dumps(line)) + 1 for line in lines)
-
-
-def _shown(rows: Sequence[source.Row]) -> list[source.Row]:
-  """The first row of each of the first tasks: what the viewer shows."""
-  by_task: dict[str, source.Row] = {}
-  for row in rows:
-    by_task.setdefault(row["task_id"], row)
-  return list(by_task.values())[:TASKS_SHOWN]
 
 
 def _write_rows(file: pathlib.Path, rows: Sequence[source.Row]) -> None:

@@ -51,6 +51,7 @@ ROW: Shape = {
   "task_id": str,
   "question": ANY,
   "reference": ANY,
+  "stratum": MayLack(str),
   "stop": str,
   "failure": MayLack(OrNone({"kind": ANY, "reason": ANY})),
   "reward": OrNone(float),

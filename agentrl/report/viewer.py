@@ -1,6 +1,8 @@
 """Trajectories as HTML: turns as blocks, tool calls readable, every token with its mask and log-probability."""
 
+import collections
 import json
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -13,13 +15,32 @@ SURPRISE_OF_FULL_COLOUR = 5.0  # nats
 
 
 def comparison(before: Evaluation, after: Evaluation | None, limit: int = TASKS_SHOWN) -> str:
-  """The first held-out tasks with one sample each, before and after training, side by side."""
+  """The first held-out tasks with one sample each, before and after training, side by side.
+
+  Where their strata differ, those are buttons above: the page shows the tasks of the one that is chosen.
+  """
   evaluations = [before] if after is None else [before, after]
-  firsts = [_first_by_task(evaluation.rows) for evaluation in evaluations]
-  ids = [task_id for task_id in firsts[0] if all(task_id in first for first in firsts)][:limit]
+  firsts = [{row["task_id"]: row for row in first_of_tasks(e.rows, limit)} for e in evaluations]
+  ids = [task_id for task_id in firsts[0] if all(task_id in first for first in firsts)]
+  strata = sorted({_stratum(firsts[0][i]) for i in ids})
   names = [f"<span>step {evaluation.step}</span>" for evaluation in evaluations]
   head = f'<div class="head"><span>task</span>{"".join(names)}</div>'
-  return head + "".join(_task([first[i] for first in firsts], [e.step for e in evaluations]) for i in ids)
+  tasks = [_task([first[i] for first in firsts], [e.step for e in evaluations], strata) for i in ids]
+  return f'<div class="strata">{_choice(strata)}{head}{"".join(tasks)}</div>'
+
+
+def first_of_tasks(rows: Sequence[Row], limit: int = TASKS_SHOWN) -> list[Row]:
+  """The first row of each of the first tasks, of every stratum equally many, as many as `limit` in all."""
+  first: dict[str, Row] = {}
+  for row in rows:
+    first.setdefault(row["task_id"], row)
+  most = math.ceil(limit / max(1, len({_stratum(row) for row in first.values()})))
+  taken, shown = collections.Counter(), []
+  for row in first.values():
+    taken[_stratum(row)] += 1
+    if taken[_stratum(row)] <= most:
+      shown.append(row)
+  return shown[:limit]
 
 
 def legend() -> str:
@@ -42,14 +63,24 @@ def trajectory(row: Row) -> str:
   return "".join(blocks) + _ending(row)
 
 
-def _first_by_task(rows: Sequence[Row]) -> dict[str, Row]:
-  first = {}
-  for row in rows:
-    first.setdefault(row["task_id"], row)
-  return first
+def _stratum(row: Row) -> str:
+  return row.get("stratum", "")  # rows of older runs say nothing of it
 
 
-def _task(rows: Sequence[Row], steps: Sequence[int]) -> str:
+def _choice(strata: Sequence[str]) -> str:
+  """A button for all tasks and one for each stratum; without a script, `:has` in the style hides the others."""
+  if len(strata) < 2:
+    return ""
+  shown = [(f"s{number}", name or "no stratum") for number, name in enumerate(strata)]
+  buttons = "".join(
+    f'<label><input type="radio" name="stratum" id="{mark}"{" checked" if mark == "all" else ""}> {text(name)}</label>'
+    for mark, name in [("all", "all tasks"), *shown]
+  )
+  hiding = ",".join(f".strata:has(#{mark}:checked) .task:not(.{mark})" for mark, _ in shown)
+  return f'<style>{hiding} {{ display: none; }}</style><p class="note">{buttons}</p>'
+
+
+def _task(rows: Sequence[Row], steps: Sequence[int], strata: Sequence[str]) -> str:
   verdicts = "".join(f'<span class="verdict">{_verdict(row)}</span>' for row in rows)
   sides = "".join(
     f'<div class="side"><div class="label">with the weights of step {step}</div>{trajectory(row)}</div>'
@@ -58,7 +89,8 @@ def _task(rows: Sequence[Row], steps: Sequence[int]) -> str:
   reference = rows[0]["reference"]
   answer = "" if reference is None else f'<p class="note">reference answer: {text(reference)}</p>'
   summary = f'<summary><span class="q">{text(rows[0]["question"])}</span>{verdicts}</summary>'
-  return f'<details class="task">{summary}{answer}<div class="pair">{sides}</div></details>'
+  mark = f" s{strata.index(_stratum(rows[0]))}" if len(strata) > 1 else ""
+  return f'<details class="task{mark}">{summary}{answer}<div class="pair">{sides}</div></details>'
 
 
 def _verdict(row: Row) -> str:

@@ -48,6 +48,7 @@ def evaluate(
     f"eval/success/{entry}": success
     for entry, success in summary.by_entry(got.trajectories, got.tasks, summary.succeeded).items()
   }
+  metrics |= summary.stratum_metrics(got.trajectories, got.tasks, "eval")
   metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
   if config.eval.search:
     found = search_held_out(config, experiment, params, step=step)

@@ -152,6 +152,7 @@ def rollouts(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source
     left_out = [task for got in collected for task in got.left_out]
     metrics = summary.rollout_metrics(everything, total([got.stats for got in collected]))
     metrics |= summary.entry_metrics(everything, tasks)
+    metrics |= summary.stratum_metrics(everything, tasks, "train")
     metrics |= summary.tool_metrics(everything, window=config.rollout.entropy_window)
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
     metrics["rollout/failed_calls"] = sum(len(got.failures) for got in collected)

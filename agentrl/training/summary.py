@@ -84,6 +84,42 @@ def by_entry(
   return {entry: _mean(_mean(group) for group in groups.values()) for entry, groups in sorted(samples.items())}
 
 
+def stratum_metrics(trajectories: Sequence[Trajectory], tasks: Mapping[int, Task], prefix: str) -> dict[str, float]:
+  """`prefix/<stratum>/` success, tool_calls, return (the mean reward) and tasks, for each stratum that has samples.
+
+  Success is the mean over the stratum's tasks of their samples' mean, the others are means over its samples. Weighed by
+  the numbers of tasks they give the totals, where every task has equally many samples and belongs to a stratum.
+
+  Args:
+    tasks: by group.
+    prefix: "eval" or "train".
+  """
+  strata: dict[str, list[Trajectory]] = collections.defaultdict(list)
+  for t in trajectories:
+    if tasks[t.group_id].stratum and not t.failed and t.visits is None:
+      strata[tasks[t.group_id].stratum].append(t)
+  metrics = {}
+  for stratum, samples in sorted(strata.items()):
+    metrics |= {f"{prefix}/{stratum}/{name}": value for name, value in _of_stratum(samples).items()}
+  return metrics
+
+
+def _of_stratum(samples: Sequence[Trajectory]) -> dict[str, float]:
+  by_task: dict[int, list[bool]] = collections.defaultdict(list)
+  for t in samples:
+    by_task[t.group_id].append(succeeded(t))
+  return {
+    "success": _mean(_mean(outcomes) for outcomes in by_task.values()),
+    "tool_calls": _mean(map(_calls, samples)),
+    "return": _mean(t.reward for t in samples),
+    "tasks": float(len(by_task)),
+  }
+
+
+def _calls(t: Trajectory) -> int:
+  return sum(len(turn.results) for turn in t.turns)
+
+
 def failure_counts(trajectories: Sequence[Trajectory], prefix: str) -> dict[str, float]:
   """How many trajectories lost their environment in each way, by the `FailureKind` behind the prefix."""
   kinds = collections.Counter(t.failure.kind for t in trajectories if t.failure is not None)
@@ -154,7 +190,8 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     "eval/success_low": low,
     "eval/success_high": high,
     "eval/tasks": float(len(means)),
-    "eval/tool_calls": _mean(sum(len(turn.results) for turn in t.turns) for t in valid),
+    "eval/tool_calls": _mean(map(_calls, valid)),
+    "eval/return": _mean(t.reward for t in valid),
     "eval/length": _mean(len(t.tokens) for t in valid),
     "eval/generated_tokens": _mean(t.action_mask.sum() for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),

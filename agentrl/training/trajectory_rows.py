@@ -29,6 +29,7 @@ def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> di
     "question": task.question,
     "reference": task.answer,
     "difficulty": task.difficulty,
+    "stratum": task.stratum,
     "stop": t.stop.value,
     "failure": None if t.failure is None else {"kind": t.failure.kind.value, "reason": t.failure.reason},
     "reward": t.reward,

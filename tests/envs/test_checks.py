@@ -78,6 +78,8 @@ def test_junk_for_an_opening_is_told_in_few_words(name):
     ({"answer": 4}, "its answer is a int"),
     ({"difficulty": 1.5}, "its difficulty is a float"),
     ({"data": None}, "its data is None"),
+    ({"stratum": "one hop/known"}, "its stratum is 'one hop/known'; it names metrics, so write letters"),
+    ({"stratum": 2}, "its stratum is 2"),
   ],
 )
 def test_a_task_with_a_bad_field_names_it(change, words):

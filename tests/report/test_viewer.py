@@ -49,6 +49,24 @@ def test_tasks_are_paired_and_judged(run_path):
   assert alone.count('<div class="side">') == 3
 
 
+def test_strata_are_shown_alike_and_can_be_chosen(run_path):
+  after = source.load(run_path).after
+  row = after.rows[0]
+  rows = [row | {"task_id": f"t{n}", "stratum": "known" if n < 6 else "one <hop>"} for n in range(12)]
+  assert [r["task_id"] for r in viewer.first_of_tasks(rows, 4)] == ["t0", "t1", "t6", "t7"]
+  assert [r["task_id"] for r in viewer.first_of_tasks([r | {"stratum": ""} for r in rows], 4)] == [
+    "t0",
+    "t1",
+    "t2",
+    "t3",
+  ]
+  shown = viewer.comparison(source.Evaluation(3, rows), None, limit=4)
+  assert shown.count('<details class="task s0">') == shown.count('<details class="task s1">') == 2
+  assert ".strata:has(#s1:checked) .task:not(.s1)" in shown and '<input type="radio" name="stratum" id="s1">' in shown
+  assert "one &lt;hop&gt;</label>" in shown and "all tasks</label>" in shown
+  assert 'type="radio"' not in viewer.comparison(after, None)  # its tasks have no strata
+
+
 def test_a_failed_environment_and_a_failed_tool_are_told(run_path):
   row = load_row(run_path)
   row |= {"reward": None, "reward_parts": None, "stop": "environment_failed"}

@@ -204,6 +204,36 @@ def test_searches_count_every_sampled_token():
   assert summary.evaluation_metrics(found, 2)["eval/generated_tokens"] == 1.0
 
 
+def test_strata_weighed_by_their_tasks_give_the_totals():
+  names = {0: "known", 1: "known", 2: "unknown", 3: "known"}
+  tasks = {group: Task(f"t{group}", "test", "?", stratum=stratum) for group, stratum in names.items()}
+  call = ToolResult(ToolCall("look", {}), "7", True)
+  correct = {0: [1, 0], 1: [1, 1], 2: [0, 0], 3: [1, 1]}
+  sampled = [
+    trajectory(group, c, results=[call] * (group + n))
+    for group, outcomes in correct.items()
+    for n, c in enumerate(outcomes)
+  ]
+  strata, total = summary.stratum_metrics(sampled, tasks, "eval"), summary.evaluation_metrics(sampled, 2)
+  assert strata["eval/known/success"] == pytest.approx(5 / 6) and strata["eval/unknown/success"] == 0.0
+  assert strata["eval/known/tool_calls"] == pytest.approx((0 + 1 + 1 + 2 + 3 + 4) / 6)
+  for name in ("success", "tool_calls", "return"):
+    weighed = [strata[f"eval/{s}/tasks"] * strata[f"eval/{s}/{name}"] for s in ("known", "unknown")]
+    assert sum(weighed) / total["eval/tasks"] == pytest.approx(total[f"eval/{name}"])
+  trained, of_step = summary.stratum_metrics(sampled, tasks, "train"), summary.rollout_metrics(sampled, STATS)
+  for name, whole in (("success", "train/success"), ("tool_calls", "rollout/tool_calls"), ("return", "train/reward")):
+    weighed = [trained[f"train/{s}/tasks"] * trained[f"train/{s}/{name}"] for s in ("known", "unknown")]
+    assert sum(weighed) / 4 == pytest.approx(of_step[whole])
+
+
+def test_strata_leave_out_failures_and_tasks_without_one():
+  tasks = {0: Task("t0", "test", "?", stratum="known"), 1: Task("t1", "test", "?")}
+  sampled = [trajectory(0, 1), FAILED, trajectory(1, 0)]
+  assert summary.stratum_metrics(sampled, tasks, "eval") == {
+    "eval/known/success": 1.0, "eval/known/tool_calls": 0.0, "eval/known/return": 1.0, "eval/known/tasks": 1.0,
+  }  # fmt: skip
+
+
 def test_an_entry_of_a_mixture_is_measured_by_its_tasks():
   entries = {0: "sums", 1: "sums", 2: "keys", 3: "keys"}
   tasks = {group: Task(f"t{group}", "test", "?", entry=entry) for group, entry in entries.items()}
