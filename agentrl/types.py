@@ -144,13 +144,23 @@ class ToolFailure(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class ToolResult:
-  """What one call gave. `text` is what the policy reads; `seconds` is wall time."""
+  """What one call gave.
+
+  Attributes:
+    call: as the policy wrote it.
+    text: what the policy reads.
+    ok: the call did not fail.
+    failure: whose it was, where it did.
+    seconds: wall time.
+    cost: what the tool charges for the call, at least 0, in a unit that all tools of a task share, such as cents.
+  """
 
   call: ToolCall
   text: str
   ok: bool
   failure: ToolFailure | None = None
   seconds: float = 0.0
+  cost: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +266,11 @@ class Turn:
   ok: bool = True
   latency: float = 0.0
   reward: float = 0.0
+
+  @property
+  def cost(self) -> float:
+    """What the tools charge for the turn's calls, in their unit; see `ToolResult`."""
+    return sum(result.cost for result in self.results)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,6 +177,7 @@ def _result(value: Any) -> ToolResult:
     _flag(value.ok, f"`ok` of {what}"),
     value.failure,
     _number(value.seconds, f"the seconds of {what}"),
+    _cost(value.cost, f"the cost of {what}"),
   )
 
 
@@ -228,6 +229,13 @@ def _number(value: Any, what: str) -> float:
   if not abs(number) <= LARGEST_REWARD:
     _refuse(f"{what} is {number:g}, and must be a finite number of at most {LARGEST_REWARD:g} either way")
   return number
+
+
+def _cost(value: Any, what: str) -> float:
+  cost = _number(value, what)
+  if cost < 0:
+    _refuse(f"{what} is {cost:g}, and must be at least 0")
+  return cost
 
 
 def _kind(value: Any) -> str:

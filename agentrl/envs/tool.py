@@ -12,13 +12,14 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentrl.envs import output, schema, validation
 from agentrl.envs.deadline import DeadlinePassed, call_within, seconds_left
 from agentrl.envs.once import warn_once
 from agentrl.envs.schema import ToolArgumentError
 from agentrl.types import (
+  LARGEST_REWARD,
   MOST_NESTED,
   Action,
   EnvironmentFailed,
@@ -47,6 +48,23 @@ class ToolError(Exception):
 
 class ToolTimeout(Exception):
   """A tool stopped its own work because it took too long; the text is told to the policy and counted as a time-out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Priced:
+  """What a tool returns whose calls cost something: its answer, and the price of this call.
+
+  Attributes:
+    value: the answer, which may be anything that a tool returns.
+    cost: at least 0, in the unit of `ToolResult.cost`. A call that fails, or that returns a bare answer, costs nothing.
+  """
+
+  value: Any
+  cost: float
+
+  def __post_init__(self):
+    if not 0 <= self.cost <= LARGEST_REWARD:
+      raise ValueError(f"the cost of a call is {self.cost}, and must be a finite number of at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,40 +272,50 @@ class ToolRunner:
 
   def _run(self, call: ToolCall) -> ToolResult:
     started = time.monotonic()
-    text, failure = self._outcome(call)
-    text = output.clean(text, self._limits.max_output_chars)
-    return ToolResult(call, text, failure is None, failure, time.monotonic() - started)
+    told = self._outcome(call)
+    text = output.clean(told.text, self._limits.max_output_chars)
+    return ToolResult(call, text, told.failure is None, told.failure, time.monotonic() - started, told.cost)
 
-  def _outcome(self, call: ToolCall) -> tuple[str, ToolFailure | None]:
-    """What the policy is told, and whose failure it was."""
+  def _outcome(self, call: ToolCall) -> _Outcome:
     if call.name not in self._tools:
-      return f"error: unknown tool {call.name!r}; available: {', '.join(self._tools) or 'none'}", ToolFailure.ARGUMENTS
+      known = ", ".join(self._tools) or "none"
+      return _Outcome(f"error: unknown tool {call.name!r}; available: {known}", ToolFailure.ARGUMENTS)
     tool = self._tools[call.name]
     try:
       return call_within(self._limits.call_seconds, lambda: _told_by(tool, call))
     except EnvironmentFailed:
       raise
     except DeadlinePassed as error:
-      return f"error: {call.name}: {error}", ToolFailure.TIMEOUT
+      return _Outcome(f"error: {call.name}: {error}", ToolFailure.TIMEOUT)
     except Exception as error:  # what ends a thread and is no error, such as SystemExit
-      return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
+      return _Outcome(f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION)
 
 
-def _told_by(tool: Tool, call: ToolCall) -> tuple[str, ToolFailure | None]:
-  """As `ToolRunner._outcome`; whatever runs code of the tool's is done here, the words of its errors too."""
+class _Outcome(NamedTuple):
+  """What the policy is told of a call, whose failure it was, and what it costs."""
+
+  text: str
+  failure: ToolFailure | None = None
+  cost: float = 0.0
+
+
+def _told_by(tool: Tool, call: ToolCall) -> _Outcome:
+  """Whatever runs code of the tool's is done here, the words of its errors too."""
   try:
     _check_arguments(call.arguments)
-    return output.to_text(tool.call(call.arguments)), None
+    given = tool.call(call.arguments)
+    value, cost = (given.value, float(given.cost)) if isinstance(given, Priced) else (given, 0.0)
+    return _Outcome(output.to_text(value), None, cost)
   except EnvironmentFailed:
     raise
   except ToolArgumentError as error:
-    return f"error: {output.words_of(error)}", ToolFailure.ARGUMENTS
+    return _Outcome(f"error: {output.words_of(error)}", ToolFailure.ARGUMENTS)
   except ToolTimeout as error:
-    return f"error: {call.name}: {output.words_of(error)}", ToolFailure.TIMEOUT
+    return _Outcome(f"error: {call.name}: {output.words_of(error)}", ToolFailure.TIMEOUT)
   except ToolError as error:
-    return f"error: {call.name}: {output.words_of(error)}", ToolFailure.EXCEPTION
+    return _Outcome(f"error: {call.name}: {output.words_of(error)}", ToolFailure.EXCEPTION)
   except Exception as error:  # anything else that comes out of a tool is the tool's failure
-    return f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION
+    return _Outcome(f"error: {call.name}: {output.error_line(error)}", ToolFailure.EXCEPTION)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

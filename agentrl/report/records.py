@@ -46,6 +46,7 @@ START: Shape = {
 }
 RESULT: Shape = {
   "name": ANY, "arguments": ValuesOf(ANY), "text": ANY, "ok": bool, "failure": ANY, "seconds": float,
+  "cost": MayLack(float),
 }  # fmt: skip
 ROW: Shape = {
   "task_id": str,

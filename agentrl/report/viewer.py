@@ -122,7 +122,8 @@ def _block(kind: str, title: str, body: str) -> str:
 
 def _result_title(result: dict[str, Any]) -> str:
   outcome = "ok" if result["ok"] else f"failed: {result['failure']}"
-  return f"tool, {result['seconds'] * 1000:.0f} ms, {outcome}"
+  cost = f", cost {result['cost']:g}" if result.get("cost") else ""  # rows of earlier runs have none
+  return f"tool, {result['seconds'] * 1000:.0f} ms{cost}, {outcome}"
 
 
 def _result(result: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ REWARDS: Mapping[str, RewardFunction] = {
   "well_formed": each(parts.well_formed),
   "void_turns": each(parts.void_turns),
   "tool_calls": each(parts.tool_calls),
+  "cost": each(parts.cost),
   "used_tool": each(parts.used_tool),
   "tool_economy": each(parts.tool_economy),
   "fewest_tool_calls": parts.fewest_tool_calls,

@@ -49,6 +49,12 @@ def tool_calls(trajectory: Trajectory, task: Task) -> float:
   return float(sum(len(turn.results) for turn in trajectory.turns))
 
 
+def cost(trajectory: Trajectory, task: Task) -> list[float]:
+  """What the tools charge for the calls of each turn, in their unit; see `ToolResult.cost`."""
+  del task
+  return [turn.cost for turn in trajectory.turns]
+
+
 def used_tool(trajectory: Trajectory, task: Task) -> float:
   """1 where some tool call succeeded, else 0."""
   del task

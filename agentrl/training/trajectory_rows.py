@@ -79,6 +79,7 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
         "ok": result.ok,
         "failure": None if result.failure is None else result.failure.value,
         "seconds": result.seconds,
+        "cost": result.cost,
       }
       for result in turn.results
     ],

@@ -29,8 +29,8 @@ from testworlds import junk
 
 CALL = ToolCall("calculate", {"expression": "1+1"})
 GOOD = Observation(
-  "2 \N{SNOWMAN}", parts={"correct": 1.0}, ok=False, results=(ToolResult(CALL, "2", True, ToolFailure.TIMEOUT, 0.5),),
-  name="calculate", reward=-1.0,
+  "2 \N{SNOWMAN}", parts={"correct": 1.0}, ok=False, name="calculate", reward=-1.0,
+  results=(ToolResult(CALL, "2", True, ToolFailure.TIMEOUT, 0.5, 3.0),),
 )  # fmt: skip
 SILENT = ("a step that", "a failure of", "parts without the verdict")  # raise, or are whole but for a missing part
 
@@ -162,6 +162,13 @@ def test_an_exception_that_cannot_say_what_it_is_has_a_name(error, words):
 def test_a_part_is_a_finite_number(value):
   with pytest.raises(EnvironmentFailed, match="the part 'correct' is "):
     checks.as_observation(Observation("", parts={"correct": value}), 10)
+
+
+@pytest.mark.parametrize("cost", [math.nan, math.inf, -0.5, "1"])
+def test_the_cost_of_a_call_is_a_finite_number_of_at_least_0(cost):
+  result = ToolResult(CALL, "2", True, cost=cost)
+  with pytest.raises(EnvironmentFailed, match="the cost of a result of the observation is "):
+    checks.as_observation(Observation("", results=[result]), 10)
 
 
 def test_arguments_that_could_not_be_written_or_sent_are_refused():

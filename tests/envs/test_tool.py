@@ -6,7 +6,7 @@ import pytest
 
 from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.schema import ToolArgumentError
-from agentrl.envs.tool import ToolLimits, ToolRunner, Toolset, ToolSpec, given_tool, tools_of
+from agentrl.envs.tool import Priced, ToolLimits, ToolRunner, Toolset, ToolSpec, given_tool, tools_of
 from agentrl.types import Action, ToolCall, ToolFailure, TurnKind
 
 SCHEMA = {
@@ -118,6 +118,49 @@ def test_an_async_tool_is_cancelled_at_the_deadline():
   result = ran(toolset, "endless", {}, call_seconds=0.05)
   assert result.failure is ToolFailure.TIMEOUT
   assert toolset.cancelled.wait(30)
+
+
+class Oracles:
+  """Tools that cost something."""
+
+  def ask(self, question: str) -> Priced:
+    """Answers."""
+    return Priced({"heard": question}, 2.5)
+
+  async def wait(self) -> Priced:
+    """Answers later."""
+    return Priced("at last", 1)
+
+  def guess(self) -> str:
+    """Answers for nothing."""
+    return "7"
+
+  def cheat(self, cost: str) -> Priced:
+    """Charges what one likes."""
+    return Priced("7", float(cost))
+
+  def unanswered(self) -> Priced:
+    """Charges for nothing that could be read."""
+    return Priced(iter([1]), 2.0)
+
+
+def test_a_tool_sets_the_price_of_its_call():
+  asked = ran(Oracles(), "ask", {"question": "why"})
+  assert (asked.text, asked.cost) == ('{"heard": "why"}', 2.5)
+  assert (ran(Oracles(), "wait", {}).text, ran(Oracles(), "wait", {}).cost) == ("at last", 1.0)
+  assert (ran(Oracles(), "guess", {}).text, ran(Oracles(), "guess", {}).cost) == ("7", 0.0)
+
+
+def test_a_call_that_fails_costs_nothing():
+  for name, arguments in (("ask", {}), ("tell", {}), ("unanswered", {})):
+    failed = ran(Oracles(), name, arguments)
+    assert not failed.ok and failed.cost == 0.0
+
+
+@pytest.mark.parametrize("cost", ["-1", "nan", "inf"])
+def test_a_price_below_0_or_without_end_is_the_tools_failure(cost):
+  failed = ran(Oracles(), "cheat", {"cost": cost})
+  assert failed.failure is ToolFailure.EXCEPTION and "must be a finite number of at least 0" in failed.text
 
 
 class Steps:

@@ -21,7 +21,7 @@ def _trajectory(group, solved):
   """Prompt `Q?`, a call `C1`, its observation `=7`, an answer `A`."""
   tokens = np.frombuffer(b"Q?C1=7A", np.uint8).astype(np.int32)
   mask = np.array([0, 0, 1, 1, 0, 0, 1], bool)
-  result = ToolResult(ToolCall("search", {"q": "<b>&"}), "<script>alert(7)</script>", ok=True, seconds=0.004)
+  result = ToolResult(ToolCall("search", {"q": "<b>&"}), "<script>alert(7)</script>", ok=True, seconds=0.004, cost=1.5)
   return Trajectory(
     tokens=tokens,
     action_mask=mask,

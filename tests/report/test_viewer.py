@@ -20,7 +20,7 @@ def test_turns_calls_and_reward_are_readable(run_path):
   order = [
     "prompt, 2 tokens",
     "turn 1, policy: tool call",
-    "tool, 4 ms, ok",
+    "tool, 4 ms, cost 1.5, ok",
     "observation, after 5 ms",
     "turn 2, policy: answer",
   ]

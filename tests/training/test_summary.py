@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentrl.rewards.combine import assign, make_reward
 from agentrl.rollout.driver import RolloutStats, total
 from agentrl.training import summary
 from agentrl.types import (
@@ -121,7 +122,7 @@ def test_a_part_below_one_is_no_success():
 
 def test_rollout_by_hand():
   call = ToolCall("calculate", {"expression": "1"})
-  good, late = ToolResult(call, "1", True, None, 0.25), ToolResult(call, "", False, ToolFailure.TIMEOUT, 0.5)
+  good, late = ToolResult(call, "1", True, None, 0.25, 3.0), ToolResult(call, "", False, ToolFailure.TIMEOUT, 0.5)
   two_turns = (TurnKind.TOOL_CALL, TurnKind.ANSWER)
   sampled = [
     trajectory(0, 1, kinds=two_turns, results=[good, late]),
@@ -131,12 +132,26 @@ def test_rollout_by_hand():
   metrics = summary.rollout_metrics(sampled, STATS)
   wanted = {
     "train/success": 0.5, "train/reward": 0.5, "reward/correct": 0.5, "rollout/tool_calls": 1.0, "rollout/turns": 2.0,
+    "rollout/cost": 1.5,
     "rollout/void_turns": 0.25, "rollout/malformed_turns": 0.25, "rollout/length": 3.0, "rollout/action_tokens": 2.0,
     "rollout/environment_failures": 1.0, "rollout/tool_failures": 1.0, "rollout/tool_timeout": 1.0,
     "rollout/tool_exception": 0.0, "rollout/stop_turn_limit": 1 / 3, "rollout/stop_environment_failed": 1 / 3,
     "rollout/tokens_per_second": 20.0, "time/tool_s": 0.75,
   }  # fmt: skip
   assert {name: metrics[name] for name in wanted} == pytest.approx(wanted)
+
+
+def test_prices_agree_in_calls_turns_parts_and_metrics():
+  calls = [ToolResult(ToolCall("ask", {"question": "?"}), "1", True, cost=price) for price in (1.0, 0.5)]
+  two_turns = (TurnKind.TOOL_CALL, TurnKind.ANSWER)
+  sampled = [trajectory(0, 1, kinds=two_turns, results=calls), trajectory(1, 0, kinds=two_turns), FAILED]
+  assert [turn.cost for turn in sampled[0].turns] == [1.5, 0.0]  # 1 + 1/2
+  priced, _ = assign(make_reward({"correct": 1.0, "cost": -0.1}, {}), sampled[:2], Task("t", "tests", "?"), {})
+  assert [t.reward_parts["cost"] for t in priced] == [1.5, 0.0]
+  assert priced[0].reward == pytest.approx(1 - 0.1 * 1.5) and priced[0].turns[0].reward == pytest.approx(-0.15)
+  rollout, evaluated = summary.rollout_metrics([*priced, FAILED], STATS), summary.evaluation_metrics(priced, 1)
+  assert rollout["rollout/cost"] == rollout["reward/cost"] == 0.75  # two of three environments did not fail
+  assert evaluated["eval/cost"] == evaluated["eval/reward/cost"] == 0.75
 
 
 def test_a_step_of_failures_alone_counts_them():

@@ -19,7 +19,7 @@ class Bytes:
 def make_trajectory(uid=3, text="ab: é!", prompt=2):
   tokens = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
   sampled = np.arange(len(tokens)) >= prompt
-  result = ToolResult(ToolCall("calculator", {"x": "1+1"}), "2", ok=True, seconds=0.25)
+  result = ToolResult(ToolCall("calculator", {"x": "1+1"}), "2", ok=True, seconds=0.25, cost=0.5)
   turn = Turn(TurnKind.TOOL_CALL, prompt, len(tokens), text[prompt:], results=[result], observation="2")
   return Trajectory(
     tokens=tokens,
@@ -52,7 +52,15 @@ def test_a_row_keeps_everything(tmp_path):
   assert row["reward_parts"] == {"correct": 1.0}
   (turn,) = row["turns"]
   assert turn["results"] == [
-    {"name": "calculator", "arguments": {"x": "1+1"}, "text": "2", "ok": True, "failure": None, "seconds": 0.25}
+    {
+      "name": "calculator",
+      "arguments": {"x": "1+1"},
+      "text": "2",
+      "ok": True,
+      "failure": None,
+      "seconds": 0.25,
+      "cost": 0.5,
+    }
   ]
 
 
