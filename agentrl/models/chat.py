@@ -32,6 +32,7 @@ class Template:
       The first that it has is the one that we write.
     reply: markup between an end-of-turn token and the message that follows it.
     start: before the first message.
+    system: what the system message says that tells of tools, where nobody wrote one.
   """
 
   before: str
@@ -39,6 +40,7 @@ class Template:
   ends: tuple[str, ...]
   reply: str
   start: str = ""
+  system: str = ""
 
   def end_tokens(self, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Ids of the tokens that end a turn outright; the first is the one that we write."""
@@ -46,13 +48,17 @@ class Template:
     return tuple(dict.fromkeys([*named, *sorted(tokenizer.ends)]))
 
 
-CHATML = Template("<|im_start|>{role}\n", "<|im_end|>\n", ends=("<|im_end|>", "<|endoftext|>"), reply="\n")
+_HELPFUL = "You are a helpful assistant."
+CHATML = Template(
+  "<|im_start|>{role}\n", "<|im_end|>\n", ends=("<|im_end|>", "<|endoftext|>"), reply="\n", system=_HELPFUL
+)
 LLAMA3 = Template(
   "<|start_header_id|>{role}<|end_header_id|>\n\n",
   "<|eot_id|>",
   ends=("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"),
   reply="",
   start="<|begin_of_text|>",
+  system=_HELPFUL,
 )
 PLAIN = Template("", "\n", ends=("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>"), reply="\n")
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "plain": PLAIN}
@@ -109,6 +115,18 @@ class ChatFormat:
       )
     return cls(tokenizer, template, DialogueSyntax(stop))
 
+  def for_tools(self, tools: Sequence[Any]) -> ChatFormat:
+    """The format of an episode in which these tools may be called.
+
+    Args:
+      tools: have `name` and `schema`, a JSON schema.
+
+    Raises:
+      ValueError: the syntax cannot write a call of one of them.
+    """
+    syntax = self.syntax.for_tools(tools)
+    return self if syntax is self.syntax else dataclasses.replace(self, syntax=syntax)
+
   # -- to tokens -----------------------------------------------------------------------------------------------------
 
   def prompt(self, messages: Sequence[Message], tools: Sequence[Any] = ()) -> list[int]:
@@ -121,9 +139,11 @@ class ChatFormat:
     Raises:
       ValueError: a message has an unknown role.
     """
-    about = self.syntax.tools(tools)
+    return self.for_tools(tools)._prompt(messages, self.syntax.tools(tools))
+
+  def _prompt(self, messages: Sequence[Message], about: list[str]) -> list[int]:
     if about and (not messages or messages[0].role != "system"):
-      messages = [Message("system", "You are a helpful assistant."), *messages]
+      messages = [Message("system", self.template.system), *messages]
     parts: list[str] = [Markup(self.template.start)]
     open_turn = False  # inside an assistant message that inline tool output goes on with
     for position, message in enumerate(messages):

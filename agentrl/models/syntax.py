@@ -28,6 +28,9 @@ class Syntax(Protocol):
   def inline(self) -> tuple[TurnKind, ...]:
     """Kinds of turn whose answer, a tool's output or a reply, goes on in the same assistant message."""
 
+  def for_tools(self, tools: Sequence[Any]) -> Syntax:
+    """The same for an episode in which these tools may be called: what reading and writing a call may depend on."""
+
   def stops(self) -> tuple[str, ...]:
     """Texts that end a turn."""
 
@@ -77,6 +80,10 @@ class TagSyntax:
     if bool(self.answer_open) != bool(self.answer_close):
       raise ValueError("chat.answer_open and chat.answer_close: set both or none")
 
+  def for_tools(self, tools: Sequence[Any]) -> TagSyntax:
+    del tools
+    return self
+
   def stops(self) -> tuple[str, ...]:
     return (self.close, self.answer_close) if self.answer_close else (self.close,)
 
@@ -87,14 +94,7 @@ class TagSyntax:
       return Action(TurnKind.TOOL_CALL, head, calls=(ToolCall(self.tool, {self.parameter: code}),))
     if closed or opened:
       return _malformed(head, f"a call of {self.tool}", self.open, self.close, missing_close=bool(opened))
-    return self._answer(text) if self.answer_open else _answer_or_void(text, text)
-
-  def _answer(self, text: str) -> Action:
-    head, closed, _ = text.partition(self.answer_close)
-    _, opened, answer = head.rpartition(self.answer_open)
-    if bool(closed) != bool(opened):
-      return _malformed(head, "an answer", self.answer_open, self.answer_close, missing_close=bool(opened))
-    return _answer_or_void(head, answer) if closed else Action(TurnKind.VOID, text)
+    return answer_between(text, self.answer_open, self.answer_close) if self.answer_open else answer_or_void(text, text)
 
   def write(self, action: Action) -> tuple[list[str], str]:
     if action.kind is TurnKind.ANSWER:
@@ -115,7 +115,17 @@ class TagSyntax:
     return [part for text in texts for part in (opening, text, closing)]
 
 
-def _answer_or_void(text: str, answer: str) -> Action:
+def answer_between(text: str, opening: str, closing: str) -> Action:
+  """A turn without a call whose answer stands between two tags; without any of them it is void."""
+  head, closed, _ = text.partition(closing)
+  _, opened, answer = head.rpartition(opening)
+  if bool(closed) != bool(opened):
+    return _malformed(head, "an answer", opening, closing, missing_close=bool(opened))
+  return answer_or_void(head, answer) if closed else Action(TurnKind.VOID, text)
+
+
+def answer_or_void(text: str, answer: str) -> Action:
+  """The turn `text` as an answer, unless that is empty."""
   answer = answer.strip()
   return Action(TurnKind.ANSWER, text, answer=answer) if answer else Action(TurnKind.VOID, text)
 
@@ -131,6 +141,10 @@ class JsonSyntax:
 
   inline = ()
 
+  def for_tools(self, tools: Sequence[Any]) -> JsonSyntax:
+    del tools
+    return self
+
   def stops(self) -> tuple[str, ...]:
     return ()
 
@@ -140,7 +154,7 @@ class JsonSyntax:
       calls = _json_calls(said)
     except ValueError as error:
       return Action(TurnKind.MALFORMED, text, problem=str(error))
-    return Action(TurnKind.TOOL_CALL, text, calls=calls) if calls else _answer_or_void(text, said)
+    return Action(TurnKind.TOOL_CALL, text, calls=calls) if calls else answer_or_void(text, said)
 
   def write(self, action: Action) -> tuple[list[str], str]:
     if action.kind is TurnKind.ANSWER:
@@ -261,12 +275,16 @@ class DialogueSyntax:
   def inline(self) -> tuple[TurnKind, ...]:
     return (TurnKind.ANSWER,) if self.stop else ()
 
+  def for_tools(self, tools: Sequence[Any]) -> DialogueSyntax:
+    del tools
+    return self
+
   def stops(self) -> tuple[str, ...]:
     return (self.stop,) if self.stop else ()
 
   def parse(self, text: str) -> Action:
     said = text.partition(self.stop)[0] if self.stop else text
-    return _answer_or_void(said, said)
+    return answer_or_void(said, said)
 
   def write(self, action: Action) -> tuple[list[str], str]:
     if action.kind is not TurnKind.ANSWER:
@@ -276,7 +294,9 @@ class DialogueSyntax:
   def tools(self, tools: Sequence[Any]) -> list[str]:
     if tools:
       names = [tool.name for tool in tools]
-      raise ValueError(f"chat.style='dialogue' takes no tools, but there are {names}; use 'tags' or 'chatml_json'")
+      raise ValueError(
+        f"chat.style='dialogue' takes no tools, but there are {names}; use 'tags', 'calls' or 'chatml_json'"
+      )
     return []
 
   def results(self, texts: Sequence[str]) -> list[str]:

@@ -141,6 +141,7 @@ class Episode:
     messages = checks.as_messages(self._environment.reset(self.request.task, self.request.seed))
     tools = checks.as_tools(self._environment.tools)
     self._require_room(_chars(messages), "characters", self._max_chars)
+    self._chat = self._chat.for_tools(tools)
     prompt = self._chat.prompt(messages, tools)
     self._require_room(len(prompt), "tokens", self.request.max_tokens)
     if not prompt:
@@ -170,6 +171,16 @@ class Episode:
       return self.length == self.turn_limit < self.request.max_tokens
     self._cut(self._turn_start + stop)
     return True
+
+  def author(self, action: Action) -> None:
+    """Writes a whole turn that nobody sampled; its tokens carry log-probability 0.
+
+    Raises:
+      ValueError: the chat format cannot write it, or writes it without a stop.
+    """
+    ids = self._chat.render(action)
+    if not self.write(ids, [0.0] * len(ids), [0.0] * len(ids)):
+      raise ValueError(f"the chat format rendered {action} without a stop: {self._chat.tokenizer.decode(ids)!r}")
 
   def action(self) -> Action:
     """The current turn, parsed."""
@@ -359,8 +370,8 @@ def entropy_window(sampled: Sequence[bool], entropy: Sequence[float], start: int
   return [float(value) for value in entropy[start : min(stop, start + size)]]
 
 
-def play(episode: Episode, actions: Sequence[Action], chat: ChatFormat) -> Trajectory:
-  """A trajectory of authored actions: oracle traces for a cold start. Its action tokens carry log-probability 0.
+def play(episode: Episode, actions: Sequence[Action]) -> Trajectory:
+  """A trajectory of authored actions: oracle traces for a cold start.
 
   Raises:
     EnvironmentFailed: the environment raised something.
@@ -369,9 +380,7 @@ def play(episode: Episode, actions: Sequence[Action], chat: ChatFormat) -> Traje
   with contextlib.closing(episode):
     episode.begin(_asked(episode.open))
     for action in actions:
-      ids = chat.render(action)
-      if not episode.write(ids, [0.0] * len(ids), [0.0] * len(ids)):
-        raise ValueError(f"the chat format rendered {action} without a stop: {chat.tokenizer.decode(ids)!r}")
+      episode.author(action)
       parsed = episode.action()
       episode.observe(parsed, _asked(episode.act, parsed))
       if episode.finished:

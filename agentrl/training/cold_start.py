@@ -69,7 +69,7 @@ def _trace(tasks, chat, index: int, task: Task, direct: bool, max_tokens: int, m
   if direct:
     actions = [action for action in actions if action.kind is TurnKind.ANSWER]
   request = Request(task, index, index, index, 1.0, max_tokens=max_tokens + 1, max_turns=len(actions) + 1)
-  trace = play(Episode(request, tasks.environment, chat, policy_version=0), actions, chat)
+  trace = play(Episode(request, tasks.environment, chat, policy_version=0), actions)
   tokens, written = len(trace.tokens), int(trace.action_mask.sum())
   if trace.stop is StopReason.LENGTH_LIMIT or tokens > max_tokens or written > max_actions:
     raise EnvironmentFailed(

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrl.envs.base import Setting, ToolEnvironment
-from agentrl.envs.tool import ToolLimits, Toolset
-from agentrl.models.chat import ChatFormat, TagSyntax
+from agentrl.envs.tool import ToolLimits, Toolset, ToolSpec
+from agentrl.models.calls import CallsSyntax
+from agentrl.models.chat import PLAIN, ChatFormat, TagSyntax
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rollout.episode import Episode, Request, RequestQueue, play
 from agentrl.rollout.strategies.independent import Independent
@@ -186,10 +187,39 @@ def test_too_early_and_too_long_are_told():
 def test_authored_actions_must_finish():
   call = Action(TurnKind.TOOL_CALL, "", calls=[ToolCall("count", {"text": "x"})])
   answer = Action(TurnKind.ANSWER, "", answer="1")
-  t = play(episode(), [call, answer], TAGS)
+  t = play(episode(), [call, answer])
   assert t.reward_parts == {"correct": 1.0} and len(t.turns) == 2
   with pytest.raises(ValueError, match="task t0: 1 authored actions do not finish it"):
-    play(episode(), [call], TAGS)
+    play(episode(), [call])
+
+
+class OwnTools:
+  """An environment with one tool, which is called as its task."""
+
+  tools = ()
+
+  def reset(self, task, seed):
+    del seed
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
+    self.tools = (ToolSpec(task.id, "Doubles.", schema),)
+    return [Message("user", task.question)]
+
+  def step(self, action):
+    return Observation(repr([(call.name, dict(call.arguments)) for call in action.calls]), done=not action.calls)
+
+  def close(self):
+    pass
+
+
+@pytest.mark.parametrize("name", ["twice", "double"])
+def test_calls_are_read_by_the_tools_of_their_own_task(name):
+  chat = ChatFormat(TOKENIZER, PLAIN, CallsSyntax("=", "\n"))
+  call = Action(TurnKind.TOOL_CALL, "", calls=[ToolCall(name, {"x": 3})])
+  request = Request(Task(name, "test", "q?"), 5, 2, 2, 0.7, 80, 3)
+  done = play(Episode(request, OwnTools, chat, 0), [call, Action(TurnKind.ANSWER, "", answer="6")])
+  assert TOKENIZER.decode(done.tokens).startswith(f"\n{name}(x)\nq?\n<{name}:3>=[('{name}', {{'x': 3}})]\n6")
+  with pytest.raises(ValueError, match=f"the tools are \\['{name}'\\]"):
+    play(Episode(request, OwnTools, chat, 0), [Action(TurnKind.TOOL_CALL, "", calls=[ToolCall("see", {})])])
 
 
 class Answers:

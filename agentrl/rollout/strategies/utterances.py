@@ -105,6 +105,10 @@ class _GoesOn:
     )  # fmt: skip
     self._states = states
 
+  def for_tools(self, tools: Sequence[Any]) -> _GoesOn:
+    del tools
+    return self
+
   def prompt(self, messages: Sequence[Message], tools: Sequence[Any]) -> list[int]:
     del tools
     return self._states[int(messages[0].content)].tolist()

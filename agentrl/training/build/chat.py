@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from agentrl import envs
 from agentrl.models import chat, syntax
+from agentrl.models.calls import CallsSyntax
 from agentrl.models.chat import ChatFormat, Template
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.named import by_name
-from agentrl.settings import setting
+from agentrl.settings import at_least, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,17 +21,19 @@ class ChatSettings:
 
   style: str = setting(
     "tags",
-    '"tags": <open>code</close> inline; "chatml_json", "llama3_json": JSON calls in ChatML or in Llama 3\'s messages; '
-    '"dialogue": utterances, without tools',
+    '"tags": <open>code</close> inline; "calls": <tool:argument|argument> inline, any tools; "chatml_json", '
+    '"llama3_json": JSON calls in ChatML or in Llama 3\'s messages; "dialogue": utterances, without tools',
   )
-  template: str = setting("plain", '"plain", "chatml" or "llama3"; read by "tags" and "dialogue"')
+  template: str = setting("plain", '"plain", "chatml" or "llama3"; read by "tags", "calls" and "dialogue"')
   stop: str = setting("\n", 'ends an utterance and its reply; empty: the end-of-turn token; read by "dialogue"')
   open: str = setting("<calc>", 'begins a tool call; read by "tags"')
   close: str = setting("</calc>", 'ends a tool call; read by "tags"')
-  observation_open: str = setting("=", 'before a tool\'s output; read by "tags"')
-  observation_close: str = setting("\n", 'behind a tool\'s output; read by "tags"')
-  answer_open: str = setting("", 'before an answer; empty: the whole last turn; read by "tags"')
-  answer_close: str = setting("", 'behind an answer; read by "tags"')
+  observation_open: str = setting("=", 'before a tool\'s output; read by "tags" and "calls"')
+  observation_close: str = setting("\n", 'behind a tool\'s output; read by "tags" and "calls"')
+  answer_open: str = setting("", 'before an answer; empty: the whole last turn; read by "tags" and "calls"')
+  answer_close: str = setting("", 'behind an answer; read by "tags" and "calls"')
+  max_calls: int = setting(8, 'calls of one turn; more are malformed; read by "calls"', at_least(1))
+  named_arguments: bool = setting(False, 'a call names its arguments, <tool:name=value>; read by "calls"')
 
 
 def make_chat(settings: ChatSettings, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
@@ -78,16 +81,25 @@ def _tags(settings: ChatSettings, tokenizer: Tokenizer, tasks: envs.TaskSource) 
   template = _named_template(settings)
   if len(tasks.tools) != 1 or tasks.more_tools or tasks.tools[0].text_parameter is None:
     raise ValueError(
-      "chat.style='tags' needs exactly one tool with one text parameter, the same for all tasks; use "
-      "chat.style='chatml_json' (or 'llama3_json'), or 'dialogue' where there is no tool"
+      "chat.style='tags' needs exactly one tool with one text parameter, the same for all tasks; use 'calls', "
+      "'chatml_json' or 'llama3_json', or 'dialogue' where there is no tool"
     )
   tags = {name: getattr(settings, name) for name in _TAGS}
   return ChatFormat.tags(tokenizer, syntax.tag_syntax(tasks.tools[0], tags), template)
 
 
-_TAGS = ("open", "close", "observation_open", "observation_close", "answer_open", "answer_close")
+def _calls(settings: ChatSettings, tokenizer: Tokenizer, tasks: envs.TaskSource) -> ChatFormat:
+  tags = {name: getattr(settings, name) for name in _AROUND}
+  written = CallsSyntax(**tags, max_calls=settings.max_calls, named=settings.named_arguments)
+  written.for_tools([*tasks.tools, *tasks.more_tools])  # what it cannot call is an error here, not in the first prompt
+  return ChatFormat(tokenizer, _named_template(settings), written)
+
+
+_AROUND = ("observation_open", "observation_close", "answer_open", "answer_close")
+_TAGS = ("open", "close", *_AROUND)
 STYLES: Mapping[str, Style] = {
   "tags": Style(_named_template, _tags),
+  "calls": Style(_named_template, _calls),
   "chatml_json": Style(lambda _: chat.CHATML, lambda _, tokenizer, __: ChatFormat.chatml_json(tokenizer)),
   "llama3_json": Style(lambda _: chat.LLAMA3, lambda _, tokenizer, __: ChatFormat.llama3_json(tokenizer)),
   "dialogue": Style(_named_template, _dialogue),

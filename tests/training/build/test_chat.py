@@ -23,7 +23,13 @@ def test_json_calls_come_in_the_messages_of_either_family(tasks):
 
 @pytest.mark.parametrize(
   "settings",
-  [{"style": "tags"}, {"style": "tags", "template": "chatml"}, {"style": "chatml_json"}, {"style": "dialogue"}],
+  [
+    {"style": "tags"},
+    {"style": "tags", "template": "chatml"},
+    {"style": "calls"},
+    {"style": "chatml_json"},
+    {"style": "dialogue"},
+  ],
 )
 def test_what_ends_a_turn_is_known_without_tools(tasks, settings):
   tokenizer, chosen = Tokenizer.byte_level(), ChatSettings(**settings)
@@ -35,6 +41,15 @@ def test_what_ends_a_turn_is_known_without_tools(tasks, settings):
 def test_tags_need_a_tool_of_one_text(tasks):
   with pytest.raises(ValueError, match="chatml_json"):
     make_chat(ChatSettings(), Tokenizer.byte_level(), dataclasses.replace(tasks, tools=()))
+
+
+def test_calls_take_the_tools_that_there_are(tasks):
+  settings = ChatSettings(style="calls", observation_open="=", answer_open="[", answer_close="]", max_calls=3)
+  made = make_chat(settings, Tokenizer.byte_level(), tasks).syntax
+  assert (made.observation_open, made.answer_open, made.max_calls, made.named) == ("=", "[", 3, False)
+  odd = dataclasses.replace(tasks.tools[0], schema={"type": "object", "properties": {"x": {"type": "array"}}})
+  with pytest.raises(ValueError, match="no x of calculate"):
+    make_chat(settings, Tokenizer.byte_level(), dataclasses.replace(tasks, more_tools=[odd]))
 
 
 def test_a_dialogue_needs_a_family_without_tools(tasks):
