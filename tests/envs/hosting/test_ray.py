@@ -83,7 +83,7 @@ def test_a_config_names_the_backend():
     observations = [environment.step(action) for action in source.oracle(task)]
     environment.close()
   assert observations[-1].parts == {"correct": 1.0}
-  with pytest.raises(ValueError, match="no backend of workers is called 'rat': did you mean 'ray'"):
+  with pytest.raises(ValueError, match=r"no hosting\.backend is called 'rat': did you mean 'ray'"):
     envs.make("arithmetic", "calculator", hosting=Hosting(1, backend="rat"))
 
 
