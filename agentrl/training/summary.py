@@ -38,7 +38,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
     "train/reward": _mean(t.reward for t in valid),
     "train/success": _mean(succeeded(t) for t in valid),
     "rollout/tool_calls": len(results) / len(valid),
-    "rollout/cost": sum(turn.cost for turn in turns) / len(valid),
+    "rollout/cost": _mean(map(_cost, valid)),
     "rollout/turns": len(turns) / len(valid),
     "rollout/void_turns": _mean(turn.kind is TurnKind.VOID for turn in turns),
     "rollout/malformed_turns": _mean(turn.kind is TurnKind.MALFORMED for turn in turns),
@@ -86,7 +86,7 @@ def by_entry(
 
 
 def stratum_metrics(trajectories: Sequence[Trajectory], tasks: Mapping[int, Task], prefix: str) -> dict[str, float]:
-  """`prefix/<stratum>/` success, tool_calls, return (the mean reward) and tasks, for each stratum that has samples.
+  """`prefix/<stratum>/` success, tool_calls, cost, return (the mean reward) and tasks, for strata that have samples.
 
   Success is the mean over the stratum's tasks of their samples' mean, the others are means over its samples. Weighed by
   the numbers of tasks they give the totals, where every task has equally many samples and belongs to a stratum.
@@ -112,6 +112,7 @@ def _of_stratum(samples: Sequence[Trajectory]) -> dict[str, float]:
   return {
     "success": _mean(_mean(outcomes) for outcomes in by_task.values()),
     "tool_calls": _mean(map(_calls, samples)),
+    "cost": _mean(map(_cost, samples)),
     "return": _mean(t.reward for t in samples),
     "tasks": float(len(by_task)),
   }
@@ -119,6 +120,10 @@ def _of_stratum(samples: Sequence[Trajectory]) -> dict[str, float]:
 
 def _calls(t: Trajectory) -> int:
   return sum(len(turn.results) for turn in t.turns)
+
+
+def _cost(t: Trajectory) -> float:
+  return sum(turn.cost for turn in t.turns)
 
 
 def failure_counts(trajectories: Sequence[Trajectory], prefix: str) -> dict[str, float]:
@@ -192,8 +197,8 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     "eval/success_high": high,
     "eval/tasks": float(len(means)),
     "eval/tool_calls": _mean(map(_calls, valid)),
+    "eval/cost": _mean(map(_cost, valid)),
     "eval/return": _mean(t.reward for t in valid),
-    "eval/cost": _mean(sum(turn.cost for turn in t.turns) for t in valid),
     "eval/length": _mean(len(t.tokens) for t in valid),
     "eval/generated_tokens": _mean(t.action_mask.sum() for t in valid),
     "eval/environment_failures": float(len(trajectories) - len(valid)),

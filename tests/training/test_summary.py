@@ -222,7 +222,7 @@ def test_searches_count_every_sampled_token():
 def test_strata_weighed_by_their_tasks_give_the_totals():
   names = {0: "known", 1: "known", 2: "unknown", 3: "known"}
   tasks = {group: Task(f"t{group}", "test", "?", stratum=stratum) for group, stratum in names.items()}
-  call = ToolResult(ToolCall("look", {}), "7", True)
+  call = ToolResult(ToolCall("look", {}), "7", True, cost=0.5)
   correct = {0: [1, 0], 1: [1, 1], 2: [0, 0], 3: [1, 1]}
   sampled = [
     trajectory(group, c, results=[call] * (group + n))
@@ -232,11 +232,18 @@ def test_strata_weighed_by_their_tasks_give_the_totals():
   strata, total = summary.stratum_metrics(sampled, tasks, "eval"), summary.evaluation_metrics(sampled, 2)
   assert strata["eval/known/success"] == pytest.approx(5 / 6) and strata["eval/unknown/success"] == 0.0
   assert strata["eval/known/tool_calls"] == pytest.approx((0 + 1 + 1 + 2 + 3 + 4) / 6)
-  for name in ("success", "tool_calls", "return"):
+  for name in ("success", "tool_calls", "cost", "return"):
     weighed = [strata[f"eval/{s}/tasks"] * strata[f"eval/{s}/{name}"] for s in ("known", "unknown")]
     assert sum(weighed) / total["eval/tasks"] == pytest.approx(total[f"eval/{name}"])
   trained, of_step = summary.stratum_metrics(sampled, tasks, "train"), summary.rollout_metrics(sampled, STATS)
-  for name, whole in (("success", "train/success"), ("tool_calls", "rollout/tool_calls"), ("return", "train/reward")):
+  assert total["eval/cost"] == 0.5 * total["eval/tool_calls"]
+  totals = {
+    "success": "train/success",
+    "tool_calls": "rollout/tool_calls",
+    "cost": "rollout/cost",
+    "return": "train/reward",
+  }
+  for name, whole in totals.items():
     weighed = [trained[f"train/{s}/tasks"] * trained[f"train/{s}/{name}"] for s in ("known", "unknown")]
     assert sum(weighed) / 4 == pytest.approx(of_step[whole])
 
@@ -245,7 +252,8 @@ def test_strata_leave_out_failures_and_tasks_without_one():
   tasks = {0: Task("t0", "test", "?", stratum="known"), 1: Task("t1", "test", "?")}
   sampled = [trajectory(0, 1), FAILED, trajectory(1, 0)]
   assert summary.stratum_metrics(sampled, tasks, "eval") == {
-    "eval/known/success": 1.0, "eval/known/tool_calls": 0.0, "eval/known/return": 1.0, "eval/known/tasks": 1.0,
+    "eval/known/success": 1.0, "eval/known/tool_calls": 0.0, "eval/known/cost": 0.0, "eval/known/return": 1.0,
+    "eval/known/tasks": 1.0,
   }  # fmt: skip
 
 
