@@ -55,7 +55,8 @@ def as_task(value: Any, family: str) -> Task:
   who = f"the generator of {family!r}"
   if not isinstance(value, Task):
     _refuse(f"{who} gave {_kind(value)} where a Task was due")
-  _text(value.id, f"{who} gave a task whose id")
+  if not _text(value.id, f"{who} gave a task whose id"):
+    _refuse(f"{who} gave a task whose id is empty")
   for name in ("family", "question"):
     _text(getattr(value, name), f"task {value.id}: its {name}")
   if value.answer is not None:

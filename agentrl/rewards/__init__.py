@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from agentrl.rewards import parts
 from agentrl.rewards.contract import RewardFunction, each
+from agentrl.rewards.router import router
 
 REWARDS: Mapping[str, RewardFunction] = {
   "correct": each(parts.correct),
@@ -18,4 +19,5 @@ REWARDS: Mapping[str, RewardFunction] = {
   "tool_economy": each(parts.tool_economy),
   "fewest_tool_calls": parts.fewest_tool_calls,
   "soft_overlong": each(parts.soft_overlong),
+  "router": router,
 }

@@ -14,9 +14,10 @@ import numpy as np
 
 from agentrl.named import by_name, with_settings
 from agentrl.rewards import REWARDS
-from agentrl.rewards.contract import RewardFunction, failure
+from agentrl.rewards.contract import RewardFunction, failure, is_across_tasks
 from agentrl.types import LARGEST_REWARD, EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
 
+ALL_TASKS = ""  # no task has this id
 ENOUGH_ANSWERS = 4  # before a part that none of them has counts as misspelt
 
 
@@ -27,10 +28,12 @@ class Reward:
   Attributes:
     weights: of each part, by its name.
     functions: of those parts that a reward function gives; the environment itself gives the others.
+    across_tasks: parts whose function has one memory for all tasks.
   """
 
   weights: Mapping[str, float]
   functions: Mapping[str, RewardFunction]
+  across_tasks: Collection[str] = ()
 
 
 def make_reward(weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]) -> Reward:
@@ -68,7 +71,32 @@ def make_reward(weights: Mapping[str, float], options: Mapping[str, Mapping[str,
   if twice := {name for name in called if called.count(name) > 1}:
     raise ValueError(f"two reward parts are called {min(twice)!r}: give one of the functions another name")
   by_part = {_part_name(name): function for name, function in bound.items()}
-  return Reward({_part_name(name): weight for name, weight in weights.items()}, by_part)
+  across = {_part_name(name) for name, function in functions.items() if is_across_tasks(function)}
+  return Reward({_part_name(name): weight for name, weight in weights.items()}, by_part, across)
+
+
+def remembered(memory: Mapping[str, Any], task: Task) -> dict[str, Any]:
+  """What the functions remember for a group of a task, by part.
+
+  Args:
+    memory: of a run: by task id, and under `ALL_TASKS` what is one for all tasks.
+    task: whose id is not `ALL_TASKS`.
+  """
+  return {**memory.get(task.id, {}), **memory.get(ALL_TASKS, {})}
+
+
+def remember(memory: dict[str, Any], task: Task, kept: Mapping[str, Any], reward: Reward) -> None:
+  """Puts what the functions remember behind a group of a task into the memory of a run.
+
+  Args:
+    memory: as of `remembered`; changed.
+    task: as there.
+    kept: by part, as `assign` gave it.
+    reward: says whose memory is one for all tasks.
+  """
+  across = {name: of_part for name, of_part in kept.items() if name in reward.across_tasks}
+  own = {name: of_part for name, of_part in kept.items() if name not in reward.across_tasks}
+  memory |= {ALL_TASKS: across, task.id: own}
 
 
 def assign(
@@ -85,7 +113,7 @@ def assign(
     episodes: finished ones of one group; `reward_parts` holds what the environment gave at the end, and `turn.reward`
       what it gave for each turn.
     task: the task that they are about.
-    memory: what the functions remember of the task, by part; it is left as it is.
+    memory: see `remembered`; it is left as it is.
 
   Returns:
     In place of an episode of which no reward can be made the `EnvironmentFailed` that says why: a part is unknown,

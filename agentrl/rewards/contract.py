@@ -8,7 +8,7 @@
   memory: what the function remembers of the task from one group to the next, {} at first: a dict of JSON values that
     the function changes as it likes. It is kept in the checkpoints of a run, and passes through JSON after every group,
     so that a run which is killed and goes on remembers the same. In an evaluation it begins and ends empty, and what a
-    search's single ends leave in it is forgotten.
+    search's single ends leave in it is forgotten. `@across_tasks` makes it one for all tasks.
   a part: a number, or one number for every turn of the episode. `EnvironmentFailed` in its place says that no reward
     can be made of this episode; an exception that is raised says so of all of them.
 
@@ -26,6 +26,17 @@ from agentrl.types import EnvironmentFailed, FailureKind, Task, Trajectory
 
 Part = float | Sequence[float] | EnvironmentFailed
 RewardFunction = Callable[..., Sequence[Part]]  # (episodes, task, memory, *, settings)
+
+
+def across_tasks(function: RewardFunction) -> RewardFunction:
+  """Decorates a reward function that has one memory for all tasks of a run; it meets their groups in order."""
+  function.across_tasks = True
+  return function
+
+
+def is_across_tasks(function: RewardFunction) -> bool:
+  """Whether the function declares one memory for all tasks."""
+  return vars(function).get("across_tasks", False)
 
 
 def each(function: Callable[..., Any]) -> RewardFunction:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from agentrl.envs.checks import failure_of
-from agentrl.rewards.combine import Reward, assign, check_parts
+from agentrl.rewards.combine import Reward, assign, check_parts, remember, remembered
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import Request
 from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler
@@ -31,7 +31,7 @@ class Collected:
     stats: what the sampling cost.
     failures: of all calls of environments, those of closing and of a search's paths included.
     left_out: tasks that could not be made, or whose prompt does not fit; they have no trajectories.
-    memory: what the reward functions remember afterwards of the tasks that they remember anything of, by task id.
+    memory: what the reward functions remember afterwards, see `combine.remembered`.
     trees: of searches, in the order of their paths' uid, which is the key: tells the tree as JSON.
   """
 
@@ -100,7 +100,7 @@ class Collector:
       base_key: with a trajectory's uid it determines what is sampled.
       visits: which tasks of the split, and the group of each.
       version: update count of the params, recorded with every token.
-      memory: what reward functions remember of tasks, by task id; nothing in an evaluation. What they remember of
+      memory: what reward functions remember, see `combine.remembered`; nothing in an evaluation. What they remember of
         trajectories that the strategy grades itself, in an order that may be a matter of timing, is forgotten.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
     """
@@ -149,9 +149,10 @@ class Collector:
     after, rewarded = dict(memory), {}
     for group in dict.fromkeys(t.group_id for t in sampled):
       episodes, task = [t for t in sampled if t.group_id == group], tasks[group]
-      graded, after[task.id] = self._graded(episodes, task, after.get(task.id, {}))
+      graded, kept = self._graded(episodes, task, remembered(after, task))
+      remember(after, task, kept, self.reward)
       rewarded |= {t.uid: t for t in graded}
-    return [rewarded[t.uid] for t in sampled], {task: kept for task, kept in after.items() if kept}
+    return [rewarded[t.uid] for t in sampled], {where: kept for where, kept in after.items() if kept}
 
   def _graded(
     self, episodes: Sequence[Trajectory], task: Task, memory: Mapping[str, Any]

@@ -73,6 +73,7 @@ def test_junk_for_an_opening_is_told_in_few_words(name):
   ("change", "words"),
   [
     ({"id": None}, "whose id is None, and must be a str"),
+    ({"id": ""}, "whose id is empty"),
     ({"question": b"2+2"}, "task t: its question is a bytes of length 3"),
     ({"question": "\ud800"}, "its question is no valid Unicode: there is a lone surrogate at character 0"),
     ({"answer": 4}, "its answer is a int"),

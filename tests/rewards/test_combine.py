@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from agentrl.rewards import REWARDS, each
-from agentrl.rewards.combine import ENOUGH_ANSWERS, assign, check_parts, make_reward
+from agentrl.rewards.combine import (
+  ALL_TASKS,
+  ENOUGH_ANSWERS,
+  assign,
+  check_parts,
+  make_reward,
+  remember,
+  remembered,
+)
+from agentrl.rewards.contract import across_tasks
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, Turn, TurnKind
 
 TASK = Task(id="t-0", family="tests", question="?")
@@ -216,6 +225,25 @@ def test_a_function_of_the_group_compares_its_episodes_and_remembers_the_task():
   assert earned(second[0]) == [2 * (0.75 - 0.5 - 0.5), 0.75]
   assert after == memory and assign(reward, group(0.25), TASK, memory)[1] == {"scores": {"worst": 0.25}}
   assert memory == {"scores": {"worst": 0.5}}  # what is given is left as it is
+
+
+@across_tasks
+def above_all(episodes, task, memory):
+  """How far the episode is above the worst one of any task so far."""
+  return scores(episodes, task, memory)
+
+
+def test_a_function_says_whether_it_remembers_one_task_or_all():
+  reward = make_reward({OWN: 1.0, f"{__name__}:above_all": 1.0}, {OWN: {"above": 0.0}})
+  one, two = (dataclasses.replace(TASK, id=name) for name in ("one", "two"))
+  memory = {}
+  for task, value in ((one, 0.5), (two, 1.0)):
+    (graded,), kept = assign(reward, group(value), task, remembered(memory, task))
+    remember(memory, task, kept, reward)
+  assert graded.reward_parts["scores"] == 0.0 and graded.reward_parts["above_all"] == 0.5  # 1 - 0.5
+  assert memory == {
+    "one": {"scores": {"worst": 0.5}}, "two": {"scores": {"worst": 1.0}}, ALL_TASKS: {"above_all": {"worst": 0.5}},
+  }  # fmt: skip
 
 
 def test_an_episode_whose_environment_failed_is_not_shown_and_has_no_reward():

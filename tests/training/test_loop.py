@@ -18,6 +18,7 @@ import pytest
 
 from agentrl.batching.pack import NothingToPack
 from agentrl.rewards.combine import make_reward
+from agentrl.rewards.contract import across_tasks
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.strategies.independent import independent
 from agentrl.training import config as config_lib
@@ -105,15 +106,23 @@ def seen_before(episodes, task, memory):
   return [worth] * len(episodes)
 
 
+@across_tasks
+def asked_before(episodes, task, memory):
+  """How many groups came before, of whichever task."""
+  memory["groups"] = memory.get("groups", 0) + 1
+  return [float(memory["groups"])] * len(episodes)
+
+
+@pytest.mark.parametrize(("function", "evaluated"), [(seen_before, 1.0), (asked_before, 1.5)])  # of two tasks
 def test_what_reward_functions_remember_is_kept_with_the_run_and_left_alone_by_evaluations(
-  run, tiny_experiment, tmp_path
+  run, tiny_experiment, tmp_path, function, evaluated
 ):
   """Every step asks the same two tasks; a run that was stopped goes on to the same memories and rewards."""
 
   def parts():
     made = tiny_experiment()
     tasks = dataclasses.replace(made.tasks, task=lambda index, split: made.tasks.task(index % 2, split))
-    reward = make_reward({f"{__name__}:seen_before": 1.0}, {})
+    reward = make_reward({f"{__name__}:{function.__name__}": 1.0}, {})
     return dataclasses.replace(made, collector=dataclasses.replace(made.collector, tasks=tasks, reward=reward))
 
   whole = run(tmp_path / "whole", parts())
@@ -123,8 +132,8 @@ def test_what_reward_functions_remember_is_kept_with_the_run_and_left_alone_by_e
       run(tmp_path / "run", parts())
   assert run(tmp_path / "run", parts()) == whole
   rewards = [line["train/reward"] for line in whole if "train/reward" in line]
-  assert rewards[0] == 1.0 and rewards[0] < rewards[1] < rewards[2]
-  assert {line["eval/reward/seen_before"] for line in whole if "eval/success" in line} == {1.0}
+  assert rewards[0] == evaluated and rewards[0] < rewards[1] < rewards[2]
+  assert {line[f"eval/reward/{function.__name__}"] for line in whole if "eval/success" in line} == {evaluated}
 
 
 @pytest.mark.parametrize("save", [0, 1, 2])
