@@ -27,7 +27,7 @@ BASE = {
   "engine": {"slots": 48, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
   "pack": {"row_tokens": 512, "row_actions": 320, "rows": 2},
   "reward": {"correct": 1.0},
-  "cold_start": {"steps": 600, "batch": 64, "direct_share": 0.8, "learning_rate": 3e-3},
+  "cold_start": {"steps": 600, "batch": 64, "mix": {"needed": 0.2, "never": 0.8}, "learning_rate": 3e-3},
   "algo": {"reduction": "token_mean"},
   "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
   "train": {"steps": 200, "eval_every": 25, "checkpoint_every": 50},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agentrl.envs import checks, families
+from agentrl.envs import checks, families, habits
 from agentrl.envs.base import Environment, Isolation, NoDemonstration, Setting
 from agentrl.envs.recipe import Recipe
 from agentrl.envs.tool import ToolLimits, ToolSpec
@@ -37,7 +37,8 @@ class TaskSource:
     tools: what the policy may call in every environment; one whose tools depend on the task has more.
     task: `task(index, split)` with split "train" or "held_out"; pure.
     environment: `environment()` makes a fresh one, for one trajectory.
-    oracle: `oracle(task)` gives actions that solve it: tool calls, then the answer.
+    oracle: `oracle(task, habit="needed")` gives the actions of a demonstration: tool calls, then the answer.
+    habits: names of those that the oracle knows, see `envs/habits.py`; of a mixture those that all entries know.
     pools: of the worker processes that the environments live in; none: they live in this process.
     more_tools: what the policy may call in the environments of some entries of a mixture, and not in all.
   """
@@ -45,7 +46,8 @@ class TaskSource:
   tools: Sequence[ToolSpec]
   task: Callable[[int, str], Task]
   environment: Callable[[], Environment]
-  oracle: Callable[[Task], list[Action]]
+  oracle: Callable[..., list[Action]]
+  habits: Sequence[str]
   pools: Sequence[EnvironmentPool] = ()
   more_tools: Sequence[ToolSpec] = ()
 
@@ -58,6 +60,12 @@ class TaskSource:
   def last_loss(self) -> str:
     """Why worker processes were lost: the last one of each pool."""
     return "; ".join(pool.last_loss for pool in self.pools if pool.last_loss)
+
+  def check_habit(self, name: str) -> None:
+    """Raises ValueError where the oracle has no such habit, and names the nearest; or it has no calls to leave out."""
+    by_name(dict.fromkeys(self.habits), name, kind="habit")
+    if name in habits.LEAVES_OUT_CALLS and not (self.tools or self.more_tools):
+      raise ValueError(f"the habit {name!r} leaves tool calls out, and there is no tool")
 
   def close(self) -> None:
     """Ends the worker processes, if there are any."""
@@ -114,9 +122,11 @@ def make(
   def task(index: int, split: str) -> Task:
     return checks.as_task(module.generate(index, split=split, difficulty=difficulty, **options), family)
 
-  def oracle(task: Task) -> list[Action]:
+  def oracle(task: Task, habit: str = habits.NEEDED) -> list[Action]:
     shown = oracle_tool or tool
-    return checks.as_actions(module.oracle(task, shown)) if pool is None else pool.oracle(task, shown)
+    if pool is not None:
+      return pool.oracle(task, shown, habit)
+    return checks.as_actions(habits.demonstration(module, task, shown, habit))
 
   def environment(recipe: Recipe) -> Environment:
     return recipe.environment() if pool is None else pool.environment(recipe)
@@ -136,7 +146,7 @@ def make(
     on_error.pop_all()
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
   pools = () if pool is None else (pool,)
-  return TaskSource(specs, task, functools.partial(environment, recipe), oracle, pools)
+  return TaskSource(specs, task, functools.partial(environment, recipe), oracle, tuple(habits.habits_of(module)), pools)
 
 
 def _check_options(family: str, module: ModuleType, options: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from agentrl import envs
 from agentrl.envs import TaskSource
 from agentrl.envs.base import Environment, NoEpisode
+from agentrl.envs.habits import NEEDED
 from agentrl.envs.tool import ToolSpec
 from agentrl.types import Action, Message, Observation, Task
 
@@ -74,11 +75,13 @@ def mix(sources: Mapping[str, TaskSource], weights: Mapping[str, float]) -> Task
     made = sources[entry].task(number, split)
     return dataclasses.replace(made, id=f"{entry}/{made.id}", entry=entry)
 
-  def oracle(task: Task) -> list[Action]:
-    return sources[task.entry].oracle(task)
+  def oracle(task: Task, habit: str = NEEDED) -> list[Action]:
+    return sources[task.entry].oracle(task, habit)
 
+  habits = [name for name in first.habits if all(name in other.habits for other in others)]
   pools = [pool for source in sources.values() for pool in source.pools]
-  return TaskSource(common, task, functools.partial(MixedEnvironment, sources, common), oracle, pools, more)
+  environment = functools.partial(MixedEnvironment, sources, common)
+  return TaskSource(common, task, environment, oracle, habits, pools, more)
 
 
 class Turns:

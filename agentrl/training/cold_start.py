@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
+import itertools
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from agentrl.envs.checks import failure_of
+from agentrl.envs.habits import NEEDED
 from agentrl.models.chat import ChatFormat
+from agentrl.named import naming
 from agentrl.rollout.episode import Episode, Request, play
 from agentrl.training.left_out import LeftOut
-from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
+from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
 
 _NO_LIMIT = 2**31
+_BLOCK = 100  # tasks in a row that the habits of a mix are shared out among
 
 
 class Authored(NamedTuple):
@@ -23,12 +30,50 @@ class Authored(NamedTuple):
   left_out: list[LeftOut]
 
 
+class Habits:
+  """Which habit the demonstration of which task shows.
+
+  Each block of 100 tasks in a row holds the habits by their shares: exactly where these are hundredths, to within one
+  task where not. Which task of the block shows which is drawn by the seed.
+
+  Args:
+    mix: share of each habit, by name; together 1. Empty: all show what the task needs.
+    seed: of the draw.
+
+  Raises:
+    ValueError: a share that is negative or no number, or shares that do not add up to 1.
+  """
+
+  def __init__(self, mix: Mapping[str, float], seed: int):
+    shares = dict(mix) or {NEEDED: 1.0}
+    total = math.fsum(shares.values())
+    if not (min(shares.values()) >= 0 and math.isclose(total, 1.0, abs_tol=1e-6)):
+      raise ValueError(f"cold_start.mix={shares}: shares are at least 0, and together 1; here they are {total:g}")
+    self._names = sorted(name for name, share in shares.items() if share > 0)
+    self._ends = list(itertools.accumulate(shares[name] for name in self._names))
+    self._seed = seed
+    self._block = functools.lru_cache(maxsize=4)(self._drawn)
+
+  def at(self, index: int) -> str:
+    """The habit of task number `index`."""
+    block, place = divmod(index, _BLOCK)
+    return self._block(block)[place]
+
+  def _drawn(self, block: int) -> list[str]:
+    """Of points that are spread evenly over [0, 1), each falls into the share of a habit; in random order."""
+    rng = random.Random(f"habits {self._seed} {block}")
+    offset = rng.random()
+    places = [bisect.bisect(self._ends, (n + offset) / _BLOCK) for n in range(_BLOCK)]
+    rng.shuffle(places)
+    return [self._names[min(place, len(self._names) - 1)] for place in places]
+
+
 def authored_traces(
   tasks: Any,
   chat: ChatFormat,
   indices: Iterable[int],
   *,
-  direct_share: float,
+  mix: Mapping[str, float],
   seed: int,
   max_tokens: int = _NO_LIMIT,
   max_actions: int = _NO_LIMIT,
@@ -36,25 +81,27 @@ def authored_traces(
   """Plays the family's oracle on tasks of the train split.
 
   Args:
-    tasks: has `task(index, split)`, `environment()`, `oracle(task)`, `tools` and `more_tools`.
-    direct_share: share of the traces that give the oracle's answer at once, without its tool calls. A policy that
-      has seen both can do either, and has to find out which one pays.
+    tasks: has `task(index, split)`, `environment()`, `oracle(task, habit)` and `check_habit(name)`.
+    mix: share of the traces that show each habit of the oracle, by its name, see `Habits`. A policy that has seen
+      several can do any of them, and has to find out which one pays.
+    seed: says which tasks show which habit.
     max_tokens, max_actions: of a trace. A task whose trace is longer is left out, and so is one whose demonstration
       cannot be made or played.
 
   Raises:
-    ValueError: a share where there are no tools to leave out.
+    ValueError: shares that are none, or a habit that the oracle does not have.
   """
-  if direct_share and not (tasks.tools or tasks.more_tools):
-    raise ValueError(f"cold_start.direct_share={direct_share} leaves tool calls out, and there is no tool; set it to 0")
+  habits = Habits(mix, seed)
+  with naming("cold_start.mix"):
+    for habit in mix:
+      tasks.check_habit(habit)
   traces, chosen, left_out = [], {}, []
   for index in indices:
-    direct = random.Random(f"direct {seed} {index}").random() < direct_share
     name = f"number {index}"
     try:
       task = tasks.task(index, "train")
       name = task.id
-      trace = _trace(tasks, chat, index, task, direct, max_tokens, max_actions)
+      trace = _trace(tasks, chat, index, task, habits.at(index), max_tokens, max_actions)
     except (Exception, SystemExit) as error:  # generator, oracle and environment may be anybody's
       told = f"the demonstration of task {name} could not be played: {failure_of(error)}"
       left_out.append(LeftOut(index, told))
@@ -64,10 +111,8 @@ def authored_traces(
   return Authored(traces, chosen, left_out)
 
 
-def _trace(tasks, chat, index: int, task: Task, direct: bool, max_tokens: int, max_actions: int) -> Trajectory:
-  actions = tasks.oracle(task)
-  if direct:
-    actions = [action for action in actions if action.kind is TurnKind.ANSWER]
+def _trace(tasks, chat, index: int, task: Task, habit: str, max_tokens: int, max_actions: int) -> Trajectory:
+  actions = tasks.oracle(task, habit)
   request = Request(task, index, index, index, 1.0, max_tokens=max_tokens + 1, max_turns=len(actions) + 1)
   trace = play(Episode(request, tasks.environment, chat, policy_version=0), actions)
   tokens, written = len(trace.tokens), int(trace.action_mask.sum())

@@ -33,7 +33,7 @@ PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
 OPEN_SECTIONS = (
   "task.options", "task.tool_options", "task.mixture", "curriculum.options", "reward", "reward_options",
-  "filter_options", "algo.terms", "algo.credit_options", "algo.loss", "algo.correction_options",
+  "filter_options", "cold_start.mix", "algo.terms", "algo.credit_options", "algo.loss", "algo.correction_options",
   "algo.reduction_options",
 )  # fmt: skip
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function

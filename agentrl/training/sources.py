@@ -17,6 +17,7 @@ from agentrl.rollout.driver import total
 from agentrl.training import summary
 from agentrl.training.cold_start import authored_traces
 from agentrl.training.collect import Collected
+from agentrl.training.config import by_path
 from agentrl.training.curriculum import (
   Curriculum,
   CurriculumSettings,
@@ -102,7 +103,7 @@ def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
 
 
 def authored(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source:
-  """Authored traces of the train split; a `direct_share` of them answers without the tool.
+  """Authored traces of the train split, which show the habits of `mix`.
 
   Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
   """
@@ -118,7 +119,7 @@ def authored(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source
       experiment.tasks,
       experiment.chat,
       indices,
-      direct_share=settings.direct_share,
+      mix=by_path(settings.mix),
       seed=config.seed,
       max_tokens=config.pack.row_tokens,
       max_actions=config.pack.row_actions,
@@ -219,6 +220,6 @@ def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
 
 
 SOURCES: Mapping[str, SourceKind] = {
-  "authored": SourceKind(authored, _traces, reads=("batch", "direct_share"), sections=()),
+  "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=()),
   "rollouts": SourceKind(rollouts, _samples),
 }

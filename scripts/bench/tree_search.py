@@ -53,7 +53,7 @@ def warmed(config, parts, steps):
   for step in range(steps):
     first = step * config.cold_start.batch
     indices = range(first, first + config.cold_start.batch)
-    traces, _, _ = authored_traces(parts.tasks, parts.chat, indices, direct_share=0.0, seed=0)
+    traces, _, _ = authored_traces(parts.tasks, parts.chat, indices, mix={}, seed=0)
     batch, _ = parts.earlier["cold_start"].prepare(state, traces)
     state, _ = parts.earlier["cold_start"].update(state, jax.random.key(step), batch)
   weight = 0.02 * jax.random.normal(jax.random.key(1), (parts.model.width,))

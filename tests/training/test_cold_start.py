@@ -1,5 +1,6 @@
 """Authored traces: the oracle's, solved, and as a policy would have written them."""
 
+import collections
 import dataclasses
 import re
 
@@ -10,8 +11,10 @@ from agentrl.models.chat import CHATML, ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rewards.combine import assign, make_reward
 from agentrl.rollout.episode import Episode, Request
-from agentrl.training.cold_start import authored_traces
+from agentrl.training.cold_start import Habits, authored_traces
 from agentrl.types import Action, StopReason, TurnKind
+
+HALF = {"needed": 0.5, "never": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +22,8 @@ def parts(tiny_experiment):
   return tiny_experiment()
 
 
-def traces(parts, indices=range(40), direct_share=0.5, seed=0):
-  return authored_traces(parts.tasks, parts.chat, indices, direct_share=direct_share, seed=seed)
+def traces(parts, indices=range(40), mix=HALF, seed=0):
+  return authored_traces(parts.tasks, parts.chat, indices, mix=mix, seed=seed)
 
 
 def test_traces_solve_their_tasks(parts):
@@ -40,11 +43,55 @@ def test_actions_and_nothing_else_are_trained_on(parts):
     assert not trace.sampler_logp.any()
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (1.0, 40, 40), (0.5, 10, 30)])
-def test_direct_share_answers_at_once(parts, share, least, most):
-  direct = [t for t in traces(parts, direct_share=share)[0] if [turn.kind for turn in t.turns] == [TurnKind.ANSWER]]
-  assert least <= len(direct) <= most
+@pytest.mark.parametrize(
+  ("mix", "count"), [({}, 0), ({"never": 1.0}, 100), (HALF, 50), ({"needed": 0.93, "never": 0.07}, 7)]
+)
+def test_the_habit_never_answers_at_once(parts, mix, count):
+  got = traces(parts, range(100), mix=mix)[0]
+  direct = [t for t in got if [turn.kind for turn in t.turns] == [TurnKind.ANSWER]]
+  assert len(direct) == count
   assert all(not turn.results for t in direct for turn in t.turns)
+  assert all(len(t.turns) == 2 and t.turns[0].results for t in got if t not in direct)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 99])
+def test_a_mix_is_honoured_exactly_in_every_block_of_every_seed(seed):
+  habits = Habits({"needed": 0.5, "always": 0.3, "never": 0.2, "seldom": 0.0}, seed)
+  for block in range(20):
+    shown = [habits.at(100 * block + n) for n in range(100)]
+    assert collections.Counter(shown) == {"needed": 50, "always": 30, "never": 20}
+  thirds = Habits({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, seed)
+  for block in range(20):
+    counts = collections.Counter(thirds.at(100 * block + n) for n in range(100))
+    assert set(counts.values()) == {33, 34}
+  assert len({tuple(habits.at(100 * block + n) for n in range(100)) for block in range(20)}) == 20
+
+
+@pytest.mark.parametrize(
+  ("mix", "told"),
+  [
+    (
+      {"needed": 0.5, "never": 0.4},
+      "cold_start.mix={'needed': 0.5, 'never': 0.4}: shares are at least 0, and together 1; here they are 0.9",
+    ),
+    ({"needed": 1.5, "never": -0.5}, "shares are at least 0"),
+    ({"needed": float("nan")}, "together 1"),
+    ({"needed": 0.5, "newer": 0.5}, "cold_start.mix: no habit is called 'newer': did you mean 'never'"),
+  ],
+)
+def test_a_wrong_mix_is_named(parts, mix, told):
+  with pytest.raises(ValueError, match=re.escape(told)):
+    traces(parts, range(2), mix=mix)
+
+
+def backwards(task, tool):
+  return [Action(TurnKind.ANSWER, "", answer=task.answer[::-1])]
+
+
+def test_a_habit_of_yours_is_named_by_its_import_path(parts):
+  mine = f"{__name__}:backwards"
+  got = traces(parts, range(10), mix={mine: 1.0})
+  assert [t.turns[0].answer for t in got.traces] == [got.tasks[n].answer[::-1] for n in range(10)]
 
 
 def test_which_answer_at_once_depends_on_seed_and_index_alone(parts):
@@ -65,7 +112,7 @@ def test_a_demonstration_that_cannot_be_played_names_its_task(parts):
 
   closed = []
   tasks = dataclasses.replace(parts.tasks, environment=Broken)
-  got = authored_traces(tasks, parts.chat, [3], direct_share=0.0, seed=0)
+  got = authored_traces(tasks, parts.chat, [3], mix={}, seed=0)
   assert not got.traces and not got.tasks
   (left_out,) = got.left_out
   assert left_out.group == 3
@@ -74,17 +121,17 @@ def test_a_demonstration_that_cannot_be_played_names_its_task(parts):
 
 
 def test_a_demonstration_that_does_not_fit_or_breaks_is_left_out_and_the_others_are_not(parts):
-  whole = traces(parts, range(12), direct_share=0.0)
+  whole = traces(parts, range(12), mix={})
   lengths = [len(t.tokens) for t in whole.traces]
   longest = lengths.index(max(lengths))
   oracle = parts.tasks.oracle
 
-  def junk_for_two(task):
-    return oracle(task) if task.id != whole.tasks[(longest + 1) % 12].id else [Action("answer", "4")]
+  def junk_for_two(task, habit):
+    return oracle(task, habit) if task.id != whole.tasks[(longest + 1) % 12].id else [Action("answer", "4")]
 
   tasks = dataclasses.replace(parts.tasks, oracle=junk_for_two)
   limits = {"max_tokens": max(lengths) - 1, "max_actions": 10**6}
-  got = authored_traces(tasks, parts.chat, range(12), direct_share=0.0, seed=0, **limits)
+  got = authored_traces(tasks, parts.chat, range(12), mix={}, seed=0, **limits)
   expected = [n for n in range(12) if lengths[n] < max(lengths) and n != (longest + 1) % 12]
   assert [t.group_id for t in got.traces] == expected == list(got.tasks)
   assert {task.group for task in got.left_out} == set(range(12)) - set(expected)
@@ -104,7 +151,7 @@ SPOKEN = {"plain": ChatFormat.dialogue(TOKENIZER, "\n"), "chatml": ChatFormat.di
 @pytest.mark.parametrize("options", GAMES.values(), ids=GAMES)
 def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
   source = envs.make("twenty_questions", "", options=options)
-  got, tasks, _ = authored_traces(source, chat, range(20), direct_share=0.0, seed=0)
+  got, tasks, _ = authored_traces(source, chat, range(20), mix={}, seed=0)
   for trace in got:
     asked = [action.answer for action in source.oracle(tasks[trace.group_id])]
     assert [turn.answer for turn in trace.turns] == asked
@@ -117,7 +164,7 @@ def test_demonstrated_games_are_rewarded_turn_by_turn(chat, options):
 
 def test_a_game_in_plain_text_reads_as_it_was_played():
   source = envs.make("twenty_questions", "", options=GAMES["bisect"])
-  (trace,), tasks, _ = authored_traces(source, SPOKEN["plain"], [3], direct_share=0.0, seed=0)
+  (trace,), tasks, _ = authored_traces(source, SPOKEN["plain"], [3], mix={}, seed=0)
   asked = [action.answer for action in source.oracle(tasks[3])]
   replies = [turn.observation for turn in trace.turns]
   lines = ["What is it?", *(line for pair in zip(asked, replies, strict=True) for line in pair)]
@@ -151,5 +198,7 @@ def test_a_game_that_the_rollout_cuts_off_is_a_lost_one(limits, stop):
 
 def test_direct_answers_make_no_sense_without_tools():
   source = envs.make("twenty_questions", "", options=GAMES["bisect"])
-  with pytest.raises(ValueError, match=r"cold_start.direct_share=0.5 leaves tool calls out, and there is no tool"):
-    authored_traces(source, SPOKEN["plain"], range(2), direct_share=0.5, seed=0)
+  with pytest.raises(
+    ValueError, match=r"cold_start.mix: the habit 'never' leaves tool calls out, and there is no tool"
+  ):
+    authored_traces(source, SPOKEN["plain"], range(2), mix=HALF, seed=0)

@@ -77,7 +77,7 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
   ("source", "told"),
   [
     ("rollout", "no train.source is called 'rollout': did you mean 'rollouts'"),
-    ("authored", "train.source='authored' reads batch, direct_share, which the section 'train' does not have"),
+    ("authored", "train.source='authored' reads batch, mix, which the section 'train' does not have"),
   ],
 )
 def test_a_source_that_does_not_fit_is_named(source, told):

@@ -7,7 +7,7 @@ import pickle
 import time
 from typing import Any
 
-from agentrl.envs import checks, families, output
+from agentrl.envs import checks, families, habits, output
 from agentrl.envs.base import Environment, NoDemonstration
 from agentrl.envs.hosting import frames
 from agentrl.envs.recipe import Recipe
@@ -96,9 +96,9 @@ class Host:
     messages = checks.as_messages(environment.reset(task, seed))
     return messages, checks.as_tools(environment.tools)
 
-  def _oracle(self, task: Task, tool: str) -> list[Action] | NoDemonstration:
+  def _oracle(self, task: Task, tool: str, habit: str = habits.NEEDED) -> list[Action] | NoDemonstration:
     try:
-      return checks.as_actions(self._family.oracle(task, tool))
+      return checks.as_actions(habits.demonstration(self._family, task, tool, habit))
     except NoDemonstration as error:  # an answer like any other
       return error
 

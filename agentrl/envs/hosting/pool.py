@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 
+from agentrl.envs import habits
 from agentrl.envs.base import NoDemonstration
 from agentrl.envs.hosting.host import Request
 from agentrl.envs.hosting.remote import HostedEnvironment
@@ -54,8 +55,8 @@ class EnvironmentPool:
     """A fresh environment, for one trajectory; it gets a worker when it is reset."""
     return HostedEnvironment(self, recipe)
 
-  def oracle(self, task: Task, tool: str) -> list[Action]:
-    """The family's demonstration of a task, made in a worker.
+  def oracle(self, task: Task, tool: str, habit: str = habits.NEEDED) -> list[Action]:
+    """The family's demonstration of a task, made in a worker; see `envs/habits.py`.
 
     Raises:
       EnvironmentFailed: it could not be made.
@@ -63,7 +64,7 @@ class EnvironmentPool:
     """
     worker, episode = self.take()
     try:
-      reply = self.call(worker, Request("oracle", episode, (task, tool)), self.hosting.call_seconds)
+      reply = self.call(worker, Request("oracle", episode, (task, tool, habit)), self.hosting.call_seconds)
     except WorkerLost as error:
       raise EnvironmentFailed(str(error), FailureKind.LOST) from error
     finally:

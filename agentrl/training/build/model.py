@@ -190,7 +190,7 @@ def _trained_tokenizer(vocabulary: int, chat: ChatSettings, tasks: envs.TaskSour
   """Byte-pair encoding of what the authored traces of the first tasks say."""
   spelled = Tokenizer.byte_level()
   indices = range(_TOKENIZER_TRACES)
-  authored = cold_start.authored_traces(tasks, make_chat(chat, spelled, tasks), indices, direct_share=0.0, seed=0)
+  authored = cold_start.authored_traces(tasks, make_chat(chat, spelled, tasks), indices, mix={}, seed=0)
   check_left_out(authored.left_out, len(indices))
   if authored.left_out:
     logging.warning(

@@ -31,7 +31,11 @@ class ColdStartSettings:
   algorithm: str = setting("sft", "with its default settings: module under algorithms/, or an import path")
   steps: int = setting(0, "updates before reinforcement learning", at_least(0))
   batch: int = setting(64, "traces per step", at_least(1))
-  direct_share: float = setting(0.0, "of traces that answer at once, without the tool", between(0, 1))
+  mix: Mapping[str, float] = setting(
+    {},
+    'share of traces that show each habit, by name: {"needed": 0.25, "never": 0.75}, where "needed" makes the calls '
+    'that the task needs, and "never" answers at once, or a habit that the family has; empty: all show what is needed',
+  )
   learning_rate: float = setting(1e-3, "at its peak", at_least(0))
   schedule: str = setting("", "of the rate, as in `optimizer`; empty: that of `optimizer`")
   run: str = setting(

@@ -52,7 +52,7 @@ def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
   assert parts.model.vocab_size == parts.tokenizer.vocab_size == 303
   index = 10_000  # far from the traces that the tokenizer has seen
   count = {
-    name: len(cold_start.authored_traces(p.tasks, p.chat, [index], direct_share=0.0, seed=0)[0][0].tokens)
+    name: len(cold_start.authored_traces(p.tasks, p.chat, [index], mix={}, seed=0)[0][0].tokens)
     for name, p in {"bytes": in_words(0), "trained": parts}.items()
   }
   assert count["trained"] < 0.9 * count["bytes"]

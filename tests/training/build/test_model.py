@@ -69,10 +69,10 @@ def test_a_random_model_has_a_position_for_every_token(tiny_config, tasks):
 
 
 def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_config, tasks, monkeypatch, caplog):
-  def oracle(task):
+  def oracle(task, habit):
     if int(task.id.rsplit("-", 1)[-1]) % 2:
       raise LookupError("no such page")
-    return tasks.oracle(task)
+    return tasks.oracle(task, habit)
 
   broken = dataclasses.replace(tasks, oracle=oracle)
   monkeypatch.setattr(model_lib, "_TOKENIZER_TRACES", 8)
