@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentrl.rewards import parts
+from agentrl.rewards import parts, tool_economy
 from agentrl.rewards.contract import RewardFunction, each
 from agentrl.rewards.router import router
 
@@ -16,8 +16,9 @@ REWARDS: Mapping[str, RewardFunction] = {
   "tool_calls": each(parts.tool_calls),
   "cost": each(parts.cost),
   "used_tool": each(parts.used_tool),
-  "tool_economy": each(parts.tool_economy),
-  "fewest_tool_calls": parts.fewest_tool_calls,
+  "tool_economy": each(tool_economy.tool_economy),
+  "fewest_tool_calls": tool_economy.fewest_tool_calls,
+  "knowledge_boundary": each(tool_economy.knowledge_boundary),
   "soft_overlong": each(parts.soft_overlong),
   "router": router,
 }

@@ -7,11 +7,6 @@ negative weight there.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-from agentrl.rewards.contract import Part, each
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory, TurnKind
 
 
@@ -59,55 +54,6 @@ def used_tool(trajectory: Trajectory, task: Task) -> float:
   """1 where some tool call succeeded, else 0."""
   del task
   return float(any(result.ok for turn in trajectory.turns for result in turn.results))
-
-
-def tool_economy(trajectory: Trajectory, task: Task, *, smoothing: float) -> float:
-  """`correct cos(pi m / (2 m + c))` for m tool calls: 1 without any, towards 0 with many, and 0 where wrong.
-
-  OTC, Wang et al., 2025 (https://arxiv.org/abs/2504.14870), the form for PPO, which needs no other sample of the group.
-
-  Args:
-    trajectory: what was done.
-    task: for the error of a missing verdict.
-    smoothing: c, in calls; the larger, the gentler.
-  """
-  return correct(trajectory, task) * _economy(tool_calls(trajectory, task), 0.0, smoothing)
-
-
-def fewest_tool_calls(
-  episodes: Sequence[Trajectory], task: Task, memory: dict[str, Any], *, smoothing: float
-) -> list[Part]:
-  """`correct sin(pi m / (m + n))` for m tool calls where n suffice: 1 at m = n, less with more and with fewer.
-
-  n is the least number of calls of a correct answer to the task so far. Where n is 0 it is `tool_economy`.
-
-  OTC, Wang et al., 2025 (https://arxiv.org/abs/2504.14870), the form for GRPO.
-
-  Args:
-    episodes: the task's group. task: for the error of a missing verdict.
-    memory: holds n under "least", once there was a correct answer.
-    smoothing: c of `tool_economy`, in calls; read where n is 0.
-  """
-  verdicts = each(correct)(episodes, task, {})
-  judged = {n: verdict for n, verdict in enumerate(verdicts) if not isinstance(verdict, EnvironmentFailed)}
-  calls = [tool_calls(episode, task) for episode in episodes]
-  known = [memory["least"]] if "least" in memory else []
-  enough = [calls[n] for n, verdict in judged.items() if verdict >= 1]
-  if not (known or enough):
-    return [0.0 if n in judged else verdict for n, verdict in enumerate(verdicts)]
-  memory["least"] = least = min(known + enough)
-  return [
-    verdict * _economy(calls[n], least, smoothing) if n in judged else verdict for n, verdict in enumerate(verdicts)
-  ]
-
-
-def _economy(calls: float, least: float, smoothing: float) -> float:
-  """OTC's coefficient of `calls` tool calls where `least` suffice."""
-  if smoothing <= 0:
-    raise ValueError(f"smoothing must be positive, got {smoothing}")
-  if least:
-    return math.sin(math.pi * calls / (calls + least))
-  return math.cos(math.pi * calls / (2 * calls + smoothing))
 
 
 def soft_overlong(trajectory: Trajectory, task: Task, *, max_tokens: int, buffer: int) -> float:

@@ -1,6 +1,4 @@
 import dataclasses
-import itertools
-import math
 
 import numpy as np
 import pytest
@@ -66,22 +64,6 @@ def test_tool_calls_are_counted_one_by_one():
   assert (parts.tool_calls(three, TASK), parts.used_tool(three, TASK)) == (3.0, 1.0)
 
 
-def test_tool_economy_pays_right_answers_with_few_calls():
-  def after(calls, correct=1.0):
-    return trajectory((TurnKind.TOOL_CALL, (GOOD,) * calls), TurnKind.ANSWER, given={"correct": correct})
-
-  assert parts.tool_economy(after(0), TASK, smoothing=1.0) == 1.0
-  # cos(pi / (2 + 1)) = cos 60 degrees
-  assert parts.tool_economy(after(1), TASK, smoothing=1.0) == pytest.approx(0.5)
-  # cos(pi / (2 + 2)) = cos 45 degrees
-  assert parts.tool_economy(after(1), TASK, smoothing=2.0) == pytest.approx(math.sqrt(0.5))
-  assert parts.tool_economy(after(0, correct=0.0), TASK, smoothing=1.0) == 0.0
-  falling = [parts.tool_economy(after(calls), TASK, smoothing=1.0) for calls in range(20)]
-  assert all(a > b > 0 for a, b in itertools.pairwise(falling))
-  with pytest.raises(ValueError, match="smoothing must be positive"):
-    parts.tool_economy(after(1), TASK, smoothing=0.0)
-
-
 @pytest.mark.parametrize(
   ("sampled", "value"),
   [(0, 0.0), (60, 0.0), (80, 0.0), (85, -0.25), (90, -0.5), (100, -1.0), (120, -1.0)],  # -(L - 80) / 20
@@ -101,28 +83,3 @@ def test_what_the_environment_gave_for_turns_is_taken_turn_by_turn():
   played = trajectory(TurnKind.TOOL_CALL, TurnKind.ANSWER)
   turns = [dataclasses.replace(turn, reward=r) for turn, r in zip(played.turns, (-1.0, 0.5), strict=True)]
   assert parts.turn_rewards(dataclasses.replace(played, turns=turns), TASK) == [-1.0, 0.5]
-
-
-def test_the_fewest_calls_that_gave_a_right_answer_pay_most():
-  def after(calls, correct=1.0):
-    return trajectory((TurnKind.TOOL_CALL, (GOOD,) * calls), TurnKind.ANSWER, given={"correct": correct})
-
-  memory = {}
-  ask = lambda *episodes: parts.fewest_tool_calls(episodes, TASK, memory, smoothing=1.0)
-  assert ask(after(1, 0.0)) == [0.0] and memory == {}
-  # n = 2: sin(pi 2 / 4) = 1 and sin(pi 4 / 6) = sin 120 degrees
-  assert ask(after(2), after(4), after(1, 0.0)) == pytest.approx([1.0, math.sqrt(0.75), 0.0])
-  assert memory == {"least": 2.0}
-  assert ask(after(2), after(3)) == pytest.approx([1.0, math.sin(0.6 * math.pi)])  # remembered, though 2 is not new
-  assert ask(after(0), after(1)) == pytest.approx([1.0, 0.5])  # n = 0: the cosine of `tool_economy`
-  assert memory == {"least": 0.0}
-
-
-def test_an_episode_without_a_verdict_leaves_the_fewest_calls_of_the_others_alone():
-  right, wrong, unjudged = (
-    trajectory((TurnKind.TOOL_CALL, (GOOD,)), TurnKind.ANSWER, given=given)
-    for given in ({"correct": 1.0}, {"correct": 0.0}, {})
-  )
-  for judged, wanted in ((right, 1.0), (wrong, 0.0)):
-    first, second = parts.fewest_tool_calls([judged, unjudged], TASK, {}, smoothing=1.0)
-    assert first == pytest.approx(wanted) and isinstance(second, EnvironmentFailed)
