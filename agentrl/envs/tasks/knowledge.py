@@ -1,0 +1,165 @@
+"""Knowledge in the weights or in a table: what a key stands for, which a policy may know or may have to look up.
+
+64 facts never change, so that a cold start teaches them. All other keys look the same, and what they stand for is drawn
+anew for every task, and stands in the task's table alone. The question is always "What is koka?", so that only memory
+tells a policy whether a lookup is needed. The table has the facts too: to look them up is right, and needless.
+
+What a key stands for may be a key again, and the number at the end of the path is asked for. Strata:
+
+  known        a fact: 0 lookups are needed
+  one_hop      a key of the table stands for the number: 1
+  mixed        a key of the table stands for that of a fact: 1
+  two_hops     two keys of the table, then the number: 2
+  three_hops   three of them: 3
+
+Difficulty 1 asks known and one_hop, 2 up to two_hops, 3 all; of those that are not known equally many each. A lookup of
+a key that is no fact is right with probability `right`; else it says another key or number, which is in no table, so
+that the path ends in "no such key" or in a wrong number. Which lookup of an episode, counted from its first, goes wrong
+is part of the task: all samples of a group meet the same.
+
+By construction a key that is no fact is either trained on or held out; facts are asked for in both splits.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection
+
+from agentrl.envs.tasks.shared import splits, traces
+from agentrl.envs.tools.lookup import KeyTable
+from agentrl.types import Action, Task
+
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+_HOPS = {"one_hop": 1, "mixed": 2, "two_hops": 2, "three_hops": 3}  # of lookups, if all are looked up
+_LOOKUPS = 8  # of an episode, that may go wrong
+
+
+def _word(rng: random.Random) -> str:
+  return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(2))
+
+
+def _number(rng: random.Random) -> str:
+  return str(rng.randrange(100, 1000))
+
+
+def _facts(count: int) -> dict[str, str]:
+  rng, facts = random.Random("what everybody knows"), {}
+  while len(facts) < count:
+    facts[_word(rng)] = _number(rng)
+  return facts
+
+
+FACTS = _facts(64)
+
+
+def generate(
+  index: int, *, split: str, difficulty: int = 1, seed: int = 0, known: float = 0.5, right: float = 1.0
+) -> Task:
+  """One task; a pure function of its arguments.
+
+  Args:
+    index: which one.
+    split: "train" or "held_out".
+    difficulty: 1 to 3, the most hops of a task.
+    seed: another sequence of tasks.
+    known: share of tasks that ask for a fact.
+    right: probability that a lookup of a key that is no fact is right.
+
+  Raises:
+    ValueError: an unknown split or difficulty, or a share or probability outside [0, 1].
+  """
+  if difficulty not in (1, 2, 3):
+    raise ValueError(f"knowledge has difficulties 1 to 3, not {difficulty!r}")
+  for name, share in (("known", known), ("right", right)):
+    if not 0 <= share <= 1:
+      raise ValueError(f"{name} must be between 0 and 1, got {share!r}")
+  rng = splits.generator(split, ("knowledge", difficulty, index, seed, known, right))
+  if rng.random() < known:
+    stratum, path = "known", [rng.choice(list(FACTS))]
+  else:
+    stratum = rng.choice([name for name, hops in _HOPS.items() if hops <= difficulty])
+    path = _path(rng, split, stratum)
+  answer = FACTS[path[-1]] if path[-1] in FACTS else _number(rng)
+  return Task(
+    id=splits.task_id("knowledge", split, difficulty, index, seed),
+    family="knowledge",
+    question=f"What is {path[0]}?",
+    answer=answer,
+    difficulty=difficulty,
+    data={
+      "table": dict(zip(path, [*path[1:], answer], strict=True)),
+      "sure": [key for key in path if key in FACTS],
+      "slips": [_slip(rng, split, path) if rng.random() >= right else None for _ in range(_LOOKUPS)],
+      "needed": len(path) - (path[-1] in FACTS),
+    },
+    stratum=stratum,
+  )
+
+
+def check(task: Task, answer: str) -> bool:
+  """Whether the last word of the answer, punctuation aside, is the number."""
+  words = re.findall(r"[a-z0-9]+", answer.lower())
+  return bool(words) and words[-1] == task.answer
+
+
+def oracle(task: Task, tool: str = "lookup") -> list[Action]:
+  """The lookups that the task needs, then the answer: facts are known.
+
+  A demonstration believes the table: where a lookup goes wrong it goes on with what it was told, and its answer is
+  wrong, or "no such key".
+
+  Raises:
+    ValueError: a tool that looks nothing up.
+  """
+  return _follow(task, tool, known=FACTS)
+
+
+def always(task: Task, tool: str = "lookup") -> list[Action]:
+  """As the oracle, but facts are looked up too."""
+  return _follow(task, tool, known=())
+
+
+def never(task: Task, tool: str = "lookup") -> list[Action]:
+  """The right answer at once, which is a guess where it is not known."""
+  del tool
+  return [traces.answer(task.answer)]
+
+
+HABITS = {"always": always, "never": never}
+
+
+def _follow(task: Task, tool: str, *, known: Collection[str]) -> list[Action]:
+  if tool != "lookup":
+    raise ValueError(f"knowledge cannot be solved with the tool {tool!r}; use lookup")
+  table = KeyTable()
+  table.reset(task, 0)
+  said, lookups = task.question.removeprefix("What is ").rstrip("?"), []
+  while re.fullmatch("[a-z]+", said) and said not in known:
+    lookups.append(traces.call("lookup", key=said))
+    said = table.lookup(said)
+  return [*lookups, traces.answer(FACTS.get(said, said))]
+
+
+def _path(rng: random.Random, split: str, stratum: str) -> list[str]:
+  """Keys from the one that is asked for to the last one, all different."""
+  keys: list[str] = []
+  while len(keys) < _HOPS[stratum]:
+    key = _key(rng, split)
+    keys += [key] if key not in keys else []
+  return [*keys[:-1], rng.choice(list(FACTS))] if stratum == "mixed" else keys
+
+
+def _key(rng: random.Random, split: str) -> str:
+  """A word from the split that is no fact."""
+  while True:
+    key = _word(rng)
+    if key not in FACTS and splits.belongs(f"key {key}", split):
+      return key
+
+
+def _slip(rng: random.Random, split: str, path: list[str]) -> dict[str, str]:
+  """What a lookup that goes wrong says in place of a key, and of a number."""
+  while (key := _key(rng, split)) in path:
+    pass
+  return {"key": key, "number": _number(rng)}

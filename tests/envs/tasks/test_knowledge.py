@@ -1,0 +1,119 @@
+"""Facts and fresh keys that look alike, paths by stratum, lookups that go wrong, and habits."""
+
+import collections
+
+import pytest
+
+from agentrl import envs
+from agentrl.envs.tasks import knowledge
+from agentrl.envs.tasks.knowledge import FACTS, check, generate
+from agentrl.envs.tools.lookup import NO_SUCH_KEY, KeyTable
+from agentrl.types import Task
+
+NEEDED = {"known": 0, "one_hop": 1, "mixed": 1, "two_hops": 2, "three_hops": 3}
+
+
+def tasks(difficulty=3, count=400, split="train", **options):
+  return [generate(index, split=split, difficulty=difficulty, **options) for index in range(count)]
+
+
+def table_of(task):
+  table = KeyTable()
+  table.reset(task, 0)
+  return table
+
+
+def asked(task):
+  return task.question.removeprefix("What is ").removesuffix("?")
+
+
+def test_facts_never_change_and_look_like_other_keys():
+  assert len(FACTS) == 64 and knowledge._facts(64) == FACTS
+  assert {len(key) for key in FACTS} == {4} == {len(asked(task)) for task in tasks()}
+  for task in tasks():
+    if task.stratum == "known":
+      assert FACTS[asked(task)] == task.answer == table_of(task).lookup(asked(task))
+    else:
+      assert asked(task) not in FACTS
+
+
+def test_paths_are_as_long_as_their_stratum_says():
+  counts = collections.Counter(task.stratum for task in tasks())
+  assert set(counts) == set(NEEDED) and 160 < counts["known"] < 240
+  assert {task.stratum for task in tasks(1)} == {"known", "one_hop"}
+  assert {task.stratum for task in tasks(2)} == {"known", "one_hop", "mixed", "two_hops"}
+  for task in tasks():
+    assert task.data["needed"] == NEEDED[task.stratum]
+    table, said, lookups = table_of(task), asked(task), 0
+    while not said.isdigit() and said not in FACTS:
+      said, lookups = table.lookup(said), lookups + 1
+    assert (FACTS.get(said, said), lookups) == (task.answer, NEEDED[task.stratum])
+
+
+def test_a_fresh_key_is_trained_on_or_held_out_and_means_something_else_each_time():
+  keys = {split: {key for task in tasks(split=split) for key in task.data["table"]} for split in ("train", "held_out")}
+  assert keys["train"] & keys["held_out"] <= set(FACTS)
+  values = collections.defaultdict(set)
+  for task in tasks(1, 3000, known=0.0):
+    values[asked(task)].add(task.answer)
+  often = [found for found in values.values() if len(found) > 1]
+  assert len(often) > 100
+
+
+@pytest.mark.parametrize(("known", "stratum"), [(1.0, {"known"}), (0.0, {"one_hop"})])
+def test_the_share_of_facts(known, stratum):
+  assert {task.stratum for task in tasks(1, known=known)} == stratum
+
+
+def test_lookups_go_wrong_as_often_as_they_should_and_never_those_of_facts():
+  wrong = collections.Counter()
+  for task in tasks(2, 1500, right=0.7):
+    said = table_of(task).lookup(asked(task))
+    true = task.data["table"][asked(task)]
+    wrong[task.stratum, said != true] += 1
+    if said != true:
+      assert said.isdigit() == true.isdigit() and said not in task.data["table"] and said not in FACTS
+  assert not wrong["known", True]
+  for stratum in ("one_hop", "mixed", "two_hops"):
+    share = wrong[stratum, True] / (wrong[stratum, True] + wrong[stratum, False])
+    assert 0.2 < share < 0.4
+  again = [table_of(task) for task in tasks(2, 20, right=0.7) for _ in range(2)]
+  assert again  # two episodes of a task meet the same
+  for one, two, task in zip(again[::2], again[1::2], tasks(2, 20, right=0.7), strict=True):
+    assert [one.lookup(asked(task)) for _ in range(8)] == [two.lookup(asked(task)) for _ in range(8)]
+
+
+def test_a_slip_on_the_way_ends_in_no_such_key():
+  (task,) = [t for t in tasks(2, 200, right=0.0) if t.stratum == "two_hops"][:1]
+  table = table_of(task)
+  assert table.lookup(table.lookup(asked(task))) == NO_SUCH_KEY
+  *calls, last = knowledge.oracle(task)
+  assert (len(calls), last.answer) == (2, NO_SUCH_KEY) and not check(task, last.answer)
+
+
+def test_habits_know_facts_look_everything_up_or_guess():
+  source = envs.make("knowledge", "lookup", difficulty=2)
+  lookups = {habit: collections.defaultdict(set) for habit in ("needed", "always", "never")}
+  for index in range(200):
+    task = source.task(index, "train")
+    for habit, by_stratum in lookups.items():
+      *calls, last = source.oracle(task, habit)
+      assert last.answer == task.answer
+      by_stratum[task.stratum].add(len(calls))
+  assert lookups["needed"] == {"known": {0}, "one_hop": {1}, "mixed": {1}, "two_hops": {2}}
+  assert lookups["always"] == {"known": {1}, "one_hop": {1}, "mixed": {2}, "two_hops": {2}}
+  assert lookups["never"] == {"known": {0}, "one_hop": {0}, "mixed": {0}, "two_hops": {0}}
+
+
+@pytest.mark.parametrize(
+  ("answer", "right"),
+  [("417", True), ("It is 417.", True), ("418", False), ("417 or 418", False), ("4170", False), ("", False)],
+)
+def test_mutated_answers_are_wrong(answer, right):
+  assert check(Task(id="k", family="knowledge", question="", answer="417"), answer) is right
+
+
+@pytest.mark.parametrize("options", [{"known": 1.5}, {"right": -0.1}])
+def test_shares_outside_0_to_1_are_errors(options):
+  with pytest.raises(ValueError, match=f"{next(iter(options))} must be between 0 and 1"):
+    generate(0, split="train", **options)
