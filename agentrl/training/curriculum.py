@@ -150,16 +150,26 @@ def _as_saved(state: State) -> dict[str, Any]:
 # ---- the curricula --------------------------------------------------------------------------------------------------
 
 
-def fresh() -> Curriculum:
-  """One task after another, none twice: first, first + 1, first + 2, ..."""
+def fresh(*, every: int = 1, place: int = 0) -> Curriculum:
+  """One task after another, none twice: those whose number leaves `place` when it is divided by `every`.
+
+  Entries of a mixture take numbers in turns, so that of two with the same weight every second task is of one of them.
+
+  Args:
+    every: 1 asks all tasks.
+    place: from 0 to every - 1.
+  """
+  ranges = {"every": at_least(1), "place": between(0, every - 1)}
+  check_ranges({"every": every, "place": place}, ranges, section=_SECTION)
 
   def start(first: int, seed: int) -> State:
     del seed
-    return {"next": first}
+    return {"next": first + (place - first) % every}
 
   def ask(state: State, outcomes: Sequence[Outcome], count: int) -> tuple[State, Sequence[int]]:
     del outcomes
-    return {"next": state["next"] + count}, range(state["next"], state["next"] + count)
+    behind = state["next"] + every * count
+    return {"next": behind}, range(state["next"], behind, every)
 
   return Curriculum(start, ask)
 

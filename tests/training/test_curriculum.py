@@ -99,6 +99,13 @@ def test_fresh_asks_task_after_task_with_their_numbers_as_groups():
   assert asked == [Visit(n, n) for n in range(5, 17)]
 
 
+@pytest.mark.parametrize("first", [5, 6, 7, 8])
+def test_fresh_may_ask_every_third_task_alone(first):
+  asked, _ = run(make("fresh", {"every": 3, "place": 1}), nothing, calls=2, count=3, first=first)
+  begin = 7 if first <= 7 else 10
+  assert asked == [Visit(first + n, begin + 3 * n) for n in range(6)]
+
+
 @pytest.mark.parametrize("count", [1, 4, 5, 13])
 def test_pool_asks_every_task_once_an_epoch_however_many_at_a_time(count):
   asked, record = run(make("pool", {"size": 5}), nothing, calls=20, count=count, first=3)
@@ -206,7 +213,9 @@ def test_outcomes_are_of_samples_that_have_a_reward():
   [
     ("pol", {}, "no curriculum.name is called 'pol': did you mean 'pool'"),
     ("pool", {"sise": 3}, r"curriculum.options.sise: did you mean 'size'\? pool takes size"),
-    ("fresh", {"size": 3}, "curriculum.options.size: fresh takes no settings"),
+    ("fresh", {"size": 3}, "curriculum.options.size: fresh takes every, place"),
+    ("fresh", {"every": 0}, "curriculum.options.every=0 must be at least 1"),
+    ("fresh", {"every": 2, "place": 2}, "curriculum.options.place=2 must be at least 0 and at most 1"),
     ("pool", {"size": 0}, "curriculum.options.size=0 must be at least 1"),
     ("pool", {"size": "8"}, "curriculum.options: size must be of type int"),
     ("band", {"low": 0.8, "high": 0.2}, "curriculum.options.high=0.2 must be at least 0.8 and at most 1"),

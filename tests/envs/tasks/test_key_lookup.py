@@ -1,9 +1,7 @@
 import pytest
 
-from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.tasks import key_lookup
 from agentrl.envs.tasks.key_lookup import check, generate, oracle
-from agentrl.envs.tool import tools_of
 from agentrl.envs.tools.lookup import NO_SUCH_KEY, KeyTable
 from agentrl.types import Task
 
@@ -79,19 +77,6 @@ def test_unknown_is_an_answer():
   task = Task(id="k", family="key_lookup", question="", answer="unknown")
   assert check(task, "It is Unknown.")
   assert not check(task, "417")
-
-
-def test_only_lookup_is_a_tool_and_keys_are_read_leniently():
-  task = generate(0, split="train", difficulty=2, unknown=0.0)
-  (spec,) = [tool.spec for tool in tools_of(KeyTable()).values()]
-  assert (spec.name, spec.text_parameter) == ("lookup", "key")
-  assert look_up(task, f" {task.data['keys'][0].upper()}\n") == task.answer
-
-
-def test_a_task_without_a_table_is_an_error():
-  environment = ToolEnvironment(KeyTable(), check)
-  with pytest.raises(ValueError, match=r"the tool 'lookup' needs a task with a table.*task a-0 has none"):
-    environment.reset(Task(id="a-0", family="arithmetic", question=""), 0)
 
 
 def test_no_tool_is_enough_without_hops_alone():
