@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from agentrl.algorithms.contract import Algorithm
 from agentrl.envs.checks import failure_of
 from agentrl.rewards.combine import Reward, assign, check_parts, remember, remembered
 from agentrl.rollout.driver import RolloutStats
@@ -70,6 +71,10 @@ class Collector:
   environment_seconds: float
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
   siblings: bool = False
+
+  def serving(self, algorithm: Algorithm) -> Collector:
+    """Samples for an algorithm: asks its judge, and gives siblings where it learns from them."""
+    return dataclasses.replace(self, judge=algorithm.judge, siblings=algorithm.siblings)
 
   @property
   def evaluating(self) -> Collector:

@@ -73,16 +73,31 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
     # A run that goes on keeps its rows: so far its trajectories fitted.
     check_sizes(RolloutSettings(**config.rollout), PackConfig(**config.pack, sequences=1))
   experiment = build_experiment(config)
-  params, after = experiment.params, None
+  at = Handed(experiment.params, None, 0)
   with contextlib.closing(experiment.tasks), Progress(metrics=_SHOWN) as progress:
     trainer = Trainer(config, folder, experiment, progress)
     for stage in stages_of(config):
       if not stage.run:
-        params, before, after = trainer.train(stage, params, after)
+        before, at = trainer.train(stage, at)
       elif not saved_steps(config, folder.path):
-        params = taken_over(stage, config, experiment)
+        params, next_task = taken_over(stage, config, experiment)
+        at = Handed(params, None, next_task)
         progress.note(f"The {stage.title} is that of {stage.run}.")
-  return Result(before, after)
+  return Result(before, at.evaluation)
+
+
+class Handed(NamedTuple):
+  """What a stage begins with, and hands to the next one. A stage that goes on has its own in its checkpoint.
+
+  Attributes:
+    params: of the policy.
+    evaluation: of these params; None: nobody has made it.
+    next_task: first number that no earlier stage has used, of tasks of the train split and of groups.
+  """
+
+  params: Any
+  evaluation: Mapping[str, float] | None
+  next_task: int
 
 
 class Position(NamedTuple):
@@ -115,27 +130,25 @@ class Trainer:
   experiment: Experiment
   progress: Progress
 
-  def train(
-    self, stage: Stage, params: Any, before: Mapping[str, float] | None
-  ) -> tuple[Any, Mapping[str, float], Mapping[str, float]]:
-    """Runs what is left of a stage; returns the policy's params and the evaluations before and after the stage.
+  def train(self, stage: Stage, given: Handed) -> tuple[Mapping[str, float], Handed]:
+    """Runs what is left of a stage; returns the evaluation before the stage, and what is handed to the next one.
 
     Args:
       stage: of `stages_of`.
-      params: of the policy before the stage.
-      before: the evaluation of `params`, where an earlier stage made it.
+      given: what an earlier stage has handed on.
     """
     algorithm = self.experiment.algorithm_of(stage)
-    source = kind_of(self.config, stage).make(self.config, self.experiment, stage)
+    make_source = kind_of(self.config, stage).make
+    source = make_source(self.config, self.experiment.in_stage(stage), stage, given.next_task)
     checkpoints = Checkpointer(stage.checkpoints(self.folder.path))
     key = jax.random.fold_in(self.experiment.keys["update"], stage.first)
     with guards.ending_the_run(stage.first, self._saved):
-      at = self._begin(stage, algorithm.init(key, params), checkpoints, source, before)
+      at = self._begin(stage, algorithm.init(key, given.params), checkpoints, source, given.evaluation)
     while at.step < stage.steps:
       with guards.ending_the_run(stage.first + at.step + 1, self._saved):
         at = self._step(stage, algorithm, source, at, jax.random.fold_in(key, at.step + 1), checkpoints)
     self._end(stage, at)
-    return at.state.params["policy"], at.host["before"], at.host["evaluation"]
+    return at.host["before"], Handed(at.state.params["policy"], at.host["evaluation"], at.host["next_task"])
 
   def _saved(self) -> Mapping[int, Any]:
     return saved_steps(self.config, self.folder.path)
@@ -159,7 +172,7 @@ class Trainer:
     if at.step == 0:
       if before is None:
         policy = {"policy": at.state.params["policy"]}  # evaluates without untrained critics
-        before = self._evaluate(policy, step=stage.first)
+        before = self._evaluate(stage, policy, step=stage.first)
         self.folder.write_metrics(stage.first, before)
       at = at._replace(host={**at.host, "before": before, "evaluation": before})
     self.progress.start(stage.title, stage.first + at.step, stage.last, at.host["evaluation"])
@@ -183,9 +196,9 @@ class Trainer:
     self.folder.truncate_metrics(stage.first + step, first=began)
     return measured if measured > stage.first + step else 0
 
-  def _evaluate(self, params: Any, *, step: int) -> dict[str, float]:
+  def _evaluate(self, stage: Stage, params: Any, *, step: int) -> dict[str, float]:
     """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
-    metrics = evaluate(self.config, self.experiment, params, self.folder, step=step)
+    metrics = evaluate(self.config, self.experiment.in_stage(stage), params, self.folder, step=step)
     guards.require_finite_metrics(metrics)
     return metrics
 
@@ -201,7 +214,7 @@ class Trainer:
     if save:
       guards.require_finite_state(at.state)
     if _due(at.step, train.eval_every, stage.steps):
-      at = at._replace(host={**at.host, "evaluation": self._evaluate(at.state.params, step=step)})
+      at = at._replace(host={**at.host, "evaluation": self._evaluate(stage, at.state.params, step=step)})
       metrics |= at.host["evaluation"]
     self.folder.write_metrics(step, metrics)
     self.progress.advance(step, {**at.host["evaluation"], **metrics})

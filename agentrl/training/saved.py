@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from agentrl.training import resume
 from agentrl.training.build.experiment import Experiment
-from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.checkpoint import Checkpointer, Restored
 from agentrl.training.config import Difference
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import read_config
@@ -31,7 +31,7 @@ def saved_steps(config: ConfigDict, run: pathlib.Path) -> dict[int, tuple[Stage,
 def restore_policy(config: ConfigDict, like: Any, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
   """The policy's params of a checkpoint, in the structure of `like`, and its global step; see `restore_params`."""
   stage, step = _found(config, run, step)
-  return _restored(stage, run, step, "policy", like), step
+  return _restored(stage, run, step, "policy", like).state, step
 
 
 def restore_params(config: ConfigDict, experiment: Experiment, run: pathlib.Path, step: int | None) -> tuple[Any, int]:
@@ -49,16 +49,19 @@ def restore_params(config: ConfigDict, experiment: Experiment, run: pathlib.Path
     FileNotFoundError: there is no such checkpoint; names those that there are.
   """
   stage, step = _found(config, run, step)
-  policy = _restored(stage, run, step, "policy", experiment.params)
+  policy = _restored(stage, run, step, "policy", experiment.params).state
   acting = experiment.acts_by if stage.final else ()
   return {
     "policy": policy,
-    **{name: _restored(stage, run, step, name, experiment.zeros_of(name)) for name in acting},
+    **{name: _restored(stage, run, step, name, experiment.zeros_of(name)).state for name in acting},
   }, step
 
 
-def taken_over(stage: Stage, config: ConfigDict, experiment: Experiment) -> Any:
-  """The policy's params behind a stage of another run: the arms of an experiment begin with the same policy.
+def taken_over(stage: Stage, config: ConfigDict, experiment: Experiment) -> tuple[Any, int]:
+  """What is behind a stage of another run: the arms of an experiment begin with the same policy.
+
+  Returns:
+    The policy's params, and the first number of a task that the stage has not used, see `sources.Source`.
 
   Raises:
     FileNotFoundError: the other run has not finished the stage, or is no run.
@@ -76,7 +79,9 @@ def taken_over(stage: Stage, config: ConfigDict, experiment: Experiment) -> Any:
     lines.append(f"{stage.name}.steps: 0, so there is none")
   if lines:
     raise ValueError(f"{key}={str(run)!r} is no {stage.title} of this config:\n  " + "\n  ".join(lines))
-  return restore_policy(theirs, experiment.params, run, stage.last)[0]
+  saved, step = _found(theirs, run, stage.last)
+  restored = _restored(saved, run, step, "policy", experiment.params)
+  return restored.state, restored.host["next_task"]
 
 
 def stage_differences(stage: Stage, old: ConfigDict, new: ConfigDict) -> list[Difference]:
@@ -110,7 +115,7 @@ def _found(config: ConfigDict, run: pathlib.Path, step: int | None) -> tuple[Sta
   return saved[step][0], step
 
 
-def _restored(stage: Stage, run: pathlib.Path, step: int, name: str, like: Any) -> Any:
-  """An entry of the params that a checkpoint has, in the structure of `like`."""
+def _restored(stage: Stage, run: pathlib.Path, step: int, name: str, like: Any) -> Restored:
+  """An entry of the params that a checkpoint has, in the structure of `like`, and what the host counted."""
   checkpoints = Checkpointer(stage.checkpoints(run), read_only=True)
-  return checkpoints.restore(step - stage.first, like, prefix=f"params/{name}").state
+  return checkpoints.restore(step - stage.first, like, prefix=f"params/{name}")

@@ -42,7 +42,7 @@ class Samples(NamedTuple):
     trajectories: all of them.
     tasks: by group.
     metrics: of the samples.
-    counters: of the source, after the step; JSON, they are in the checkpoints.
+    counters: of the source, after the step, see `Source`; they are in the checkpoints.
     trees: what tells of each search that the trajectories came from, by uid; see `Collected`.
     left_out: tasks that there are no trajectories of.
   """
@@ -60,7 +60,8 @@ class Source(NamedTuple):
   """What gives the trajectories of a stage.
 
   Attributes:
-    counters: before its first step; JSON.
+    counters: before its first step; JSON. Among them is "next_task", the first number that neither this stage nor an
+      earlier one has used, of tasks of the train split and of groups: the next stage begins there.
     draw: `(state, counters) -> Samples` of a step.
   """
 
@@ -72,19 +73,21 @@ class SourceKind(NamedTuple):
   """A way to come by trajectories, which stages name.
 
   Attributes:
-    make: `(config, experiment, stage) -> Source`.
+    make: `(config, experiment, stage, first_task) -> Source`; `first_task` is "next_task" of the stage before.
     most: `(config, stage, per_sample) -> int`, trajectories of a step at most, where a sample of the strategy gives as
       many as `per_sample`.
     reads: keys that it reads of the section of the stage.
     sections: of the config, that its trajectories depend on beside that section and `saved.READ`.
+    sampled: the strategy samples them, in groups: what learns from them has to fit both.
   """
 
-  make: Callable[[ConfigDict, Experiment, Stage], Source]
+  make: Callable[[ConfigDict, Experiment, Stage, int], Source]
   most: Callable[[ConfigDict, Stage, int], int]
   reads: tuple[str, ...] = ()
   sections: tuple[str, ...] = (
     "curriculum", "rollout", "strategy", "search", "engine", "reward", "reward_options", "filters", "filter_options",
   )  # fmt: skip
+  sampled: bool = True
 
 
 def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
@@ -102,7 +105,7 @@ def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
   return kind
 
 
-def authored(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source:
+def authored(config: ConfigDict, experiment: Experiment, stage: Stage, first_task: int) -> Source:
   """Authored traces of the train split, which show the habits of `mix`.
 
   Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
@@ -131,23 +134,24 @@ def authored(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source
     metrics = {f"{stage.name}/left_out": len(left_out)}
     return Samples(traces, traces, tasks, metrics, {"next_task": first + settings.batch}, left_out=left_out)
 
-  return Source({"next_task": stage.first_task}, draw)
+  return Source({"next_task": first_task}, draw)
 
 
-def rollouts(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source:
+def rollouts(config: ConfigDict, experiment: Experiment, stage: Stage, first_task: int) -> Source:
   """Groups of samples; groups that the filters emptied are resampled up to `rounds` times.
 
   A task that cannot be made, or whose prompt does not fit, is left out, and the step goes on with the others; where
   there are none, with the next tasks. The curriculum says which tasks; it asks none that an earlier stage has shown, as
   long as it asks none before the first that it is given.
   """
+  del stage
   curriculum = make_curriculum(CurriculumSettings(**config.curriculum.to_dict()))
-  first = begin_visits(curriculum, first=stage.first_task, seed=config.seed)
+  visits = begin_visits(curriculum, first=first_task, seed=config.seed)
   counted = experiment.tasks.worker_counts()
 
   def draw(state: LearnerState, counters: Mapping[str, Any]) -> Samples:
     nonlocal counted
-    kept, collected, record, memory = _collected(config, experiment, curriculum, state, counters)
+    kept, collected, asked = _collected(config, experiment, curriculum, state, counters)
     everything = [t for got in collected for t in got.trajectories]
     tasks = dict(item for got in collected for item in got.tasks.items())
     left_out = [task for got in collected for task in got.left_out]
@@ -158,16 +162,15 @@ def rollouts(config: ConfigDict, experiment: Experiment, stage: Stage) -> Source
     metrics["rollout/kept_share"] = len(kept) / max(1, len(everything))
     metrics["rollout/failed_calls"] = sum(len(got.failures) for got in collected)
     metrics["rollout/left_out"] = len(left_out)
-    metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(record["state"]).items()}
+    metrics |= {f"curriculum/{name}": value for name, value in curriculum.metrics(asked["visits"]["state"]).items()}
     before, counted = counted, experiment.tasks.worker_counts()
     metrics |= {f"hosting/{name}": value - before[name] for name, value in counted.items()}
     calls = counters["tool_calls"] + summary.calls_made(everything)
     metrics["rollout/tool_calls_total"] = calls
-    after = {"visits": record, "tool_calls": calls, "memory": memory}
     trees = dict(item for got in collected for item in got.trees.items())
-    return Samples(kept, everything, tasks, metrics, after, trees, left_out)
+    return Samples(kept, everything, tasks, metrics, {**asked, "tool_calls": calls}, trees, left_out)
 
-  return Source({"visits": first, "tool_calls": 0, "memory": {}}, draw)
+  return Source({"visits": visits, "memory": {}, "next_task": first_task, "tool_calls": 0}, draw)
 
 
 def _collected(
@@ -176,18 +179,19 @@ def _collected(
   curriculum: Curriculum,
   state: LearnerState,
   counters: Mapping[str, Any],
-) -> tuple[list[Trajectory], list[Collected], Mapping[str, Any], Mapping[str, Any]]:
+) -> tuple[list[Trajectory], list[Collected], Mapping[str, Any]]:
   """Collections until there are enough groups that the filters keep, or `rounds` are over.
 
   Returns:
-    The trajectories that the filters keep, all collections, the record of the visits, and what the reward functions
-    remember.
+    The trajectories that the filters keep, all collections, and the counters afterwards: the record of the visits, what
+    the reward functions remember, and "next_task".
   """
   wanted, left = config.rollout.groups, config.rollout.rounds
   kept, collected, left_out, asked = [], [], [], 0
-  record, memory = counters["visits"], counters["memory"]
+  record, memory, next_task = (counters[name] for name in ("visits", "memory", "next_task"))
   while left and (missing := wanted - len({t.group_id for t in kept})):
     record, visits = next_visits(curriculum, record, missing)
+    next_task = max(next_task, 1 + max(max(visit) for visit in visits))
     got = experiment.collector.collect(
       experiment.driver_params(state.params),
       experiment.keys["rollout"],
@@ -206,7 +210,7 @@ def _collected(
     collected.append(got)
     left_out += got.left_out
     check_left_out(left_out, asked)
-  return kept, collected, record, memory
+  return kept, collected, {"visits": record, "memory": memory, "next_task": next_task}
 
 
 def _traces(config: ConfigDict, stage: Stage, per_sample: int) -> int:
@@ -220,6 +224,6 @@ def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
 
 
 SOURCES: Mapping[str, SourceKind] = {
-  "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=()),
+  "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=(), sampled=False),
   "rollouts": SourceKind(rollouts, _samples),
 }

@@ -26,10 +26,10 @@ class Stage:
     steps: number of updates.
     source: where its trajectories come from; name in `sources.SOURCES`, or an import path.
     algorithm: that learns from them; see `algorithms.load`.
+    algorithm_key: of the config, that names the algorithm.
     schedule: of its learning rate.
     scheduled_by: the section of the config that gives the schedule.
     run: folder of a run whose stage of this name is taken over in place of these updates; empty: none.
-    first_task: number of the first task of the train split that no earlier stage has shown.
     final: the last one. Its algorithm is the run's, whose heads acting reads; a finished run may be given more of it.
   """
 
@@ -38,10 +38,10 @@ class Stage:
   steps: int
   source: str
   algorithm: str
+  algorithm_key: str
   schedule: str
   scheduled_by: str
   run: str = ""
-  first_task: int = 0
   final: bool = False
 
   @property
@@ -78,6 +78,7 @@ def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
     steps=cold.steps,
     source=cold.source,
     algorithm=cold.algorithm,
+    algorithm_key="cold_start.algorithm",
     schedule=config[scheduled_by].schedule,
     scheduled_by=scheduled_by,
     run=cold.run,
@@ -88,9 +89,9 @@ def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
     steps=train.steps,
     source=train.source,
     algorithm=config.algorithm,
+    algorithm_key="algorithm",
     schedule=config.optimizer.schedule,
     scheduled_by="optimizer",
-    first_task=cold.steps * cold.batch,
     final=True,
   )
   return (before, last) if before.steps or before.run else (last,)

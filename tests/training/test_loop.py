@@ -71,6 +71,26 @@ def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, 
   assert taken[0] == {name: whole[2][name] for name in taken[0]}
 
 
+def asked(path):
+  """Groups and tasks that a run has sampled, by step."""
+  rows = {}
+  for file in sorted((path / "trajectories").glob("train_*")):
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    rows[int(file.name[6:12])] = {(line["group_id"], line["task_id"]) for line in lines}
+  return rows
+
+
+def test_stages_that_sample_ask_different_tasks_in_different_groups(run, tmp_path):
+  rolls = {"source": "rollouts", "batch": 1}
+  lines = run(tmp_path / "run", settings={"cold_start": rolls})
+  found = asked(tmp_path / "run")
+  assert found.keys() == {0, 1, 2, 3, 4} and all(len(pairs) == 2 for pairs in found.values())
+  for side in (0, 1):
+    assert len({pair[side] for pairs in found.values() for pair in pairs}) == 10
+  again = run(tmp_path / "taker", settings={"cold_start": rolls | {"run": str(tmp_path / "run")}})
+  assert asked(tmp_path / "taker") == {step: found[step] for step in (2, 3, 4)} and again[1:] == lines[3:]
+
+
 class Stopped(Exception):
   """Stands for a kill."""
 

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
 from agentrl.training import saved
+from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.redacted import redacted_command, redacted_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
 from agentrl.training.stages import stages_of
@@ -89,17 +91,18 @@ def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_p
   assert TOKEN not in str(error.value)
 
 
-def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells_none(tmp_path, monkeypatch):
-  monkeypatch.setattr(saved, "restore_policy", lambda *_: ("taken", 2))
-  parts = types.SimpleNamespace(params={})
-  with RunFolder.open(tmp_path / "run", config_with(weather(env={"TOKEN": TOKEN}))):
-    pass
+def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells_none(tmp_path):
+  parts = types.SimpleNamespace(params={"weight": np.zeros(1)})
+  config = config_with(weather(env={"TOKEN": TOKEN}))
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    checkpoints = Checkpointer(folder.checkpoints / "cold_start")
+    checkpoints.save(config.cold_start.steps, {"params": {"policy": {"weight": np.ones(1)}}}, {"next_task": 7})
 
   def take(**env):
     taker = config_lib.resolve(config_with(weather(env=env)), {"cold_start.run": str(tmp_path / "run")}, where="test")
     return saved.taken_over(stages_of(taker)[0], taker, parts)
 
-  assert take(TOKEN="tok-another") == "taken"
+  assert take(TOKEN="tok-another") == ({"weight": np.ones(1)}, 7)
   with pytest.raises(ValueError, match=r"weather\.env\.OTHER: there '\(absent\)', here '<redacted>'") as error:
     take(TOKEN=TOKEN, OTHER=TOKEN)
   assert TOKEN not in str(error.value)

@@ -14,6 +14,7 @@ from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
 from agentrl.training.saved import restore_params
+from agentrl.training.stages import stages_of
 from agentrl.types import first_visits
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/archer_sixteen.py:chai"
@@ -65,6 +66,14 @@ def said(trajectories):
 
 def test_names_of_the_config_reach_the_collector(parts):
   assert parts.collector.judge is parts.algorithm.judge and parts.acts_by == ("critic",)
+
+
+def test_in_a_stage_the_critics_are_those_that_learn_in_it():
+  config = settings(cold_start={"steps": 1, "source": "rollouts", "algorithm": "archer"})
+  parts = build_experiment(config)
+  cold, last = (parts.in_stage(stage).collector for stage in stages_of(config))
+  assert cold.judge is parts.earlier["cold_start"].judge and last.judge is parts.algorithm.judge
+  assert cold.judge is not last.judge and cold.sampler is last.sampler
 
 
 @pytest.mark.parametrize("evaluating", [False, True])
@@ -146,3 +155,10 @@ def test_an_algorithm_without_critics_of_utterances_is_refused(tiny_config):
   message = r"rollout.strategy='reranked' needs critics of utterances, and algorithm='grpo' has none: choose .*'archer'"
   with pytest.raises(ValueError, match=message):
     build_experiment(settings(tiny_config, rollout={"strategy": "reranked"}))
+
+
+def test_so_is_one_of_an_earlier_stage_that_samples(parts):
+  cold = {"steps": 1, "source": "rollouts", "algorithm": "sft"}
+  with pytest.raises(ValueError, match=r"critics of utterances, and cold_start.algorithm='sft' has none"):
+    build_experiment(settings(cold_start=cold))
+  build_experiment(settings(cold_start=cold | {"source": "authored"}))

@@ -1,6 +1,5 @@
 """Sources of trajectories: found by name; rollouts go on until the filters keep enough."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -12,6 +11,7 @@ from agentrl.batching.filters import make_filters
 from agentrl.rollout.driver import RolloutStats
 from agentrl.training import config as config_lib
 from agentrl.training import sources
+from agentrl.training.curriculum import CURRICULA, Curriculum
 from agentrl.training.defaults import run_config
 from agentrl.training.stages import stages_of
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
@@ -42,6 +42,17 @@ class Groups:
     return SimpleNamespace(**given, failures=[], trees={}, left_out=[])
 
 
+def parts_around(config, collector):
+  """What `rollouts` needs of an experiment."""
+  return SimpleNamespace(
+    collector=collector,
+    driver_params=lambda p: p,
+    keys={"rollout": jax.random.key(0)},
+    tasks=SimpleNamespace(worker_counts=dict),
+    filter=make_filters(config.filters, {}),
+  )
+
+
 @pytest.mark.parametrize(
   ("rounds", "asked", "kept"),
   [(1, [[7, 8]], [7]), (2, [[7, 8], [9]], [7]), (3, [[7, 8], [9], [10]], [7, 10]), (9, [[7, 8], [9], [10]], [7, 10])],
@@ -50,27 +61,39 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
   settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
   config = config_lib.resolve(tiny_config, settings, where="test")
   collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
-  parts = SimpleNamespace(
-    collector=collector,
-    driver_params=lambda p: p,
-    keys={"rollout": jax.random.key(0)},
-    tasks=SimpleNamespace(worker_counts=dict),
-    filter=make_filters(config.filters, {}),
-  )
+  parts = parts_around(config, collector)
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
-  stage = dataclasses.replace(stages_of(config)[-1], first_task=7)
-  source = sources.rollouts(config, parts, stage)
-  assert source.counters.keys() == {"visits", "tool_calls", "memory"}
+  source = sources.rollouts(config, parts, stages_of(config)[-1], 7)
+  assert source.counters.keys() == {"visits", "tool_calls", "memory", "next_task"}
   samples = source.draw(state, source.counters)
   assert collector.asked == asked
   assert sorted({t.group_id for t in samples.kept}) == kept
   drawn = sum(map(len, asked))
   assert len(samples.trajectories) == 2 * drawn
   visits = samples.counters.pop("visits")
-  assert samples.counters == {"tool_calls": 0, "memory": {}}
+  assert samples.counters == {"tool_calls": 0, "memory": {}, "next_task": 7 + drawn}
   assert (visits["next_group"], visits["state"]) == (7 + drawn, {"next": 7 + drawn})
   assert [outcome["group"] for outcome in visits["outcomes"]] == asked[-1]
   assert samples.metrics["rollout/kept_share"] == len(kept) / drawn
+
+
+def leaps():
+  """A curriculum that asks far ahead."""
+
+  def ask(state, outcomes, count):
+    return state, [state["first"] + 100 + n for n in range(count)]
+
+  return Curriculum(lambda first, seed: {"first": first}, ask)
+
+
+@pytest.mark.parametrize(("name", "next_task"), [("fresh", 9), ("leaps", 109)])
+def test_the_next_stage_begins_behind_all_groups_and_tasks(tiny_config, monkeypatch, name, next_task):
+  monkeypatch.setitem(CURRICULA, "leaps", leaps)
+  config = config_lib.resolve(tiny_config, {"curriculum": {"name": name}}, where="test")
+  parts = parts_around(config, Groups({7: (0.0, 1.0), 8: (1.0, 1.0)}))
+  source = sources.rollouts(config, parts, stages_of(config)[-1], 7)
+  samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
+  assert samples.counters["next_task"] == next_task
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ def of(**settings):
 
 def test_a_cold_start_is_the_first_stage_where_it_has_steps():
   cold, train = of(cold_start={"steps": 3, "batch": 4}, train={"steps": 7}, algorithm="ppo")
-  assert (cold.name, cold.first, cold.last, cold.first_task, cold.source, cold.algorithm, cold.final) == (
-    "cold_start", 0, 3, 0, "authored", "sft", False,
+  assert (cold.name, cold.first, cold.last, cold.source, cold.algorithm, cold.algorithm_key, cold.final) == (
+    "cold_start", 0, 3, "authored", "sft", "cold_start.algorithm", False,
   )  # fmt: skip
-  assert (train.name, train.first, train.last, train.first_task, train.source, train.algorithm, train.final) == (
-    "train", 3, 10, 12, "rollouts", "ppo", True,
+  assert (train.name, train.first, train.last, train.source, train.algorithm, train.algorithm_key, train.final) == (
+    "train", 3, 10, "rollouts", "ppo", "algorithm", True,
   )  # fmt: skip
   (alone,) = of(train={"steps": 7})
-  assert (alone.name, alone.first, alone.last, alone.first_task) == ("train", 0, 7, 0)
+  assert (alone.name, alone.first, alone.last) == ("train", 0, 7)
 
 
 def test_a_stage_has_the_schedule_of_its_section_or_of_the_optimizer():

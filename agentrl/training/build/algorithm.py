@@ -24,7 +24,6 @@ def make_algorithm(
   algo: Mapping[str, Any],
   *,
   sequences: int,
-  key: str = "algorithm",
 ) -> Algorithm:
   """What learns in a stage.
 
@@ -34,12 +33,11 @@ def make_algorithm(
     optimizer: settings of its optimiser.
     algo: settings of the algorithm, where not its defaults.
     sequences: the most trajectories of a step.
-    key: of the config, which names the algorithm.
 
   Raises:
     ValueError: no such algorithm or setting; names the key.
   """
-  with naming(key):
+  with naming(stage.algorithm_key):
     module = algorithms.load(stage.algorithm)
   settings = resolve(module.default_config(), algo, where=f"algo (of algorithm {stage.algorithm!r})")
   steps = module.optimizer_steps(settings, stage.steps)
@@ -61,47 +59,45 @@ def make_earlier(
     sequences: the most trajectories of a step.
   """
   own = {"learning_rate": section.learning_rate, "value_warmup": 0, "schedule": stage.schedule}
-  return make_algorithm(
-    stage, policy, dataclasses.replace(optimizer, **own), {}, sequences=sequences, key=f"{stage.name}.algorithm"
-  )
+  return make_algorithm(stage, policy, dataclasses.replace(optimizer, **own), {}, sequences=sequences)
 
 
-def check_samples(name: str, algorithm: Algorithm, strategy: str, sampler: Sampler, group_size: int) -> None:
+def check_samples(stage: Stage, algorithm: Algorithm, strategy: str, sampler: Sampler, group_size: int) -> None:
   """Raises ValueError where an algorithm would learn nothing, or something else, from what the rollouts give it.
 
   Args:
-    name: of the algorithm.
-    algorithm: of the last stage.
+    stage: whose trajectories the strategy samples.
+    algorithm: of the stage.
     strategy: its name.
     sampler: that the strategy made.
     group_size: samples per prompt.
   """
+  named = f"{stage.algorithm_key}={stage.algorithm!r}"
   if algorithm.compares and group_size == 1:
     raise ValueError(
-      f"algorithm={name!r} compares the samples of a prompt, and with rollout.group_size=1 there is nothing to "
-      "compare: raise it"
+      f"{named} compares the samples of a prompt, and with rollout.group_size=1 there is nothing to compare: raise it"
     )
   if algorithm.chains and sampler.branches:
     raise ValueError(
-      f"the credit of algorithm={name!r} goes from token to token, and takes no branches, which "
+      f"the credit of {named} goes from token to token, and takes no branches, which "
       f"rollout.strategy={strategy!r} samples: choose 'independent', or another algo.credit"
     )
   if algorithm.siblings and not sampler.siblings:
     raise ValueError(
-      f"the credit of algorithm={name!r} is fitted to the visits of a search, and needs "
+      f"the credit of {named} is fitted to the visits of a search, and needs "
       f"rollout.strategy='tree_search', not {strategy!r}"
     )
 
 
-def check_needs(name: str, algorithm: Algorithm, sampler: Sampler, trained: Mapping[str, Any]) -> None:
+def check_needs(stage: Stage, algorithm: Algorithm, sampler: Sampler, trained: Mapping[str, Any]) -> None:
   """Raises ValueError where an algorithm does not train, or has, what a way of sampling needs.
 
   Args:
-    name: of the algorithm.
-    algorithm: of the last stage.
+    stage: in which the sampler acts.
+    algorithm: of the stage.
     sampler: see `Sampler.needs`.
     trained: the learner's params, by name.
   """
   needs = sampler.needs
   if any(param not in trained for param in needs.params) or (needs.judge and algorithm.judge is None):
-    raise ValueError(f"{needs.why}, and algorithm={name!r} has none: {needs.otherwise}")
+    raise ValueError(f"{needs.why}, and {stage.algorithm_key}={stage.algorithm!r} has none: {needs.otherwise}")

@@ -50,6 +50,7 @@ class Experiment:
     surroundings: what the strategy was made of, and others may be.
     searching: searches beside the samples of an evaluation; None: nothing does.
     filter: what chooses the trajectories that are trained on.
+    collector: samples for the algorithm of the last stage.
     algorithm: of the last stage.
     earlier: the algorithms of the stages before it, by name.
   """
@@ -71,6 +72,12 @@ class Experiment:
   def algorithm_of(self, stage: Stage) -> Algorithm:
     """What learns in a stage."""
     return self.algorithm if stage.final else self.earlier[stage.name]
+
+  def in_stage(self, stage: Stage) -> Experiment:
+    """The same, where a stage trains: its own algorithm judges, and gets the siblings that it learns from."""
+    if stage.final:
+      return self
+    return dataclasses.replace(self, collector=self.collector.serving(self.algorithm_of(stage)))
 
   def place(self, state: Any) -> Any:
     """Puts a learner state on the mesh by the sharding rules."""
@@ -122,28 +129,35 @@ def _build(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Ar
   sampler = strategies.load(rollout.strategy).make(surroundings, config.strategy)
   searching = tree_search(surroundings, search) if config.eval.search else None
   *before, last = stages_of(config)
-  most = {stage.name: kind_of(config, stage).most(config, stage, sampler.per_sample) for stage in (*before, last)}
+  kinds = {stage: kind_of(config, stage) for stage in (*before, last)}
+  most = {stage.name: kind.most(config, stage, sampler.per_sample) for stage, kind in kinds.items()}
   with naming("reward"):
     reward = make_reward(by_path(config.reward), by_path(config.reward_options.to_dict()))
   pack = PackConfig(**config.pack, sequences=most[last.name])
   policy = _policy(model, pack, surroundings, rollout.max_turns, reward, mesh)
   algorithm = make_algorithm(last, policy, optimizer, config.algo, sequences=most[last.name])
-  check_samples(config.algorithm, algorithm, rollout.strategy, sampler, rollout.group_size)
-  trained = jax.eval_shape(algorithm.init, keys["init"], params).params
-  for each in filter(None, (sampler, searching)):
-    check_needs(config.algorithm, algorithm, each, trained)
+  earlier = {s.name: make_earlier(s, policy, optimizer, config[s.name], sequences=most[s.name]) for s in before}
+  for stage, kind in kinds.items():
+    learns = algorithm if stage.final else earlier[stage.name]
+    acting = [sampler.evaluate_with or sampler, searching] if stage.final else []
+    if kind.sampled:
+      check_samples(stage, learns, rollout.strategy, sampler, rollout.group_size)
+      acting.append(sampler)
+    trained = jax.eval_shape(learns.init, keys["init"], params).params
+    for each in filter(None, acting):
+      check_needs(stage, learns, each, trained)
   return Experiment(
     model=model,
     params=params,
     tokenizer=chat.tokenizer,
     chat=chat,
     tasks=tasks,
-    collector=make_collector(rollout, reward, sampler, algorithm, tasks),
+    collector=make_collector(rollout, reward, sampler, tasks).serving(algorithm),
     surroundings=surroundings,
     searching=searching,
     filter=make_filters(config.filters, by_path(config.filter_options.to_dict())),
     algorithm=algorithm,
-    earlier={s.name: make_earlier(s, policy, optimizer, config[s.name], sequences=most[s.name]) for s in before},
+    earlier=earlier,
     mesh=mesh,
     keys=keys,
   )

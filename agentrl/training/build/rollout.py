@@ -10,7 +10,6 @@ from typing import Any
 from jax.sharding import Mesh
 
 from agentrl import envs
-from agentrl.algorithms.contract import Algorithm
 from agentrl.models.chat import ChatFormat
 from agentrl.models.transformer import ModelConfig
 from agentrl.rewards.combine import Reward
@@ -107,16 +106,13 @@ def make_surroundings(
   )
 
 
-def make_collector(
-  rollout: RolloutSettings, reward: Reward, sampler: Sampler, algorithm: Algorithm, tasks: envs.TaskSource
-) -> Collector:
+def make_collector(rollout: RolloutSettings, reward: Reward, sampler: Sampler, tasks: envs.TaskSource) -> Collector:
   """What samples groups and gives them their rewards.
 
   Args:
     rollout: limits of trajectories.
     reward: what they are worth.
     sampler: that the strategy made.
-    algorithm: of the last stage, which may judge utterances.
     tasks: and their environments.
   """
   return Collector(
@@ -129,6 +125,4 @@ def make_collector(
     turn_tokens=rollout.turn_tokens,
     # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
     environment_seconds=rollout.environment_seconds if not tasks.pools else math.inf,
-    judge=algorithm.judge,
-    siblings=algorithm.siblings,
   )

@@ -70,23 +70,28 @@ def test_an_unknown_algorithm_names_its_key():
     algorithm.make_earlier(stage, POLICY, OptimizerSettings(), ConfigDict({"learning_rate": 1.0}), sequences=1)
 
 
-def test_samples_that_it_cannot_learn_from_are_named():
+COLD, LAST = stages_of(run_config({"algorithm": "ppo", "cold_start": {"steps": 1, "algorithm": "grpo"}}, where="test"))
+
+
+@pytest.mark.parametrize(("stage", "named"), [(COLD, "cold_start.algorithm='grpo'"), (LAST, "algorithm='ppo'")])
+def test_samples_that_it_cannot_learn_from_are_named(stage, named):
   independent = Sampler(lambda collection: None)
   compares = NOTHING._replace(compares=True)
-  algorithm.check_samples("mine", compares, "independent", independent, 2)
-  with pytest.raises(ValueError, match="algorithm='mine' compares the samples of a prompt"):
-    algorithm.check_samples("mine", compares, "independent", independent, 1)
+  algorithm.check_samples(stage, compares, "independent", independent, 2)
+  with pytest.raises(ValueError, match=f"^{named} compares the samples of a prompt"):
+    algorithm.check_samples(stage, compares, "independent", independent, 1)
   branching = Sampler(lambda collection: None, branches=True)
-  algorithm.check_samples("mine", NOTHING, "branching", branching, 2)
-  with pytest.raises(ValueError, match=r"takes no branches, which rollout.strategy='branching' samples"):
-    algorithm.check_samples("mine", NOTHING._replace(chains=True), "branching", branching, 2)
-  with pytest.raises(ValueError, match=r"needs rollout.strategy='tree_search', not 'independent'"):
-    algorithm.check_samples("mine", NOTHING._replace(siblings=True), "independent", independent, 2)
+  algorithm.check_samples(stage, NOTHING, "branching", branching, 2)
+  with pytest.raises(ValueError, match=f"of {named} .* takes no branches, which rollout.strategy='branching' samples"):
+    algorithm.check_samples(stage, NOTHING._replace(chains=True), "branching", branching, 2)
+  with pytest.raises(ValueError, match=f"of {named} .* needs rollout.strategy='tree_search', not 'independent'"):
+    algorithm.check_samples(stage, NOTHING._replace(siblings=True), "independent", independent, 2)
 
 
-def test_what_a_sampler_needs_and_it_lacks_is_named():
+@pytest.mark.parametrize(("stage", "named"), [(COLD, "cold_start.algorithm='grpo'"), (LAST, "algorithm='ppo'")])
+def test_what_a_sampler_needs_and_it_lacks_is_named(stage, named):
   needs = Needs(params=("value",), why="a search reads values", otherwise="choose another")
   sampler = Sampler(lambda collection: None, needs=needs)
-  algorithm.check_needs("mine", NOTHING, sampler, {"policy": 0, "value": 0})
-  with pytest.raises(ValueError, match="a search reads values, and algorithm='mine' has none: choose another"):
-    algorithm.check_needs("mine", NOTHING, sampler, {"policy": 0})
+  algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0, "value": 0})
+  with pytest.raises(ValueError, match=f"a search reads values, and {named} has none: choose another"):
+    algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0})

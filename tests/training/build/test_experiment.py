@@ -8,6 +8,8 @@ from agentrl.training import config as config_lib
 from agentrl.training.build import experiment
 from agentrl.training.build.experiment import build_experiment
 
+OWN = {"source": "rollouts", "algorithm": "ppo"}  # a cold start on what the policy itself samples
+
 
 @pytest.mark.parametrize(
   ("settings", "message"),
@@ -33,6 +35,10 @@ from agentrl.training.build.experiment import build_experiment
     ({"strategy": {"initial": 3}}, "strategy.initial: independent takes no settings"),
     ({"rollout": {"group_size": 1}}, "algorithm='grpo' compares the samples of a prompt"),
     ({"rollout": {"strategy": "branching", "group_size": 5}}, "rollout.group_size=5 exceeds engine.slots=4"),
+    (
+      {"rollout": {"strategy": "branching", "group_size": 3}, "strategy": {"initial": 1}, "cold_start": OWN},
+      "the credit of cold_start.algorithm='ppo' goes from token to token, and takes no branches",
+    ),
     ({"algo": {"loss": {"clip_hi": 0.3}}}, "algo.loss.clip_hi: .*clip_high"),
     ({"algo": {"reduction": "token_man"}}, "token_mean"),
     ({"algo": {"kl": "k4"}}, "KL estimator"),
