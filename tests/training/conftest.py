@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import importlib
 import os
 import pathlib
 import platform
@@ -15,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agentrl.envs.sandbox import probe as sandbox_probe
 from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics
 from agentrl.training.build.experiment import build_experiment
@@ -101,6 +101,7 @@ def mac(monkeypatch):
   monkeypatch.setattr(selectors, "DefaultSelector", selectors.PollSelector)
   monkeypatch.setattr(platform, "system", lambda: "Darwin")
   monkeypatch.setattr(platform, "machine", lambda: "arm64")
-  monkeypatch.setattr(sandbox_probe, "_probed", {})  # a test before this one, in the same process, found one on Linux
+  probe = importlib.import_module("agentrl.envs.sandbox.probe")  # the package has a function of this name
+  monkeypatch.setattr(probe, "_probed", {})  # a test before this one, in the same process, found one on Linux
   exists = pathlib.Path.exists
   monkeypatch.setattr(pathlib.Path, "exists", lambda path, **_: exists(path) and not str(path).startswith("/proc/"))
