@@ -86,13 +86,21 @@ def run_missing(runs: list[reproduce.Run], claims: tuple[Claim, ...], out: pathl
 
   Args:
     jobs: processes at a time; None: `reproduce.default_jobs`.
+
+  Raises:
+    ConfigError: a recorded run was made with other settings.
+    ValueError: a recorded run has not kept what a claim reads.
   """
   metrics = {claim.measure.metric for claim in claims}
   costs = {claim.measure.cost for claim in claims} - {""}
   missing = []
   for one in runs:
-    if not one.is_cold_start and (out / one.arm / one.path.name).is_dir():
-      reproduce.check_recorded(one, out / one.arm / one.path.name)
+    kept = out / one.arm / one.path.name
+    if not one.is_cold_start and kept.is_dir():
+      reproduce.check_recorded(one, kept)
+      for claim in claims:
+        if one.arm in claim.arms:
+          claim.measure.read(kept, kept)  # a claim that is newer than the recorded run may ask for what it dropped
     elif not one.is_cold_start:
       missing += [one] if one.begins_with in (None, *missing) else [one.begins_with, one]
   if not missing:

@@ -42,7 +42,7 @@ def curve(run: pathlib.Path, *, cost: str, value: str) -> Curve:
     Its points; a run that spent nothing has them all at cost 0.
 
   Raises:
-    ValueError: the run has no such metrics; names those of its last line.
+    ValueError: the run has no such metrics, and names those of its last line; or what was spent is not known.
   """
   lines = source.read_metrics(run / "metrics.jsonl")
   first = source.cold_start_steps(source.read_config(run))
@@ -54,7 +54,8 @@ def curve(run: pathlib.Path, *, cost: str, value: str) -> Curve:
     if line["step"] >= first and line.get(value) is not None:
       points.append((spent, line[value]))
   if not points or not measured:
-    raise ValueError(f"{run}: no {value!r} or no {cost!r} after the cold start; its last line has {sorted(lines[-1])}")
+    raise source.lacking(run, f"{value!r} or no {cost!r}", lines)
+  source.check_summed(run, [line for line in lines if line["step"] >= first], cost)
   return Curve(*np.asarray(points, float).T)
 
 

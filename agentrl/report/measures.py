@@ -158,6 +158,9 @@ class Spent:
     return self._of(run), self._of(other)
 
   def _of(self, run: pathlib.Path) -> Reading:
+    first = source.cold_start_steps(source.read_config(run))
+    lines = [line for line in source.read_metrics(run / "metrics.jsonl") if line["step"] >= first]
+    source.check_summed(run, lines, self.cost)
     return Reading(float(sum(values_after_cold_start(run, self.cost))))
 
   def __str__(self) -> str:
@@ -174,7 +177,7 @@ def values_after_cold_start(run: pathlib.Path, metric: str) -> list[float]:
   first = source.cold_start_steps(source.read_config(run))
   _, values = source.series([line for line in lines if line["step"] >= first], metric)
   if not values:
-    raise ValueError(f"{run}: no {metric!r} after the cold start; its last line has {sorted(lines[-1])}")
+    raise source.lacking(run, repr(metric), lines)
   return values
 
 

@@ -6,7 +6,7 @@ shows; the largest search and one of the last step; and comparisons of ways of a
 
 Of metrics.jsonl the lines of evaluations and the last line are exact, of others every so many are kept, in four digits;
 of a cold start some losses. A line keeps what figures and claims read. What is summed over steps (costs, and counts of
-failures) is summed over the lines left out before it too, so that totals stay exact.
+failures) is summed over the lines left out before it too, so that totals stay exact; recorded.json names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ MAX_BYTES = 150_000
 METRICS_BYTES = 75_000
 COLD_START_LINES = 40
 DIGITS = 4
-COSTS = ("rollout/trajectories", "rollout/sampled", "rollout/tool_calls_made", "rollout/tool_calls_replayed")
 # Read by the notebooks, beside those of the curves.
 _OTHERS = ("critic/q_bias", "critic/v_bias", "rollout/entropy_start", "rollout/entropy_after_tool", "rollout/branches")
 _SERIES = frozenset(series.metric for panel in PANELS for series in panel.curves) | frozenset(_OTHERS)
@@ -43,7 +42,7 @@ def record(
     run: its folder.
     destination: the folder to make, such as results/quickstart/grpo/seed0.
     metrics: that claims read, beside those of figures.
-    costs: that claims sum over the steps, beside `COSTS`.
+    costs: that claims sum over the steps, beside `source.COSTS`.
 
   Returns:
     The destination.
@@ -59,6 +58,8 @@ def record(
   for file in (run / "config.json", run / "run.json", *sorted(run.glob("compare_search_*.json"))):
     shutil.copyfile(file, made / file.name)
   lines = thinned(found.lines, first=found.cold_start, metrics=metrics, costs=costs)
+  summed = {"summed": sorted(_summed(costs))}
+  (made / source.RECORDED).write_text(json.dumps(summed) + "\n", encoding="utf-8")
   (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
   for evaluation in (found.before, found.after):
     if evaluation is not None:
@@ -86,7 +87,7 @@ def thinned(
   Args:
     lines: of the run. first: step at which its cold start ended. metrics, costs: see `record`.
   """
-  summed = {*COSTS, *COUNTED, *costs}
+  summed = _summed(costs)
   kept = _SERIES | summed | {*metrics, *costs}
   cold, rest = [line for line in lines if line["step"] < first], [line for line in lines if line["step"] >= first]
   begun = [_loss(line) for line in cold[:: max(1, math.ceil(len(cold) / COLD_START_LINES))]]
@@ -94,6 +95,11 @@ def thinned(
   while _bytes(found := _every(rest, stride, kept=kept, summed=summed)) > METRICS_BYTES and stride < len(rest):
     stride += 1
   return begun + found
+
+
+def _summed(costs: Collection[str]) -> set[str]:
+  """Metrics whose lines left out are summed into those that are kept."""
+  return {*source.COSTS, *COUNTED, *costs}
 
 
 def _loss(line: source.Line) -> dict[str, Any]:

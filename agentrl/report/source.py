@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import pathlib
 import re
@@ -14,6 +15,9 @@ from agentrl.report import records
 
 Line = Mapping[str, Any]
 Row = Mapping[str, Any]
+
+COSTS = ("rollout/trajectories", "rollout/sampled", "rollout/tool_calls_made", "rollout/tool_calls_replayed")
+RECORDED = "recorded.json"  # what only a recorded run holds, see recorded.py
 
 _EVALUATION = re.compile(r"eval_(\d+)\.jsonl\.gz")
 _TREE = re.compile(r"(train|eval)_(\d+)_(\d+)\.json")
@@ -134,6 +138,55 @@ def series(lines: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
 def cold_start_steps(config: Mapping[str, Any]) -> int:
   """Number of supervised steps before reinforcement learning, by the config; 0 where it knows none."""
   return config["cold_start"]["steps"] if "cold_start" in config else 0
+
+
+def check_summed(path: pathlib.Path, lines: Sequence[Line], cost: str) -> None:
+  """Raises ValueError where a recorded run has lost what a metric was in the lines that were left out of it.
+
+  Args:
+    path: of the run.
+    lines: those over which the metric is summed.
+    cost: the metric.
+  """
+  complete = all(after["step"] == before["step"] + 1 for before, after in itertools.pairwise(lines))
+  if not complete and is_recorded(path) and cost not in _summed(path):
+    raise ValueError(
+      f"{path}: its steps are not all there, and {cost!r} was not summed over the others when it was recorded{_AGAIN}"
+    )
+
+
+def lacking(path: pathlib.Path, names: str, lines: Sequence[Line]) -> ValueError:
+  """The error for a run that lacks metrics.
+
+  Args:
+    path: of the run.
+    names: of the metrics, as the sentence has them: "'a/b' or no 'c/d'".
+    lines: of the run.
+  """
+  told = f"{path}: no {names} after the cold start; its last line has {sorted(lines[-1])}"
+  return ValueError(told + (_AGAIN if is_recorded(path) else ""))
+
+
+_AGAIN = (
+  ". A recorded run keeps what figures read, and what the claims read when it was recorded: to have it recorded anew, "
+  "remove this folder and run experiments/reproduce.py again, which does not train where runs/ still has the run"
+)
+
+
+def is_recorded(path: pathlib.Path) -> bool:
+  """Whether a folder is the recorded form of a run: it has no checkpoints."""
+  return not (path / "checkpoints").is_dir()
+
+
+def _summed(path: pathlib.Path) -> Sequence[str]:
+  """The metrics that a recorded run sums over the lines left out; runs of before this was written down sum `COSTS`."""
+  file = path / RECORDED
+  if not file.is_file():
+    return COSTS
+  with _reading(file, "list of metrics"):
+    record = json.loads(file.read_bytes())
+    records.check(record, {"summed": [str]}, "the record")
+  return record["summed"]
 
 
 def tree_name(file: pathlib.Path) -> tuple[str, int, int]:

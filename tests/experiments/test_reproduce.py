@@ -42,8 +42,9 @@ def run(paper, tmp_path, monkeypatch, capsys):
       config = config_lib.load(rest[1], overrides)
       with RunFolder.open(one.path, config) as folder:
         for step in range(folder.last_measured_step + 1, one.steps + 1):
-          success = config.rollout.temperature / 2 + config.seed / 100
-          folder.write_metrics(step, {"eval/success": success if step > 1 else 0.1, "mine/cost": 5.0})
+          success = config.rollout.temperature / 2 * (1 + config.seed / 100)
+          values = {"eval/success": success if step > 1 else 0.1} if step in (0, 1, one.steps) else {}
+          folder.write_metrics(step, {**values, "mine/cost": 5.0, "mine/gain": 1.0, "policy/entropy": 2.0})
       ran.append(f"{one.path.parent.name}{one.seed}" + " cold" * one.is_cold_start)
       shown([])
       finished(one)
@@ -84,6 +85,23 @@ def test_a_claim_about_what_was_not_measured_is_told(run, paper):
   paper.write_text(paper.read_text().replace('"eval/success"', '"eval/succes"'))
   status, _, said = run("--seeds", "1")
   assert status == 1 and "no 'eval/succes' or no 'mine/cost' after the cold start; its last line has" in said
+
+
+@pytest.mark.parametrize(
+  ("was", "asks", "told"),
+  [
+    ("eval/success", "mine/gain", "no 'mine/gain' or no 'mine/cost' after the cold start"),
+    ("mine/cost", "policy/entropy", "'policy/entropy' was not summed over the others when it was recorded"),
+  ],
+)
+def test_a_newer_claim_about_what_a_recorded_run_has_dropped_says_so_before_anything_runs(
+  run, paper, monkeypatch, was, asks, told
+):
+  monkeypatch.setattr(recorded, "METRICS_BYTES", 1)
+  assert run("--seeds", "1", "--config.train.steps=9")[0] == 0
+  paper.write_text(paper.read_text().replace(f'"{was}"', f'"{asks}"'))
+  status, ran, said = run("--seeds", "2", "--config.train.steps=9")
+  assert (status, ran) == (1, []) and told in said and "remove this folder and run experiments/reproduce.py" in said
 
 
 def test_a_wrong_arm_names_the_nearest(run):

@@ -46,6 +46,22 @@ def test_a_curve_costs_what_it_cost(monkeypatch, tmp_path):
   assert curves[0].cost.tolist() == curves[1].cost.tolist() and curves[0].value.tolist() == curves[1].value.tolist()
 
 
+def test_what_was_not_summed_when_it_was_recorded_has_no_total(run_path, tmp_path, monkeypatch):
+  with open(run_path / "metrics.jsonl", "a") as file:
+    for line in lines(60, **{"mine/cost": 2.0, "policy/entropy": 0.5})[6:]:
+      file.write(json.dumps(line) + "\n")
+  monkeypatch.setattr(recorded, "METRICS_BYTES", 1)
+  kept = recorded.record(run_path, tmp_path / "seed0", costs=["mine/cost"])
+  assert arms.curve(kept, cost="mine/cost", value="eval/success").cost[-1] == 110
+  for cost in ("policy/entropy", "rollout/length"):
+    with pytest.raises(ValueError, match=rf"{cost}.*remove this folder and run experiments/reproduce.py again"):
+      arms.curve(kept, cost=cost, value="eval/success")
+  (kept / "recorded.json").unlink()  # as of a run that was recorded before this was written down
+  assert arms.curve(kept, cost="rollout/trajectories", value="eval/success").cost[-1] == 55 * 8
+  with pytest.raises(ValueError, match="'mine/cost' was not summed"):
+    arms.curve(kept, cost="mine/cost", value="eval/success")
+
+
 def test_of_a_cold_start_some_losses_are_kept():
   thin = recorded.thinned(lines(300, cold=200), first=200)
   begun = [line for line in thin if line["step"] < 200]
@@ -78,7 +94,7 @@ def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path):
   assert (run.before.step, run.after.step) == (2, 5) and len(run.after.rows) == 3
   assert [tree.name for tree in run.trees] == ["train_000003_1.json", "train_000005_7.json"]
   assert {file.name for file in kept.iterdir()} == {
-    "config.json", "run.json", "metrics.jsonl", "trajectories", "trees", "compare_search_000005.json",
+    "config.json", "run.json", "metrics.jsonl", "recorded.json", "trajectories", "trees", "compare_search_000005.json",
   }  # fmt: skip
   assert recorded.size_of(kept) < recorded.MAX_BYTES and write_report(kept).is_file()
 
