@@ -79,6 +79,7 @@ class Judgement:
     verdict: see `Verdict`.
     interval: of the difference, arm less the other, or of the logarithm of the ratio; None where nothing was run.
     means: of the arm and of the other, over the seeds compared; of costs the geometric means.
+    at_least: which of the means is only known to be at least so large; the interval is then one of bounds.
     pairs: whether seeds were compared one by one.
     seeds_needed: that would decide it, see `statistics.seeds_needed`; NaN where that cannot be told.
     note: why it is undecided, where the interval is not the reason.
@@ -88,6 +89,7 @@ class Judgement:
   verdict: Verdict
   interval: statistics.Interval | None = None
   means: tuple[float, float] = (math.nan, math.nan)
+  at_least: tuple[bool, bool] = (False, False)
   pairs: bool = True
   seeds_needed: float = math.nan
   note: str = ""
@@ -159,30 +161,38 @@ def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _judgement(claim: Claim, one: list[Reading], two: list[Reading], *, pairs: bool) -> Judgement:
   means = tuple(_mean(side, ratio=claim.measure.ratio) for side in (one, two))
   if claim.measure.ratio and not all(reading.value > 0 for reading in one + two):
-    return Judgement(claim, Verdict.UNDECIDED, None, means, pairs, note="a cost of 0 has no ratio")
+    return Judgement(claim, Verdict.UNDECIDED, None, means, pairs=pairs, note="a cost of 0 has no ratio")
   values = [[math.log(r.value) if claim.measure.ratio else r.value for r in side] for side in (one, two)]
   if pairs:
     interval = statistics.paired([a - b for a, b in zip(*values, strict=True)])
   else:
     interval = statistics.unpaired(*values)
-  verdict, note = _verdict(claim, interval, one, two)
-  needed = statistics.seeds_needed(interval) if verdict is Verdict.UNDECIDED and not note else math.nan
-  return Judgement(claim, verdict, interval, means, pairs, needed, note)
+  at_least = tuple(any(reading.at_least for reading in side) for side in (one, two))
+  lower, higher, note = _by_order(claim, one, two, pairs=pairs) if any(at_least) else _by_interval(interval)
+  verdict = Verdict.UNDECIDED
+  if lower or higher:
+    verdict = Verdict.HOLDS if higher == (Direction(claim.direction) is Direction.HIGHER) else Verdict.REVERSED
+  needed = math.nan if note or lower or higher else statistics.seeds_needed(interval)
+  return Judgement(claim, verdict, interval, means, at_least, pairs, needed, note)
 
 
-def _verdict(
-  claim: Claim, interval: statistics.Interval, one: list[Reading], two: list[Reading]
-) -> tuple[Verdict, str]:
-  """The verdict, and why it is undecided where the interval would say more than the readings do."""
-  higher, lower = interval.low > 0, interval.high < 0
-  if not (higher or lower):
-    return Verdict.UNDECIDED, ""
-  # The smaller cost has to be known; the larger one may be larger still.
-  smaller, name = (two, claim.against) if higher else (one, claim.arm)
-  if any(reading.at_least for reading in smaller):
-    return Verdict.UNDECIDED, f"{name} did not get there in every seed"
-  holds = higher if Direction(claim.direction) is Direction.HIGHER else lower
-  return Verdict.HOLDS if holds else Verdict.REVERSED, ""
+def _by_interval(interval: statistics.Interval) -> tuple[bool, bool, str]:
+  """Whether the arm is lower or higher than the other, and why neither is known, unless 0 lies in the interval."""
+  note = "no seed differs from another, which does not tell their spread" if interval.spread == 0 else ""
+  return interval.high < 0, interval.low > 0, note
+
+
+def _by_order(claim: Claim, one: list[Reading], two: list[Reading], *, pairs: bool) -> tuple[bool, bool, str]:
+  """The same where some readings are bounds: how far they are from others is not known, their order may be."""
+  bounds = [[reading.value for reading in side] for side in (one, two)]
+  unbounded = [[math.inf if reading.at_least else reading.value for reading in side] for side in (one, two)]
+  lower, higher = (
+    statistics.lower_by_chance(unbounded[side], bounds[1 - side], pairs=pairs) <= 1 - statistics.LEVEL
+    for side in (0, 1)
+  )
+  names = [name for name, side in zip(claim.arms, (one, two), strict=True) if any(r.at_least for r in side)]
+  note = f"{' and '.join(names)} did not get there in every seed, and the order of the seeds may be chance"
+  return lower, higher, "" if lower or higher else note
 
 
 def _mean(readings: Sequence[Reading], *, ratio: bool) -> float:

@@ -17,6 +17,11 @@ their ratio: 1); else it is **undecided**. Seeds whose arms begin with the same 
 Student's interval of their differences; arms without such pairs by their means, with Welch's. An undecided claim says
 with how many seeds a difference of this size and spread would be found four times in five: the smallest n with
 n >= ((t(0.975, n - 1) + t(0.8, n - 1)) s / d)^2, where d is the mean difference and s the spread of one seed's.
+
+Seeds that all say the same number do not tell their spread, and decide nothing. A run that never got to a value has
+spent **at least** its cost: then only the order of the seeds counts, and decides where chance would give so clear an
+order in 5 % of cases at most (of pairs the sign test, which six seeds can pass, else the exact rank test, which four of
+each arm can).
 """
 _COLUMNS = "| claim | what is compared | published | arm, other | difference or ratio (95 %) | seeds | verdict |"
 
@@ -77,17 +82,22 @@ def _needed(judgement: Judgement) -> str:
 
 
 def _means(judgement: Judgement) -> str:
-  return "" if judgement.verdict is Verdict.NOT_RUN else ", ".join(f"{mean:.4g}" for mean in judgement.means)
+  if judgement.verdict is Verdict.NOT_RUN:
+    return ""
+  pairs = zip(judgement.means, judgement.at_least, strict=True)
+  return ", ".join(f"{'at least ' if bound else ''}{mean:.4g}" for mean, bound in pairs)
 
 
 def _estimate(judgement: Judgement) -> str:
   interval = judgement.interval
-  if interval is None:
+  if interval is None or all(judgement.at_least):
     return ""
   ratio = judgement.claim.measure.ratio
   numbers = [f"{math.exp(x):.3g}" if ratio else f"{x:+.3g}" for x in interval[:3]]
   sign = "x " if ratio else ""
-  return f"{sign}{numbers[0]}" + ("" if interval.count == 1 else f" ({numbers[1]} to {numbers[2]})")
+  if any(judgement.at_least):
+    return f"{sign}at {'least' if judgement.at_least[0] else 'most'} {numbers[0]}"
+  return f"{sign}{numbers[0]}" + ("" if math.isinf(interval.low) else f" ({numbers[1]} to {numbers[2]})")
 
 
 def _seeds(judgement: Judgement) -> str:

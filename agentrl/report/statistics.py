@@ -16,6 +16,7 @@ from scipy import stats
 LEVEL = 0.95
 POWER = 0.8
 MOST_SEEDS = 1000  # more are not worth a number
+_ROUNDING = 1e-12  # numbers that differ by less, against the largest of them or 1, are equal
 
 
 class Interval(NamedTuple):
@@ -23,7 +24,7 @@ class Interval(NamedTuple):
 
   Attributes:
     mean: of the differences.
-    low, high: bounds of the interval; infinite where there is one seed.
+    low, high: bounds of the interval; infinite where the seeds do not tell their spread: one, or equal ones.
     spread: standard deviation of one seed's difference; NaN where there is one seed.
     count: seeds.
   """
@@ -47,9 +48,9 @@ def paired(differences: Sequence[float], *, level: float = LEVEL) -> Interval:
   """
   values = _finite(differences)
   count, mean = len(values), float(values.mean())
-  if count == 1:
-    return Interval(mean, -math.inf, math.inf, math.nan, 1)
-  spread = float(values.std(ddof=1))
+  spread = math.sqrt(_variance(values))
+  if not spread > 0:
+    return Interval(mean, -math.inf, math.inf, spread, count)
   half = float(stats.t.ppf((1 + level) / 2, count - 1)) * spread / math.sqrt(count)
   return Interval(mean, mean - half, mean + half, spread, count)
 
@@ -68,15 +69,31 @@ def unpaired(values: Sequence[float], others: Sequence[float], *, level: float =
   """
   values, others = _finite(values), _finite(others)
   mean, count = float(values.mean() - others.mean()), min(len(values), len(others))
-  if count == 1:
-    return Interval(mean, -math.inf, math.inf, math.nan, 1)
-  a, b = values.var(ddof=1) / len(values), others.var(ddof=1) / len(others)
-  spread = math.sqrt(values.var(ddof=1) + others.var(ddof=1))
-  if not a + b:
-    return Interval(mean, mean, mean, 0.0, count)
+  variance, other = _variance(values), _variance(others)
+  spread = math.sqrt(variance + other)
+  if not spread > 0:
+    return Interval(mean, -math.inf, math.inf, spread, count)
+  a, b = variance / len(values), other / len(others)
   freedom = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(others) - 1))
   half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(a + b)
   return Interval(mean, mean - half, mean + half, spread, count)
+
+
+def lower_by_chance(values: Sequence[float], others: Sequence[float], *, pairs: bool) -> float:
+  """Probability that one of two arms is so clearly the lower one by chance, where only the order of seeds is known.
+
+  Of pairs that of the sign test, twice P(k or more of n) of a fair coin, with k pairs whose first number is the lower
+  one; else that of the exact rank test (Mann and Whitney, 1947), twice the probability of one side. At most 1.
+
+  Args:
+    values, others: `[n]` and `[n']`, one number of each seed, infinite where it may be any; of pairs in their order.
+  """
+  values, others = np.asarray(values, float), np.asarray(others, float)
+  if pairs:
+    tail = stats.binomtest(int(np.sum(values < others)), len(values), alternative="greater").pvalue
+  else:
+    tail = stats.mannwhitneyu(values, others, alternative="less", method="exact").pvalue
+  return min(1.0, 2 * float(tail))
 
 
 def seeds_needed(interval: Interval, *, power: float = POWER, level: float = LEVEL) -> float:
@@ -86,9 +103,9 @@ def seeds_needed(interval: Interval, *, power: float = POWER, level: float = LEV
   out with a probability of `power`. Both t are quantiles of Student's distribution, d is the mean, s the spread.
 
   Returns:
-    n; infinite above `MOST_SEEDS` or without a difference; NaN where one seed says nothing about the spread.
+    n; infinite above `MOST_SEEDS` or without a difference; NaN where the seeds do not tell their spread.
   """
-  if math.isnan(interval.spread):
+  if not interval.spread > 0:
     return math.nan
   if not interval.mean:
     return math.inf
@@ -98,6 +115,13 @@ def seeds_needed(interval: Interval, *, power: float = POWER, level: float = LEV
     if count >= (quantiles * ratio) ** 2:
       return count
   return math.inf
+
+
+def _variance(values: np.ndarray) -> float:
+  """Of one seed's number; NaN of a single one, 0 where all are equal but for rounding."""
+  if len(values) == 1:
+    return math.nan
+  return 0.0 if np.ptp(values) <= _ROUNDING * max(1.0, np.abs(values).max()) else float(values.var(ddof=1))
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

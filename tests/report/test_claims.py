@@ -89,22 +89,41 @@ def test_a_run_against_itself_before(write):
 
 
 def test_costs_are_compared_by_their_ratio(write):
-  write("a", [[0, 0.6], [0, 0.6]], cost=10)
-  results = write("b", [[0, 0.6], [0, 0.6]], cost=40)
+  write("a", [[0, 0.6], [0, 0, 0.6], [0, 0.6]], cost=10)
+  results = write("b", [[0, 0.6], [0, 0, 0.6], [0, 0, 0.6]], cost=80)
   got = judge(claim(REACH, direction="lower"), results)
-  assert got.verdict is Verdict.HOLDS and math.exp(got.interval.mean) == pytest.approx(0.25)
+  # Ratios 10 / 80, 20 / 160 and 10 / 160: the geometric mean is 1 / (8 2^(1/3)).
+  assert got.verdict is Verdict.HOLDS and math.exp(got.interval.mean) == pytest.approx(1 / (8 * 2 ** (1 / 3)))
   assert judge(claim(Spent("rollout/trajectories"), direction="lower"), results).verdict is Verdict.HOLDS
 
 
-def test_who_never_got_there_may_have_needed_more(write):
-  write("a", [[0, 0.6], [0, 0.6]], cost=10)
-  results = write("b", [[0, 0.1], [0, 0.1]], cost=40)  # at least 40 each
-  assert judge(claim(REACH, direction="lower"), results).verdict is Verdict.HOLDS
-  # The other way round the 10 that were spent are no upper bound.
-  write("c", [[0, 0.1], [0, 0.1]], cost=10)
-  results = write("d", [[0, 0.6], [0, 0.6]], cost=40)
+@pytest.mark.parametrize("cold", [2, 0])
+def test_seeds_that_say_the_same_decide_nothing(write, cold):
+  write("a", [[0.1, 0.6]] * 3, cold=cold)
+  got = judge(claim(), write("b", [[0.1, 0.5]] * 3, cold=cold))
+  assert got.pairs == (cold > 0) and got.verdict is Verdict.UNDECIDED and math.isnan(got.seeds_needed)
+  assert got.note == "no seed differs from another, which does not tell their spread"
+
+
+@pytest.mark.parametrize(("cold", "decides"), [(2, 6), (0, 4)])
+@pytest.mark.parametrize("less", [1, 0])
+def test_of_runs_that_never_got_there_the_order_of_the_seeds_decides(write, cold, decides, less):
+  count = decides - less
+  write("a", [[0, 0.6], *[[0, 0, 0.6]] * (count - 1)], cost=10, cold=cold)
+  results = write("b", [*[[0, 0.1, 0.6]] * (count - 1), [0, 0.1, 0.1]], cost=40, cold=cold)  # 80, at least 80
+  got = judge(claim(REACH, direction="lower"), results)
+  assert got.at_least == (False, True) and got.means[1] == pytest.approx(80)
+  assert got.verdict is (Verdict.UNDECIDED if less else Verdict.HOLDS) and math.isnan(got.seeds_needed)
+  assert got.note == ("b did not get there in every seed, and the order of the seeds may be chance" if less else "")
+  assert judge(claim(REACH), results).verdict is (Verdict.UNDECIDED if less else Verdict.REVERSED)
+
+
+def test_what_was_spent_without_getting_there_is_no_upper_bound(write):
+  write("c", [[0, 0.1]] * 6, cost=10)
+  results = write("d", [[0, 0.6]] * 6, cost=40)
   got = judge(Claim("c is cheap", "c", "d", REACH, "lower"), results)
-  assert got.verdict is Verdict.UNDECIDED and got.note == "c did not get there in every seed"
+  assert got.verdict is Verdict.UNDECIDED and got.at_least == (True, False)
+  assert got.note.startswith("c did not get there in every seed")
 
 
 def test_what_costs_nothing_has_no_ratio(write):

@@ -19,20 +19,27 @@ def test_every_kind_of_verdict_has_its_row(tmp_path):
   for seed, (one, two) in enumerate([(0.9, 0.2), (0.8, 0.3), (0.9, 0.25)]):
     write_curve(tmp_path / "a" / f"seed{seed}", [0.1, one], cost=10, cold=2, seed=seed)
     write_curve(tmp_path / "b" / f"seed{seed}", [0.1, two], cost=20, cold=2, seed=seed)
+    write_curve(tmp_path / "d" / f"seed{seed}", [0.1, 0.9 if seed else 0.1], cost=40, cold=2, seed=seed)
   end = Last("eval/success")
   claims = [
     Claim("better", "a", "b", end, "higher", published="twice (table 1)"),
     Claim("worse", "a", "b", end, "lower"),
     Claim("cheap", "a", "b", CostToReach("rollout/trajectories", "eval/success", 0.15), "lower"),
+    Claim("cheaper", "a", "d", CostToReach("rollout/trajectories", "eval/success", 0.15), "lower"),
+    Claim("dearer", "d", "a", CostToReach("rollout/trajectories", "eval/success", 0.15), "higher"),
     Claim("new", "a", "c", end, "higher"),
     Claim("learns", "b", BEFORE, end, "higher"),
   ]
-  head, better, worse, cheap, new, learns = rows_of(table([judge(claim, tmp_path) for claim in claims]))
+  head, better, worse, cheap, cheaper, dearer, new, learns = rows_of(
+    table([judge(claim, tmp_path) for claim in claims])
+  )
   assert len(head) == len(better) == 7
   assert better[1:4] == ["`eval/success` at the end: `a` higher than `b`", "twice (table 1)", "0.8667, 0.25"]
   assert better[4].startswith("+0.617 (+") and better[5:] == ["3", "**holds**"]
   assert (worse[2], worse[6]) == ("(ours)", "**reversed**")
-  assert cheap[4] == "x 0.5 (0.5 to 0.5)" and cheap[6] == "**holds**"
+  assert cheap[4] == "x 0.5" and cheap[6].startswith("**undecided**: no seed differs from another")
+  assert cheaper[3:5] == ["10, at least 40", "x at most 0.25"] and cheaper[6].startswith("**undecided**: d did not get")
+  assert dearer[3:5] == ["at least 40, 10", "x at least 4"]
   assert new[3:] == ["", "", "", "**not yet run**"]
   assert learns[1].endswith("`b` higher than before RL") and learns[6] == "**holds**"
 

@@ -13,7 +13,7 @@ END, GAMES = Last("eval/success"), "rollout/trajectories"
 @pytest.fixture
 def results(tmp_path):
   for seed, end in enumerate((0.75, 0.875)):
-    for arm, cost in (("a", 10), ("b", 100)):
+    for arm, cost in (("a", 10), ("b", 100 + 10 * seed)):
       write_curve(tmp_path / "mine" / arm / f"seed{seed}", [0.25, 0.5, end], cost=cost, cold=2, seed=seed)
   return tmp_path / "mine"
 

@@ -29,9 +29,29 @@ def test_one_seed_says_nothing_about_the_spread(interval):
   assert interval.mean == pytest.approx(0.3) and math.isnan(statistics.seeds_needed(interval))
 
 
-def test_equal_seeds_have_an_interval_of_no_width():
-  assert statistics.paired([0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
-  assert statistics.unpaired([0.5, 0.5], [0.25, 0.25])[:3] == (0.25, 0.25, 0.25)
+@pytest.mark.parametrize(
+  "interval",
+  [
+    statistics.paired([0.5, 0.5]),
+    statistics.paired([0.9 - 0.4, 0.8 - 0.3]),  # 0.5, and 0.5 with a rounding error
+    statistics.unpaired([0.75] * 3, [0.25, 0.25]),
+    statistics.unpaired([0.6] * 3, [0.1] * 3),  # NumPy gives three times 0.1 a variance of 1e-34
+  ],
+)
+def test_equal_seeds_say_nothing_about_the_spread(interval):
+  assert (interval.mean, interval.low, interval.high, interval.spread) == (pytest.approx(0.5), -math.inf, math.inf, 0)
+  assert math.isnan(statistics.seeds_needed(interval))
+
+
+def test_the_order_of_seeds_by_hand():
+  # Six pairs in one order: 2 / 2^6 = 0.03125; five of six: 2 (6 + 1) / 64 = 0.21875.
+  assert statistics.lower_by_chance([1.0] * 6, [math.inf] * 6, pairs=True) == pytest.approx(0.03125)
+  assert statistics.lower_by_chance([1.0] * 6, [2.0] * 5 + [1.0], pairs=True) == pytest.approx(0.21875)
+  assert statistics.lower_by_chance([math.inf] * 6, [2.0] * 6, pairs=True) == 1.0
+  # Of the 70 orders of four and four, one has all of the first in front: 2 / 70; of 20 of three and three: 2 / 20.
+  assert statistics.lower_by_chance([1, 2, 3, 4], [5, 6, 7, 8], pairs=False) == pytest.approx(2 / 70)
+  assert statistics.lower_by_chance([1, 2, 3], [5, 6, 7], pairs=False) == pytest.approx(0.1)
+  assert statistics.lower_by_chance([5, 6, 7, 8], [1, 2, 3, 4], pairs=False) == 1.0
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.inf], [math.nan]])
