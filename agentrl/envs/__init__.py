@@ -85,6 +85,7 @@ def make(
   examples: int = 0,
   call_seconds: float = 5.0,
   max_output_chars: int = 2000,
+  lost_text: str = "",
   hosting: Hosting | None = None,
 ) -> TaskSource:
   """Tasks and environments from the strings and numbers of a config.
@@ -103,6 +104,8 @@ def make(
       now, with the tool itself.
     call_seconds: deadline of one tool call.
     max_output_chars: characters of a tool's output that the policy sees.
+    lost_text: what a turn is told that has neither a call nor an answer, or a malformed one; empty: in words what was
+      wrong, which a small policy of bytes has never seen.
     hosting: worker processes for the environments; None, or without any: they live in this process.
 
   Raises:
@@ -131,7 +134,7 @@ def make(
   def environment(recipe: Recipe) -> Environment:
     return recipe.environment() if pool is None else pool.environment(recipe)
 
-  setting = Setting(system, limits=ToolLimits(call_seconds, max_output_chars))
+  setting = Setting(system, limits=ToolLimits(call_seconds, max_output_chars, lost_text=lost_text))
   bare = Recipe(family, tool, setting, dict(tool_options or {}))
   with contextlib.ExitStack() as on_error:
     if pool is not None:

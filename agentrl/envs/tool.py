@@ -105,14 +105,18 @@ class ToolLimits:
       thread cannot be killed.
     max_output_chars: characters of one tool's output that the policy sees.
     max_calls: tool calls of one turn that are run; the others are refused.
+    lost_text: what a turn is told that has neither a call nor an answer, or a malformed one; empty: what was wrong.
   """
 
   call_seconds: float = 5.0
   max_output_chars: int = 2000
   max_calls: int = 8
+  lost_text: str = ""
 
   def __post_init__(self):
-    check_positive(self)
+    for name in ("call_seconds", "max_output_chars", "max_calls"):
+      if getattr(self, name) <= 0:
+        raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 class Toolset:
@@ -268,6 +272,7 @@ class ToolRunner:
   def refuse(self, action: Action) -> Observation:
     """What a turn is told that neither calls a tool nor answers."""
     text = VOID_TEXT if action.kind is TurnKind.VOID else f"error: {action.problem}"
+    text = self._limits.lost_text or text
     return Observation(output.clean(text, self._limits.max_output_chars), ok=False)
 
   def _run(self, call: ToolCall) -> ToolResult:
