@@ -71,6 +71,11 @@ def module_by_name(
   return module
 
 
+def by_path(section: Mapping[str, T]) -> dict[str, T]:
+  """The entries of a section by name, import paths as they are written: a config keeps "/" for their dots."""
+  return {name.replace("/", ".") if ":" in name else name: value for name, value in section.items()}
+
+
 def check_name(known: Collection[str], name: str, *, kind: str) -> None:
   """Raises ValueError where `name` is not one of the known ones, as `by_name` does; import paths are none."""
   if name not in known:

@@ -94,6 +94,7 @@ class StopReason(enum.Enum):
   ANSWERED = "answered"  # the environment said it is done
   TURN_LIMIT = "turn_limit"
   LENGTH_LIMIT = "length_limit"
+  LOST_TURN = "lost_turn"  # a turn of a kind that ends the episode, see `rollout.end_on`
   ENVIRONMENT_FAILED = "environment_failed"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,9 +17,10 @@ from agentrl.algorithms.contract import Algorithm, LearnerState, Metrics, Policy
 from agentrl.algorithms.learner import Learner
 from agentrl.algorithms.objective import Term
 from agentrl.batching.filters import with_reward
-from agentrl.batching.pack import Column, add_columns, unpack
+from agentrl.batching.masks import Masking, make_masking
+from agentrl.batching.pack import Column, NothingToPack, add_columns, unpack
 from agentrl.credit import ChosenCredit, make_credit
-from agentrl.credit.contract import Declared
+from agentrl.credit.contract import Credit, Declared
 from agentrl.named import check_name
 from agentrl.ops.reduce import token_weights
 from agentrl.types import Batch, Trajectory
@@ -85,15 +89,18 @@ def credited(
   *,
   share: Share,
   computed: Sequence[str] = (),
+  masking: Masking,
 ) -> tuple[Batch, Metrics]:
   """Packs trajectories, and adds "advantages", "returns" where the credit has them, and what was computed for it.
 
   Args:
     share: what a token counts that several trajectories hold, see `SHARED_TOKENS`.
     computed: of "logp" and heads, what is wanted in any case: one forward pass gives them together.
+    masking: of the trajectories that the credit sees, which are not packed for the loss.
 
   Raises:
-    NothingToPack, ValueError, NonFinite: as `batching.pack.pack`; or the credit takes no branches, and there are some.
+    NothingToPack, ValueError, NonFinite: as `batching.pack.pack`; or the credit takes no branches, and there are some;
+      or all are masked.
   """
   batch = learns.pack(trajectories, {})
   if credit.declared.chains and any(t.parent is not None for t in trajectories):
@@ -101,11 +108,53 @@ def credited(
   asked = Asked(learns, state, batch, trajectories)
   if computed:
     asked.compute(computed)
-  found = credit.assign(asked, trajectories)
+  given, columns = Given(batch, trajectories, credit.assign(asked, trajectories)), asked.columns
+  metrics = given.credit.metrics
+  if masking.rules:
+    given, columns = without_masked(learns, given, columns, masking)
+    trained = np.float32(len(given.trajectories))
+    metrics = {**metrics, "update/trajectories": trained, "update/masked": 1 - trained / len(trajectories)}
+  batch, trajectories, found = given
   batch = share(learns, batch, trajectories, found.advantages)
   if found.returns is not None:
     batch = add_columns(batch, trajectories, {"returns": Column(found.returns, shared="owner")})
-  return batch.with_columns(**asked.columns), found.metrics
+  return batch.with_columns(**columns), metrics
+
+
+class Given(NamedTuple):
+  """Trajectories as they are packed, and their credit."""
+
+  batch: Batch
+  trajectories: Sequence[Trajectory]
+  credit: Credit
+
+
+def without_masked(
+  learns: Learner, given: Given, columns: Mapping[str, jax.Array], masking: Masking
+) -> tuple[Given, dict[str, jax.Array]]:
+  """What is left of it where rules mask trajectories, and of columns `[M, B, A]` that were computed for all.
+
+  Raises:
+    NothingToPack: all of them are masked; names the rules.
+  """
+  batch, trajectories, credit = given
+  trained = masking.trained(trajectories)
+  if len(trained) == len(trajectories):
+    return given, dict(columns)
+  if not trained:
+    raise NothingToPack(f"algo.masked={tuple(masking.rules)} masked all {len(trajectories)} of them")
+  uids = {t.uid for t in trained}
+  stays = np.asarray([t.uid in uids for t in trajectories])
+  lengths = np.asarray([np.sum(t.action_mask) for t in trajectories], np.float32)
+  factors = masking.factors(learns.reduce, lengths, stays)
+  advantages = [a * factor for a, factor in zip(itertools.compress(credit.advantages, stays), factors, strict=True)]
+  returns = None if credit.returns is None else list(itertools.compress(credit.returns, stays))
+  smaller = learns.pack(trained, {})
+  per_token = {name: unpack(batch, values, trajectories) for name, values in columns.items()}
+  kept = {name: Column(list(itertools.compress(arrays, stays)), shared="owner") for name, arrays in per_token.items()}
+  added = add_columns(smaller, trained, kept)
+  rest = Given(smaller, trained, credit._replace(advantages=advantages, returns=returns))
+  return rest, {name: added.columns[name] for name in columns}
 
 
 def once(learns: Learner, batch: Batch, trajectories: Sequence[Trajectory], advantages: Sequence[np.ndarray]) -> Batch:
@@ -141,7 +190,8 @@ def make_credited(
   """An algorithm of terms over the credit that `cfg.credit` names; see `contract.Algorithm`.
 
   Args:
-    cfg: has credit, credit_options, reduction, reduction_options, epochs and minibatches.
+    cfg: has credit, credit_options, masked, masked_options, masked_denominator, reduction, reduction_options, epochs
+      and minibatches.
     terms: of its objective.
     share, computed: see `credited`.
 
@@ -149,6 +199,7 @@ def make_credited(
     ValueError: the credit asks for a head that no term trains, or the reduction spoils it.
   """
   chosen = make_credit(cfg.credit, cfg.credit_options)
+  masking = make_masking(cfg.masked, cfg.masked_options, cfg.masked_denominator)
   learns = learner.make_learner(
     policy,
     optimizer,
@@ -161,7 +212,8 @@ def make_credited(
   _check(chosen.declared, learns, cfg)
 
   def prepare(state: LearnerState, trajectories: Sequence[Trajectory]):
-    batch, metrics = credited(learns, state, with_reward(trajectories), chosen, share=share, computed=computed)
+    kept = with_reward(trajectories)
+    batch, metrics = credited(learns, state, kept, chosen, share=share, computed=computed, masking=masking)
     if "returns" in learns.reads and "returns" not in batch.columns:
       raise ValueError(
         f"algo.credit={cfg.credit!r} does not say which values are to be learned, and a term learns them: choose one "

@@ -54,6 +54,9 @@ def default_config() -> ConfigDict:
     "kl": "k3",  # name in ops.kl.KL_ESTIMATORS
     "entropy_coef": 0.0,
     "terms": {},  # further terms of the objective, see terms.py
+    "masked": (),  # which trajectories leave the loss, not the baseline: names in batching.masks.RULES, or import paths
+    "masked_options": {},  # settings of these rules, by name
+    "masked_denominator": "trained",  # what the policy loss is divided by: name in batching.masks.DENOMINATORS
     "epochs": 1,
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip

@@ -64,8 +64,8 @@ def with_reward(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   """Drops trajectories with a turn that neither calls a tool nor answers.
 
-  Unlike the paper (SimpleTIR, Xue et al., 2025, https://arxiv.org/abs/2509.02479), which filters them from the loss,
-  they leave the baseline too: filters run before the advantages.
+  Unlike the paper (SimpleTIR, Xue et al., 2025, https://arxiv.org/abs/2509.02479), which masks them in the loss, they
+  leave the baseline too: filters run before the advantages. `algo.masked` does as the paper, see `masks.py`.
   """
   return keep(trajectories, lambda t: all(turn.kind is not TurnKind.VOID for turn in t.turns))
 

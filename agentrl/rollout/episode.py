@@ -35,6 +35,8 @@ from agentrl.types import (
 # Of what an environment says, for each token that a trajectory may have; hardly any text has so few tokens. Text beyond
 # is never made tokens, which takes a second for every few hundred thousand characters.
 CHARS_PER_TOKEN = 16
+# Kinds of turns that may end an episode, as `rollout.end_on` names them.
+LOST_TURNS = {kind.value: kind for kind in (TurnKind.VOID, TurnKind.MALFORMED)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +45,12 @@ class Request:
 
   Attributes:
     task: the problem. uid: seeds the sampling (uint32). group_id: samples of one prompt share it.
-    seed: seeds the environment; the same for all samples of a group, so that they meet the same episode.
+    seed: seeds the environment; the same for all samples of a group where they are to meet the same episode.
     temperature: of the sampling. max_tokens: length limit of the whole trajectory, prompt included.
     max_turns: policy turns.
     turn_tokens: sampled tokens after which a turn is over as it stands; 0: no such limit. Without it a policy that
       never ends its turn runs into `max_tokens`, and the environment never hears of it.
+    end_on: kinds of turns behind which the episode is over; the environment is told of the turn all the same.
   """
 
   task: Task
@@ -58,6 +61,7 @@ class Request:
   max_tokens: int
   max_turns: int
   turn_tokens: int = 0
+  end_on: frozenset[TurnKind] = frozenset()
 
 
 class RequestQueue:
@@ -192,6 +196,9 @@ class Episode:
     self._parts = dict(observation.parts)
     if observation.done:
       self._stop = StopReason.ANSWERED
+      return []
+    if action.kind in self.request.end_on:
+      self._stop = StopReason.LOST_TURN
       return []
     if len(self._turns) >= self.request.max_turns:
       self._stop = StopReason.TURN_LIMIT

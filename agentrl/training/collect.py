@@ -19,7 +19,23 @@ from agentrl.rollout.episode import Request
 from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training.left_out import LeftOut
-from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory, Visit
+from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory, TurnKind, Visit
+
+
+def of_the_group(group: int, uid: int) -> int:
+  """The samples of a group meet the same episode: what is random in their environment is the same for all."""
+  del uid
+  return group
+
+
+def of_the_sample(group: int, uid: int) -> int:
+  """Each sample meets an episode of its own; where it is sampled again, the same one."""
+  del group
+  return uid
+
+
+# (group, uid) -> what seeds the environment of a sample.
+SEEDS: Mapping[str, Callable[[int, int], int]] = {"group": of_the_group, "sample": of_the_sample}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +72,8 @@ class Collector:
     reward: what the trajectories are worth.
     max_tokens, max_turns: limits of a trajectory.
     turn_tokens: limit of a turn; 0 for none.
+    end_on: kinds of turns behind which an episode is over.
+    seed_of: entry of `SEEDS`.
     environment_seconds: that one environment call may take.
     judge: the algorithm's, see `contract.Algorithm`; None: it has none.
     siblings: the algorithm learns from the visited siblings of a search's paths.
@@ -68,6 +86,8 @@ class Collector:
   max_tokens: int
   max_turns: int
   turn_tokens: int
+  end_on: frozenset[TurnKind]
+  seed_of: Callable[[int, int], int]
   environment_seconds: float
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
   siblings: bool = False
@@ -142,9 +162,9 @@ class Collector:
     return made, unmade
 
   def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
-    limits = (self.max_tokens, self.max_turns, self.turn_tokens)
+    limits = (self.max_tokens, self.max_turns, self.turn_tokens, self.end_on)
     uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
-    return [Request(task, uid, group, group, temperature, *limits) for uid in uids]
+    return [Request(task, uid, group, self.seed_of(group, uid), temperature, *limits) for uid in uids]
 
   def _rewarded(
     self, sampled: Sequence[Trajectory], tasks: Mapping[int, Task], memory: Mapping[str, Any]

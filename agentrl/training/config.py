@@ -34,7 +34,7 @@ PREFIX = "--config."
 OPEN_SECTIONS = (
   "task.options", "task.tool_options", "task.mixture", "curriculum.options", "reward", "reward_options",
   "filter_options", "cold_start.mix", "algo.terms", "algo.credit_options", "algo.loss", "algo.correction_options",
-  "algo.reduction_options",
+  "algo.reduction_options", "algo.masked_options",
 )  # fmt: skip
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function
 _WRITTEN = {bool: "true", int: "3", float: "0.5 or 1e-3", tuple: "\"('a', 'b')\""}  # in an override, by type
@@ -157,7 +157,7 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is
-  kept with "/" for its dots, which part the keys of sections; `by_path` gives it back.
+  kept with "/" for its dots, which part the keys of sections; `named.by_path` gives it back.
 
   Args:
     defaults: for example an algorithm's `default_config()`.
@@ -177,11 +177,6 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
       merged[section.name] = section.load(leaves[key]).default_config()
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
-
-
-def by_path(section: Mapping[str, Any]) -> dict[str, Any]:
-  """The entries of a section by name, import paths of functions as they are written."""
-  return {name.replace("/", ".") if ":" in name else name: value for name, value in section.items()}
 
 
 def _kept(name: Any) -> Any:

@@ -240,13 +240,13 @@ class Trainer:
       if step % self.config.train.trajectories_every == 0:
         folder.save_trajectories(*drawn)
         folder.save_trees(step, tree_records(self.config, samples.trees))
-      state, update = _learn(self.experiment, algorithm, at.state, key, samples.kept)
+      state, update, why = _learn(self.experiment, algorithm, at.state, key, samples.kept)
     metrics = dict(samples.metrics)
     trained = len(samples.kept) if update else 0
-    metrics |= {**update, "update/trajectories": trained, "update/empty": not update}
+    metrics |= {"update/trajectories": trained, "update/empty": not update, **update}
     metrics |= {"time/step_s": time.monotonic() - started}
     failed = at.host["failed"] + sum(t.failed for t in samples.trajectories)
-    notes = _notes(samples, nothing=not update, failed=(at.host["failed"], failed))
+    notes = _notes(samples, nothing=not update, why=why, failed=(at.host["failed"], failed))
     host = {**at.host, **samples.counters, "failed": failed}
     return Position(state, at.step + 1, host), metrics, notes
 
@@ -278,19 +278,21 @@ def _due(step: int, every: int, last: int) -> bool:
   return step % every == 0 or step == last
 
 
-def _prepare(algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]) -> tuple[Any, Mapping[str, Any]]:
-  """The batch and the metrics of its credit; no batch where there is nothing to train on."""
+def _prepare(
+  algorithm: Algorithm, state: LearnerState, kept: Sequence[Trajectory]
+) -> tuple[Any, Mapping[str, Any], str]:
+  """The batch and the metrics of its credit; no batch where there is nothing to train on, and what was said of that."""
   try:
-    return algorithm.prepare(state, kept) if kept else (None, {})
-  except NothingToPack:
-    return None, {}
+    return (*algorithm.prepare(state, kept), "") if kept else (None, {}, "")
+  except NothingToPack as nothing:
+    return None, {}, str(nothing)
 
 
-def _notes(samples: Samples, *, nothing: bool, failed: tuple[int, int]) -> list[str]:
+def _notes(samples: Samples, *, nothing: bool, why: str, failed: tuple[int, int]) -> list[str]:
   """What a user should hear of a step beside its numbers.
 
   Args:
-    nothing: the step trained on nothing.
+    nothing: the step trained on nothing. why: what the algorithm said of that.
     failed: environments that failed in the stage, before the step and after it; told whenever their number has doubled.
   """
   notes = lines_of(samples.left_out)
@@ -299,7 +301,8 @@ def _notes(samples: Samples, *, nothing: bool, failed: tuple[int, int]) -> list[
   told += f" (the first said: {reasons[0]})" if reasons else ""
   before, after = failed
   if nothing:
-    notes.append(f"there was nothing to train on: {told}, and {len(samples.kept)} passed the filters")
+    told = f"there was nothing to train on: {told}, and {len(samples.kept)} passed the filters"
+    notes.append(f"{told}; {why}" if why else told)
   elif after.bit_length() > before.bit_length():
     notes.append(f"{told}, {after} in all so far; they are left out of the update")
   return notes
@@ -307,12 +310,15 @@ def _notes(samples: Samples, *, nothing: bool, failed: tuple[int, int]) -> list[
 
 def _learn(
   experiment: Experiment, algorithm: Algorithm, state: LearnerState, key: jax.Array, kept: Sequence[Trajectory]
-) -> tuple[LearnerState, dict[str, float]]:
-  """Credit and update; returns the new state and metrics, all finite, or none where nothing is to be trained on."""
+) -> tuple[LearnerState, dict[str, float], str]:
+  """Credit and update; returns the new state and metrics, all finite, or none where nothing is to be trained on.
+
+  The text is what the algorithm said of that; empty where it said nothing, or trained.
+  """
   guards.require_finite_samples(kept)
-  batch, credit = _prepare(algorithm, state, kept)
+  batch, credit, why = _prepare(algorithm, state, kept)
   if batch is None:
-    return state, {}
+    return state, {}, why
   if isinstance(batch, Batch):
     batch = sharding.place_batch(batch, experiment.mesh)
   updating = time.monotonic()
@@ -324,4 +330,4 @@ def _learn(
   if isinstance(batch, Batch):
     tokens = layout_tokens(batch)
     metrics |= {"update/tokens": tokens, "update/tokens_per_second": tokens / seconds}
-  return state, metrics
+  return state, metrics, ""

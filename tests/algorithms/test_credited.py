@@ -11,7 +11,7 @@ import pytest
 from agentrl import algorithms
 from agentrl.algorithms import terms
 from agentrl.algorithms.objective import Term
-from agentrl.batching.pack import Column
+from agentrl.batching.pack import Column, NothingToPack
 from agentrl.credit.contract import Credit, declares
 from agentrl.training import config as config_lib
 
@@ -155,3 +155,73 @@ def test_or_when_it_is_asked(policy, params, trajectories, name, credit, message
   algorithm = build(name, policy, credit=credit, terms=further)
   with pytest.raises(ValueError, match=message):
     algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)
+
+
+# ---- rules that mask -----------------------------------------------------------------------------------------------
+
+
+def in_list(trajectory, *, uids=(1, 3)):
+  """A rule of a test."""
+  return trajectory.uid in uids
+
+
+MASKED = {"masked": (own(in_list),)}
+
+
+def gradient_of(algorithm, params, batch):
+  """The slope of one step of plain descent at rate 1."""
+  state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
+  batch = batch.with_columns(old_logp=batch.columns["sampler_logp"])
+  state, _ = algorithm.update(state, jax.random.key(1), jax.tree.map(jnp.asarray, batch))
+  return jax.tree.map(jnp.subtract, params, state.params["policy"])
+
+
+@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
+def test_what_is_masked_stays_in_the_baseline_and_has_no_gradient(policy, params, trajectories, listed, reduction):
+  """The same as all rows, of which the masked ones have advantage 0: the denominator "all" counts them."""
+  plain, masked = (
+    build("grpo", policy, reduction=reduction, **more) for more in ({}, MASKED | {"masked_denominator": "all"})
+  )
+  whole, _ = plain.prepare(None, trajectories)
+  rest, metrics = masked.prepare(None, trajectories)
+  assert metrics["update/trajectories"] == 4 and metrics["update/masked"] == pytest.approx(1 / 3)
+  owner = np.asarray(whole.action_sequence)
+  zeroed = np.where(np.isin(owner, [1, 3]), 0.0, whole.columns["advantages"]).astype(np.float32)
+  wanted = gradient_of(plain, params, whole.with_columns(advantages=zeroed))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient_of(masked, params, rest), wanted)
+  assert int(np.sum(rest.action_mask)) == sum(t.action_mask.sum() for t in trajectories if t.uid not in (1, 3))
+
+
+def test_a_denominator_of_what_is_trained_leaves_advantages_as_they_are(policy, trajectories, listed):
+  whole, _ = build("grpo", policy).prepare(None, trajectories)
+  rest, _ = build("grpo", policy, **MASKED).prepare(None, trajectories)
+  advantage = {n: whole.columns["advantages"][np.asarray(whole.action_sequence) == n][0] for n in range(6)}
+  columns = [np.full(len(t.tokens), advantage[t.uid]) for t in trajectories if t.uid not in (1, 3)]
+  np.testing.assert_allclose(rest.columns["advantages"], listed(rest, columns), rtol=1e-6)
+
+
+def test_what_was_computed_for_the_credit_comes_along(policy, params, trajectories, naive, listed):
+  algorithm = build("ppo", policy, **MASKED)
+  batch, _ = algorithm.prepare(algorithm.init(jax.random.key(0), params), trajectories)
+  left = [t for t in trajectories if t.uid not in (1, 3)]
+  np.testing.assert_allclose(batch.columns["old_logp"], listed(batch, [naive(params, t).logp for t in left]), atol=1e-5)
+  assert {"advantages", "returns", "old_values", "old_logp"} <= set(batch.columns)
+
+
+def test_a_rule_that_masks_nothing_changes_nothing(policy, trajectories):
+  whole, _ = build("grpo", policy).prepare(None, trajectories)
+  same, metrics = build("grpo", policy, masked=("lost_turns",)).prepare(None, trajectories)
+  jax.tree.map(np.testing.assert_array_equal, same, whole)
+  assert metrics["update/masked"] == 0
+
+
+def test_what_a_masked_trunk_shares_with_a_branch_is_trained(policy, trajectories):
+  trunk = trajectories[1]
+  branch = dataclasses.replace(trunk, uid=77, parent=trunk.uid, fork_at=4)
+  batch, _ = build("grpo", policy, credit=own(plain), **MASKED).prepare(None, [trunk, branch])
+  assert int(np.sum(batch.action_mask)) == trunk.action_mask.sum()
+
+
+def test_where_all_are_masked_there_is_nothing_to_train_on(policy, trajectories):
+  with pytest.raises(NothingToPack, match=r"algo\.masked=\('.*in_list',\) masked all 1 of them"):
+    build("grpo", policy, **MASKED).prepare(None, trajectories[1:2])

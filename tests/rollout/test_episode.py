@@ -1,5 +1,6 @@
 """The record of a trajectory: what was sampled, to the token, whatever the policy, the tools and the limits did."""
 
+import dataclasses
 import threading
 import time
 
@@ -82,6 +83,25 @@ def test_the_mask_covers_exactly_what_was_sampled(chat, stream, chunk, max_token
     elif one.length >= max_tokens:
       one.run_out()
   check(one.trajectory(), expected, mask, max_tokens, max_turns)
+
+
+@pytest.mark.parametrize(
+  ("text", "kind", "over"),
+  [(b"<c>x", TurnKind.MALFORMED, False), (b"hm", TurnKind.VOID, True), (b"<c>x</c>", TurnKind.TOOL_CALL, False)],
+)
+def test_a_turn_of_a_kind_that_ends_the_episode_is_the_last_one(text, kind, over):
+  """With answer tags a turn without any is void; the environment hears of it, and what it answers is not fed."""
+  one = episode(ANSWER_TAGS)
+  one.request = dataclasses.replace(one.request, end_on=frozenset([TurnKind.VOID]))
+  one.begin(one.open())
+  ids = [*text, *([END] if kind is not TurnKind.TOOL_CALL else [])]
+  assert one.write(ids, [0.0] * len(ids), [0.0] * len(ids)) and one.action().kind is kind
+  feed = one.observe(one.action(), one.act(one.action()))
+  assert one.finished == over and bool(feed) != over
+  if over:
+    done = one.trajectory()
+    assert done.stop is StopReason.LOST_TURN and done.turns[-1].observation == "1 calls"
+    assert not done.failed and done.action_mask[-1]
 
 
 def stop_of(chat, ids, start):

@@ -10,6 +10,7 @@ from agentrl.rewards.combine import make_reward
 from agentrl.rollout import strategies
 from agentrl.rollout.episode import derived_uid
 from agentrl.rollout.strategies.independent import independent
+from agentrl.training.collect import SEEDS
 from agentrl.types import Action, Message, Observation, TurnKind, Visit, first_visits
 
 
@@ -43,6 +44,27 @@ def test_a_task_that_comes_again_is_the_same_task_with_other_samples(parts):
   assert [(t.uid, t.group_id) for t in again] == [(8, 4), (9, 4)]
   assert first[0].tokens[: first[0].prompt_length].tolist() == again[0].tokens[: again[0].prompt_length].tolist()
   assert len({tuple(t.tokens) for t in got.trajectories}) == 4
+
+
+@pytest.mark.parametrize(("seeds", "wanted"), [("group", [3, 3, 5, 5]), ("sample", [6, 7, 10, 11])])
+def test_what_seeds_an_environment(parts, seeds, wanted):
+  """The group, or the uid of the sample; both are the same whenever the group is sampled again."""
+  met = []
+
+  class Seeded:
+    """Remembers its seed."""
+
+    def __init__(self, inner):
+      self.tools, self.step, self.close, self._inner = inner.tools, inner.step, inner.close, inner
+
+    def reset(self, task, seed):
+      met.append(seed)
+      return self._inner.reset(task, seed)
+
+  tasks = dataclasses.replace(parts.tasks, environment=lambda: Seeded(parts.tasks.environment()))
+  collector = dataclasses.replace(parts.collector, tasks=tasks, seed_of=SEEDS[seeds])
+  collect(dataclasses.replace(parts, collector=collector))
+  assert sorted(met) == wanted
 
 
 def test_tokens_carry_version_and_temperature(parts):

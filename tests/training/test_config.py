@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
+from agentrl.named import by_path
 from agentrl.training import config as config_lib
 from agentrl.training.config import ConfigError
 from agentrl.training.defaults import run_config
@@ -156,14 +157,14 @@ def test_an_import_path_may_be_a_key():
   path = "my_project.rewards:toolrl"
   config = config_lib.resolve({"reward": {}, "reward_options": {}}, {"reward": {path: 1.0, "correct": 2}}, where="a")
   config = config_lib.resolve(config, {"reward_options": {path: {"most": 3}}}, where="b")
-  assert config_lib.by_path(config.reward) == {path: 1.0, "correct": 2}
-  assert config_lib.by_path(config.reward_options.to_dict()) == {path: {"most": 3}}
+  assert by_path(config.reward) == {path: 1.0, "correct": 2}
+  assert by_path(config.reward_options.to_dict()) == {path: {"most": 3}}
   assert config_lib.from_json(config_lib.to_json(config)) == config
   for override in (f'--config.reward={{"{path}": 0.5}}', f"--config.reward.{path}=0.5"):
-    assert config_lib.by_path(config_lib.override(config, [override], where="c").reward)[path] == 0.5
+    assert by_path(config_lib.override(config, [override], where="c").reward)[path] == 0.5
   inner = [f"--config.reward_options.{path}.{name}=5" for name in ("most", "b.c")]
   typed = config_lib.override(config, inner, where="d")
-  assert config_lib.by_path(typed.reward_options.to_dict()) == {path: {"most": 5, "b": {"c": 5}}}
+  assert by_path(typed.reward_options.to_dict()) == {path: {"most": 5, "b": {"c": 5}}}
 
 
 def test_the_settings_of_a_loss_take_the_place_of_those_of_another_loss():

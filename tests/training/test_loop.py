@@ -345,7 +345,7 @@ def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tiny_exper
   assert told in capsys.readouterr().err
 
 
-def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_experiment, tmp_path):
+def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_experiment, tmp_path, capsys):
   parts = tiny_experiment()
 
   def prepare(state, trajectories):
@@ -355,6 +355,7 @@ def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_e
   with pytest.raises(loop.NothingToTrainOn):
     run(tmp_path / "run", picky)
   assert [line["update/trajectories"] for line in numbers(tmp_path / "run")[3:]] == [0, 0, 0]
+  assert "4 passed the filters; every one was below algo.min_reward" in capsys.readouterr().err
 
 
 # ---- real kills ------------------------------------------------------------------------------------------------------

@@ -265,7 +265,8 @@ class Branching(Independent):
       self._open(path.sample)
       return
     source = path.source.sample
-    episode = Branch(source.episode, path.request, path.fork_at)
+    request = dataclasses.replace(path.request, seed=source.episode.request.seed)  # it meets its parent's episode
+    episode = Branch(source.episode, request, path.fork_at)
     path.sample = Sample(episode, next(p for p in source.prefix.chain() if p.end == path.fork_at))
     self._open(path.sample, 1 + episode.replayed)
 

@@ -19,7 +19,7 @@ from agentrl.batching.pack import PackConfig
 from agentrl.models.chat import ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig, weight_specs
-from agentrl.named import naming
+from agentrl.named import by_path, naming
 from agentrl.rewards.combine import Reward, make_reward
 from agentrl.rollout import strategies
 from agentrl.rollout.engine import EngineConfig
@@ -35,7 +35,6 @@ from agentrl.training.build.rollout import RolloutSettings, make_collector, make
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector
-from agentrl.training.config import by_path
 from agentrl.training.sources import kind_of
 from agentrl.training.stages import Stage, stages_of
 

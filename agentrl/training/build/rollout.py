@@ -12,14 +12,16 @@ from jax.sharding import Mesh
 from agentrl import envs
 from agentrl.models.chat import ChatFormat
 from agentrl.models.transformer import ModelConfig
+from agentrl.named import by_name, check_name, naming
 from agentrl.rewards.combine import Reward
 from agentrl.rollout.driver import Drivers
 from agentrl.rollout.engine import EngineConfig
+from agentrl.rollout.episode import LOST_TURNS
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.strategies.contract import Sampler, Surroundings
 from agentrl.rollout.strategies.utterances import UtteranceSampler
 from agentrl.settings import above, at_least, between, setting
-from agentrl.training.collect import Collector
+from agentrl.training.collect import SEEDS, Collector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,12 @@ class RolloutSettings:
   max_turns: int = setting(4, "of a trajectory", at_least(1))
   turn_tokens: int = setting(
     0, "sampled tokens after which a turn is over as it stands; 0: it may fill the trajectory", at_least(0)
+  )
+  end_on: tuple[str, ...] = setting((), 'kinds of turns behind which an episode is over: "void", "malformed"')
+  seeds: str = setting(
+    "group",
+    'what seeds an environment: "group": the samples of a prompt meet the same episode; "sample": each meets its own, '
+    "so that what is random in it differs among them. Or the import path of a function of yours",
   )
   temperature: float = setting(1.0, "of sampling", above(0, "the update divides by it; only eval.temperature may be 0"))
   compiled: bool = setting(True, "one compiled loop with host callbacks; false: the same loop from Python")
@@ -114,7 +122,16 @@ def make_collector(rollout: RolloutSettings, reward: Reward, sampler: Sampler, t
     reward: what they are worth.
     sampler: that the strategy made.
     tasks: and their environments.
+
+  Raises:
+    ValueError: no such kind of turn in `rollout.end_on`, or no such way to seed environments.
   """
+  with naming("rollout.end_on"):
+    for kind in rollout.end_on:
+      check_name(LOST_TURNS, kind, kind="kind of turn that ends an episode")
+    end_on = frozenset(LOST_TURNS[kind] for kind in rollout.end_on)
+  with naming("rollout.seeds"):
+    seed_of = by_name(SEEDS, rollout.seeds, kind="way to seed environments")
   return Collector(
     sampler=sampler,
     tasks=tasks,
@@ -123,6 +140,8 @@ def make_collector(rollout: RolloutSettings, reward: Reward, sampler: Sampler, t
     max_tokens=rollout.max_tokens,
     max_turns=rollout.max_turns,
     turn_tokens=rollout.turn_tokens,
+    end_on=end_on,
+    seed_of=seed_of,
     # The pool ends every call that its workers do not: a call that waits there for its turn is not late.
     environment_seconds=rollout.environment_seconds if not tasks.pools else math.inf,
   )

@@ -113,6 +113,25 @@ def test_a_branch_starts_behind_a_tool_result_of_its_parent(branched):
   assert any(t.tokens[t.fork_at :].tolist() != by_uid[t.parent].tokens[t.fork_at :].tolist() for t in branches)
 
 
+def test_where_each_sample_meets_an_episode_of_its_own_a_branch_meets_its_parents(talkative):
+  class Seeded(Counting):
+    """Says its seed."""
+
+    def reset(self, task, seed):
+      self._behave = lambda calls: f"{seed}!"
+      return super().reset(task, seed)
+
+  requests = [dataclasses.replace(request, seed=request.uid) for request in talkative.requests(samples=SIZE)]
+  sampled, _, failures = run(talkative, groups=groups_of(requests), make=Seeded)
+  by_uid = {t.uid: t for t in sampled}
+  assert not failures and any(t.parent is not None for t in sampled)
+  for t in sampled:
+    root = t
+    while root.parent is not None:
+      root = by_uid[root.parent]
+    assert {turn.observation for turn in t.turns} <= {f"{root.uid}!", ""}
+
+
 def test_what_starts_at_the_prompt_is_what_independent_sampling_gives(talkative, branched):
   alone = {t.uid: t for t in talkative.run(talkative.requests(samples=SIZE))[0]}
   roots = [t for t in branched if t.parent is None]
