@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState
-from agentrl.named import by_name
+from agentrl.named import by_name, by_path
 from agentrl.rollout.driver import total
 from agentrl.training import summary
 from agentrl.training.cold_start import authored_traces
 from agentrl.training.collect import Collected
-from agentrl.training.config import by_path
 from agentrl.training.curriculum import (
   Curriculum,
   CurriculumSettings,
