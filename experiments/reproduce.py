@@ -24,6 +24,7 @@ from agentrl.training.arms_progress import ArmsProgress, label
 from agentrl.training.command_line import EXPECTED, run_command
 from agentrl.training.config import split_argv
 from agentrl.training.disk import write_atomically
+from agentrl.training.lock import alone_in
 from agentrl.training.paper import all_claims, arms_of, claims_of
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     write_claims if arguments.claims else (lambda: run(arguments, overrides)),
     traceback=arguments.traceback,
     interrupted="The same command goes on.",
-    expected=(*EXPECTED, reproduce.RunsFailed),
+    expected=(*EXPECTED, reproduce.RunsFailed, reproduce.NoBackend),
   )
 
 
@@ -73,9 +74,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   runs = reproduce.plan(
     arguments.paper, chosen, range(arguments.seeds), workdir, overrides=overrides, smoke=arguments.smoke
   )
-  run_missing(runs, claims, out, jobs=arguments.jobs)
-  for file in write_paper(out, names, claims):
-    print(f"Wrote {file}")
+  with alone_in(workdir, otherwise="give another --workdir"), alone_in(out, otherwise="give another --out"):
+    run_missing(runs, claims, out, jobs=arguments.jobs)
+    for file in write_paper(out, names, claims):
+      print(f"Wrote {file}")
   print(claims_table.verdicts(claims, out))
   if out.resolve().parent == RESULTS:
     write_claims()

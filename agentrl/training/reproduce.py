@@ -38,6 +38,10 @@ class RunsFailed(RuntimeError):
   """Some runs ended with an error; the others are done. The message names them and what they said last."""
 
 
+class NoBackend(RuntimeError):
+  """JAX does not start in a process of its own; the message says what it said last."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """A run of a paper, or a cold start that several share.
@@ -161,17 +165,25 @@ def run_all(
 
   Args:
     runs: each behind the cold start that it begins with.
-    finished: called with each run that is done, also with those that were done before.
+    finished: called with each run that is done, also with those that were done before. Where it raises, the run counts
+      as failed, and the others go on.
     shown: called every half a second with the runs whose processes are at work.
 
   Raises:
-    RunsFailed: at the end, where processes ended with an error, or their cold start did.
+    RunsFailed: at the end, where processes ended with an error, or their cold start did, or `finished` raised.
   """
-  failed: list[Run] = []
+  failed: dict[Run, str] = {}
+
+  def finish(run: Run) -> None:
+    try:
+      finished(run)
+    except Exception as error:
+      failed[run] = f"    it is done, and could not be recorded: {type(error).__name__}: {error}"
+
   waiting = [run for run in runs if not run.done]
   for run in runs:
     if run.done:
-      finished(run)
+      finish(run)
   with _lifeline() as lifeline:
     working: dict[Run, subprocess.Popen] = {}
     while waiting or working:
@@ -186,14 +198,15 @@ def run_all(
           if not process.returncode:
             run.mark.touch()
           if run.done:
-            finished(run)
+            finish(run)
           else:
-            failed.append(run)
+            failed[run] = _last_words(run)
       lost = [run for run in waiting if run.begins_with in failed]
       waiting = [run for run in waiting if run not in lost]
-      failed += lost
+      failed |= dict.fromkeys(lost, "    it did not begin: its cold start failed")
   if failed:
-    raise RunsFailed("\n".join(["these runs failed; the same command tries them again:", *map(_last_words, failed)]))
+    told = [f"  {run.path} ({run.log}):\n{why}" for run, why in failed.items()]
+    raise RunsFailed("\n".join(["these runs failed; the same command tries them again:", *told]))
 
 
 def _startable(waiting: Sequence[Run], free: int) -> list[Run]:
@@ -239,10 +252,19 @@ def environment(given: Mapping[str, str], *, alone: bool) -> dict[str, str]:
 
 
 def default_jobs() -> int:
-  """As many processes as cores where JAX runs on them; one where it has an accelerator, which they could not share."""
+  """As many processes as cores where JAX runs on them; one where it has an accelerator, which they could not share.
+
+  Raises:
+    NoBackend: JAX does not start.
+  """
   asked = subprocess.run(
-    [sys.executable, "-c", "import jax; print(jax.default_backend())"], capture_output=True, text=True, check=True
+    [sys.executable, "-c", "import jax; print(jax.default_backend())"], capture_output=True, text=True, check=False
   )
+  if asked.returncode:
+    raise NoBackend(
+      "JAX does not start, and so no run would; asked for its backend, it said last:\n"
+      + _last_lines(asked.stderr, f"    nothing, and ended with {asked.returncode}")
+    )
   if asked.stdout.split()[-1] != "cpu":
     return 1
   try:
@@ -270,6 +292,8 @@ def _step_of(line: bytes) -> int:
 
 
 def _last_words(run: Run) -> str:
-  words = run.log.read_text(errors="replace").strip().splitlines()[-5:] if run.log.exists() else []
-  told = "\n".join(f"    {line}" for line in words) or "    it did not begin: its cold start failed"
-  return f"  {run.path} ({run.log}):\n{told}"
+  return _last_lines(run.log.read_text(errors="replace"), "    it said nothing")
+
+
+def _last_lines(text: str, otherwise: str) -> str:
+  return "\n".join(f"    {line}" for line in text.strip().splitlines()[-5:]) or otherwise

@@ -10,12 +10,10 @@ figures/, report.html   written by `agentrl.report`
 """
 
 import contextlib
-import fcntl
 import gzip
 import json
 import os
 import pathlib
-import platform
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +22,7 @@ from typing import IO, Any
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import disk, metrics, resume
+from agentrl.training import disk, lock, metrics, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
 from agentrl.training.redacted import differences_shown, redacted_config
@@ -49,11 +47,11 @@ class RunFolder:
     id: random, the same at every start.
   """
 
-  def __init__(self, path: pathlib.Path, config: ConfigDict, run_id: str, lock: IO, writer: metrics.MetricsWriter):
+  def __init__(self, path: pathlib.Path, config: ConfigDict, run_id: str, held: IO, writer: metrics.MetricsWriter):
     self.path = path
     self.config = config
     self.id = run_id
-    self._lock = lock
+    self._lock = held
     self._writer = writer
 
   @classmethod
@@ -84,7 +82,7 @@ class RunFolder:
       _check_is_run_folder(path)
       for name in ("trajectories", "checkpoints", "figures"):
         (path / name).mkdir(parents=True, exist_ok=True)
-      lock = _lock(path)
+      held = _locked(path)
     shown = redacted_config(config)
     try:
       changes = _changes(path, config)
@@ -99,9 +97,9 @@ class RunFolder:
         config=shown.to_dict(),
       )
     except BaseException:
-      _unlock(lock)
+      lock.unlock(held)
       raise
-    return cls(path, config, run_id, lock, writer)
+    return cls(path, config, run_id, held, writer)
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -189,7 +187,7 @@ class RunFolder:
     try:
       self._writer.close(failed=failed)
     finally:
-      _unlock(self._lock)
+      lock.unlock(self._lock)
 
   def __enter__(self) -> "RunFolder":
     return self
@@ -242,28 +240,11 @@ def _writable(path: pathlib.Path) -> Iterator[None]:
     ) from error
 
 
-def _lock(path: pathlib.Path) -> IO:
-  file = open(path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
+def _locked(path: pathlib.Path) -> IO:
   try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    file.seek(0)
-    holder = file.read().strip() or "unknown"
-    file.close()
-    raise RunFolderError(
-      f"{path} is in use by another process ({holder}): wait for it, stop it, or choose another --workdir"
-    ) from error
-  file.truncate(0)
-  file.write(f"pid {os.getpid()} on {platform.node()}")
-  file.flush()
-  return file
-
-
-def _unlock(lock: IO) -> None:
-  """Lets another process in, and forgets who held the folder: it may be shown to others."""
-  with contextlib.suppress(OSError):
-    lock.truncate(0)
-  lock.close()
+    return lock.lock(path, otherwise="choose another --workdir")
+  except lock.InUse as error:
+    raise RunFolderError(str(error)) from error
 
 
 def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Difference]:

@@ -7,6 +7,7 @@ import pytest
 from agentrl.report import recorded
 from agentrl.training import config as config_lib
 from agentrl.training import reproduce as runs_of_papers
+from agentrl.training.lock import alone_in
 from agentrl.training.run_folder import RunFolder
 from experiments import reproduce
 
@@ -73,6 +74,14 @@ def test_seeds_that_are_recorded_are_not_run_again(run):
   run("--seeds", "1")
   assert run("--seeds", "1")[:2] == (0, [])
   assert run("--seeds", "2", "--arms", "hot")[1] == ["plain1 cold", "hot1"]
+
+
+@pytest.mark.parametrize("folder", ["runs", "kept"])
+def test_what_another_process_is_at_work_in_is_left_to_it(run, tmp_path, folder):
+  with alone_in(tmp_path / folder, otherwise=""):
+    status, ran, said = run("--seeds", "1")
+  option = {"runs": "--workdir", "kept": "--out"}[folder]
+  assert (status, ran) == (1, []) and f"{folder} is in use by another process" in said and f"another {option}" in said
 
 
 def test_recorded_runs_of_other_settings_end_it(run):

@@ -142,6 +142,37 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(paper, site, tmp_path):
   assert len(run_all(runs)) == 3 and started(site).count("plain/seed0 train") == 1
 
 
+def test_a_run_that_cannot_be_recorded_is_told_and_the_others_go_on(paper, site, tmp_path):
+  runs = reproduce.plan(paper, ["plain", "ppo", "raw"], [0], tmp_path / "runs")
+  recorded = []
+
+  def record(run):
+    if run.arm == "ppo":
+      raise OSError("the disk is full")
+    recorded.append(run.arm)
+
+  for _ in range(2):  # where its process ends, and where it was done before
+    recorded.clear()
+    with pytest.raises(
+      reproduce.RunsFailed, match=r"ppo/seed0 .*\n    it is done, .* recorded: OSError: the disk is full$"
+    ):
+      reproduce.run_all(runs, jobs=1, finished=record, shown=lambda working: None)
+    assert sorted(recorded) == ["plain", "plain", "raw"]  # the cold start is named after its first arm
+  assert started(site).count("ppo/seed0 train") == 1
+
+
+def test_a_jax_that_does_not_start_is_told(tmp_path, monkeypatch):
+  (tmp_path / "jax.py").write_text("raise RuntimeError('no such device')")
+  monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+  with pytest.raises(reproduce.NoBackend, match=r"it said last:\n(.*\n)*    RuntimeError: no such device$"):
+    reproduce.default_jobs()
+  (tmp_path / "jax.py").write_text("raise SystemExit(3)")
+  with pytest.raises(reproduce.NoBackend, match=r"it said last:\n    nothing, and ended with 3$"):
+    reproduce.default_jobs()
+  (tmp_path / "jax.py").write_text("default_backend = lambda: 'gpu'")
+  assert reproduce.default_jobs() == 1
+
+
 def test_a_run_that_fails_behind_its_last_step_is_not_done(paper, site, tmp_path):
   (site / "learns_nothing_raw").touch()
   (raw,) = reproduce.plan(paper, ["raw"], [0], tmp_path / "runs")
