@@ -11,7 +11,6 @@ Sequences become tuples, so that a locked config cannot change and equals itself
 """
 
 import ast
-import difflib
 import importlib.util
 import itertools
 import json
@@ -26,30 +25,43 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, config_dict
 
 from agentrl import algorithms
-from agentrl.named import check_name
+from agentrl.named import check_name, naming
 from agentrl.rollout import strategies
+from agentrl.training.config_keys import is_section, nearest, set_section, unknown_key
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
 OPEN_SECTIONS = (
   "task.options", "task.tool_options", "task.mixture", "curriculum.options", "reward", "reward_options",
-  "filter_options", "cold_start.mix", "algo.terms", "algo.credit_options", "algo.loss", "algo.correction_options",
-  "algo.reduction_options", "algo.masked_options",
+  "filter_options", "cold_start.mix",
+  *(f"{algo}.{name}" for algo in ("algo", "cold_start.algo")
+    for name in ("terms", "credit_options", "loss", "correction_options", "reduction_options", "masked_options")),
 )  # fmt: skip
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function
 _WRITTEN = {bool: "true", int: "3", float: "0.5 or 1e-3", tuple: "\"('a', 'b')\""}  # in an override, by type
 
 
 class SectionOfModule(NamedTuple):
-  """A section that holds the settings of a module which another key names: its name, and what loads the module."""
+  """A section that holds the settings of a module which another key names.
+
+  Attributes:
+    name: dotted key of the section.
+    load: loads a module by its name.
+  """
 
   name: str
   load: Callable[[str], ModuleType]
 
 
+def _of_the_cold_start(name: str) -> ModuleType:
+  with naming("cold_start.algorithm"):
+    return algorithms.load(name)
+
+
 # By the key that names the module. Another module's settings would not fit: the section changes with the name.
 SECTIONS_OF_MODULES = {
   "algorithm": SectionOfModule("algo", algorithms.load),
+  "cold_start.algorithm": SectionOfModule("cold_start.algo", _of_the_cold_start),
   "rollout.strategy": SectionOfModule("strategy", strategies.load),
 }
 
@@ -103,7 +115,7 @@ def read_file(file: pathlib.Path) -> ModuleType:
   """
   if not file.is_file():
     others = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
-    hint = _nearest(str(file), others)
+    hint = nearest(str(file), others)
     raise ConfigError(f"there is no config file {file}" + (f"; did you mean {hint}?" if hint else ""))
   spec = importlib.util.spec_from_file_location(f"agentrl_config_{file.stem}", file)
   module = importlib.util.module_from_spec(spec)
@@ -152,8 +164,9 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - a mapping for a section changes the keys that it names;
   - a mapping for one of `OPEN_SECTIONS` takes the place of all that is in it;
   - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
-  - another `algorithm` puts that algorithm's defaults into `algo`, and another `rollout.strategy` that strategy's into
-    `strategy`: the settings of one do not fit another.
+  - another `algorithm` puts that algorithm's defaults into `algo`, as another `cold_start.algorithm` does into
+    `cold_start.algo`, and another `rollout.strategy` that strategy's into `strategy`: the settings of one do not fit
+    another.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is
@@ -174,7 +187,7 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   known, leaves = flatten(merged), flatten(overrides)
   for key, section in SECTIONS_OF_MODULES.items():
     if key in known and leaves.get(key, known[key]) != known[key]:
-      merged[section.name] = section.load(leaves[key]).default_config()
+      set_section(merged, section.name, section.load(leaves[key]).default_config())
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
 
@@ -296,7 +309,7 @@ def _merge(section: ConfigDict, overrides: Mapping[str, Any], *, root: ConfigDic
         section[name] = _checked_value(value, where=where, key=key)
     elif isinstance(section[name], ConfigDict):
       if not isinstance(value, Mapping | ConfigDict):
-        raise ConfigError(_is_section(key, section[name], where))
+        raise ConfigError(is_section(key, section[name], where))
       if key in OPEN_SECTIONS:
         section[name] = ConfigDict()
       _merge(section[name], value, root=root, prefix=f"{key}.", where=where)
@@ -365,7 +378,7 @@ def _parse(config: ConfigDict, key: str, text: str, where: str) -> Any:
     raise ConfigError(unknown_key(key, config, where))
   declared = section.get_type(name) if name in section else type(None)
   if declared is ConfigDict:
-    raise ConfigError(_is_section(key, section[name], where))
+    raise ConfigError(is_section(key, section[name], where))
   if declared is str and text != "None":
     return text
   try:
@@ -389,54 +402,3 @@ def _parse_section(key: str, text: str, where: str) -> Mapping[str, Any]:
       f"'{PREFIX}{key}={{\"KEY\": VALUE}}', not {text!r}"
     )
   return value
-
-
-# ---- messages ---------------------------------------------------------------------------------------------------
-
-
-def unknown_key(key: str, root: ConfigDict, where: str) -> str:
-  """What to tell whoever gave a key that there is not: the nearest one. `where` is the file that gave it."""
-  near = _nearest_key(key, root)
-  hint = f"the nearest valid one is {near!r}" if near else f"there are {', '.join(root.keys())}"
-  section = entry(root, near) if key.startswith(f"{near}.") else None
-  if isinstance(section, ConfigDict):  # nothing in it is like the key
-    hint = f"{near!r} has {', '.join(section)}"
-  return f"{where}: unknown config key {key!r}; {hint}"
-
-
-def entry(root: ConfigDict, key: str) -> Any:
-  """What stands at a dotted key."""
-  for part in key.split("."):
-    root = root[part]
-  return root
-
-
-def _nearest_key(key: str, root: ConfigDict) -> str:
-  """The known key most like this one: the same name elsewhere, a sibling, any; empty where none is like it."""
-  known = _all_keys(root)
-  name = key.rpartition(".")[2]
-  same_name = [k for k in known if k.rpartition(".")[2] == name]
-  if same_name:
-    return _nearest(key, same_name, cutoff=0.0)
-  siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]}
-  close = difflib.get_close_matches(name, siblings, n=1)
-  return siblings[close[0]] if close else _nearest(key, known)
-
-
-def _all_keys(section: ConfigDict, prefix: str = "") -> list[str]:
-  keys = []
-  for name, value in section.items():
-    keys.append(f"{prefix}{name}")
-    if isinstance(value, ConfigDict):
-      keys += _all_keys(value, f"{prefix}{name}.")
-  return keys
-
-
-def _nearest(word: str, candidates: Sequence[str], cutoff: float = 0.6) -> str:
-  close = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
-  return close[0] if close else ""
-
-
-def _is_section(key: str, section: ConfigDict, where: str) -> str:
-  names = ", ".join(section.keys()) or "(it has none)"
-  return f"{where}: {key} is a section; set one of its keys instead: {names}"

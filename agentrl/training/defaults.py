@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 
 from agentrl.settings import defaults_of
 from agentrl.training import config as config_lib
+from agentrl.training.config_keys import entry, set_section
 
 
 def run_config(settings: Mapping[str, Any], *, where: str, base: ConfigDict | None = None) -> ConfigDict:
-  """The config of a run: defaults, those of its algorithm and its strategy among them, and the settings over all.
+  """The config of a run: defaults, those of its algorithms and its strategy among them, and the settings over all.
 
   Args:
     settings: see `config.resolve`; every key must exist.
@@ -32,5 +33,5 @@ def base_config() -> ConfigDict:
 
   config = ConfigDict(defaults_of(RunSettings))
   for key, section in config_lib.SECTIONS_OF_MODULES.items():
-    config[section.name] = section.load(config_lib.entry(config, key)).default_config()
+    set_section(config, section.name, section.load(entry(config, key)).default_config())
   return config

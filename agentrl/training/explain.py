@@ -4,6 +4,7 @@ agentrl config configs/quickstart.py --config.seed=3        the config with ever
 agentrl config --explain                                    every key: its default, the numbers it takes, its meaning
 agentrl config --explain rollout                            the keys of a section, or one key
 agentrl config --explain algo --config.algorithm=ppo        the settings of an algorithm
+agentrl config --explain cold_start.algo --config.cold_start.algorithm=ppo      those of the cold start's
 agentrl config --explain strategy --config.rollout.strategy=branching      those of a strategy
 agentrl config configs/archer_sixteen.py --explain algo     those of a config, with the values that it gives them
 """
@@ -21,6 +22,7 @@ from agentrl.command_line import run_command
 from agentrl.settings import Range, Setting, settings_in, told_of
 from agentrl.training import config as config_lib
 from agentrl.training.build.sections import RunSettings
+from agentrl.training.config_keys import entry, unknown_key
 from agentrl.training.defaults import base_config
 
 _WIDTH = 110  # characters of a line of meaning
@@ -69,10 +71,10 @@ def explained(config: ConfigDict, section: str = "") -> list[str]:
   settings = settings_of_run(config)
   chosen = [s for s in settings if not section or f"{s.key}.".startswith(f"{section}.")]
   if not chosen:
-    raise config_lib.ConfigError(config_lib.unknown_key(section, config, "--explain"))
+    raise config_lib.ConfigError(unknown_key(section, config, "--explain"))
   lines = []
   for setting in chosen:
-    lines.append(_line(setting, config_lib.entry(config, setting.key)))
+    lines.append(_line(setting, entry(config, setting.key)))
     lines += textwrap.wrap(setting.told, _WIDTH, initial_indent="    ", subsequent_indent="    ")
   return lines
 
@@ -85,7 +87,7 @@ def settings_of_run(config: ConfigDict) -> list[Setting]:
 
 def _modules_of(config: ConfigDict) -> list[tuple[config_lib.SectionOfModule, str]]:
   """The sections whose settings are a module's, and the name of each module."""
-  return [(section, config_lib.entry(config, key)) for key, section in config_lib.SECTIONS_OF_MODULES.items()]
+  return [(section, entry(config, key)) for key, section in config_lib.SECTIONS_OF_MODULES.items()]
 
 
 def _settings_of(section: config_lib.SectionOfModule, name: str) -> list[Setting]:

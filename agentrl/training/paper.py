@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from agentrl.report.claims import Claim
 from agentrl.training import config as config_lib
+from agentrl.training.config_keys import entry
 from agentrl.training.defaults import run_config
 
 
@@ -31,14 +32,23 @@ def arm_config(base: Mapping[str, Any], arm: Mapping[str, Any], smoke: Mapping[s
   Args:
     base: settings that the arms share.
     arm: settings of this one. An arm with another algorithm than the base's begins with that algorithm's defaults.
-    smoke: settings of the variant of two steps; empty: the full run. Its `algo` is for the base's algorithm.
+    smoke: settings of the variant of two steps; empty: the full run. What it says of an algorithm or a strategy is for
+      the base's: where the arm has another one, it is left out.
     where: the file that says so, for errors.
   """
   start = run_config(base, where=where)
   config = run_config(arm, where=where, base=start)
-  if config.algorithm != start.algorithm:
-    smoke = {section: settings for section, settings in smoke.items() if section != "algo"}
+  for key, section in config_lib.SECTIONS_OF_MODULES.items():
+    if entry(config, key) != entry(start, key):
+      smoke = _without(smoke, section.name)
   return run_config(smoke, where=where, base=config)
+
+
+def _without(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+  """Settings without the section at a dotted key."""
+  name, _, rest = key.partition(".")
+  inner = {name: _without(settings[name], rest)} if rest and name in settings else {}
+  return {**{other: value for other, value in settings.items() if other != name}, **inner}
 
 
 def arms_of(file: pathlib.Path) -> list[str]:

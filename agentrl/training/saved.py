@@ -94,7 +94,8 @@ def stage_differences(stage: Stage, old: ConfigDict, new: ConfigDict) -> list[Di
   return [d for d in differences_shown(old, new) if _moves(d.key, sections, stage)]
 
 
-READ = ("seed", "model", "chat", "task", "optimizer")  # sections that the params behind such a stage depend on
+# Sections that the params behind such a stage depend on; `pack` says which traces fit into a row, and how sums round.
+READ = ("seed", "model", "chat", "task", "pack", "optimizer")
 _OF_THE_LAST = ("optimizer.learning_rate", "optimizer.value_rate", "optimizer.value_warmup")  # it has rates of its own
 
 

@@ -240,6 +240,18 @@ def test_a_wrong_override_is_told_what_would_be_right(override, told):
     config_lib.load("configs/quickstart.py", [f"--config.{override}"])
 
 
+def test_the_algorithm_of_the_cold_start_brings_its_own_defaults():
+  base = run_config({"cold_start": {"algo": {"epochs": 2}}}, where="test")
+  assert (base.cold_start.algo.epochs, base.cold_start.algo.top_share, base.algo.epochs) == (2, 1.0, 1)
+  ppo = config_lib.resolve(base, {"cold_start": {"algorithm": "ppo", "algo": {"value_coef": 0.25}}}, where="test")
+  assert ppo.cold_start.algo.value_coef == 0.25 and "top_share" not in ppo.cold_start.algo and ppo.algo == base.algo
+  changed = config_lib.override(base, ["--config.cold_start.algo.reduction_options.constant=3.0"], where="test")
+  assert changed.cold_start.algo.reduction_options.constant == 3.0
+  with pytest.raises(ConfigError, match=r"unknown config key 'cold_start.algo.epocs'; .*'cold_start.algo.epochs'"):
+    config_lib.resolve(base, {"cold_start": {"algo": {"epocs": 2}}}, where="test")
+  assert config_lib.from_json(config_lib.to_json(ppo)) == ppo
+
+
 def test_resolve_checks_nested_keys_and_leaves_its_inputs_alone():
   defaults = ConfigDict({"loss": {"clip": 0.2}, "weights": {}, "epochs": 1})
   merged = config_lib.resolve(defaults, {"loss": {"clip": 1}, "weights": {"economy": 0.1}}, where="algo")

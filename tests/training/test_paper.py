@@ -40,6 +40,16 @@ def test_an_arm_with_another_algorithm_begins_from_its_defaults():
   assert small.algorithm == "grpo" and "value_coef" not in small.algo and small.train.steps == 2
 
 
+def test_what_makes_a_strategy_or_a_cold_start_small_is_for_the_base_s_too():
+  base = {"rollout": {"strategy": "branching"}, "cold_start": {"steps": 9, "algorithm": "ppo"}}
+  smoke = {"strategy": {"initial": 2}, "cold_start": {"steps": 2, "algo": {"value_coef": 0.125}}}
+  small = arm_config(base, {}, smoke, where="test")
+  assert (small.strategy.initial, small.cold_start.algo.value_coef, small.cold_start.steps) == (2, 0.125, 2)
+  arm = {"rollout": {"strategy": "independent"}, "cold_start": {"algorithm": "sft"}}
+  other = arm_config(base, arm, smoke, where="test")
+  assert not other.strategy and "value_coef" not in other.cold_start.algo and other.cold_start.steps == 2
+
+
 def test_a_wrong_key_of_an_arm_names_the_file():
   with pytest.raises(config_lib.ConfigError, match=r"x\.py: unknown config key 'train.stepz'"):
     arm_config(BASE, {"train": {"stepz": 9}}, {}, where="x.py")

@@ -39,6 +39,8 @@ def test_steps_are_counted_across_the_stages(tiny_config, tiny_experiment, tmp_p
   [
     ({"seed": 5}, "seed: there 0, here 5"),
     ({"cold_start": {"batch": 3}}, "cold_start.batch: there 4, here 3"),
+    ({"cold_start": {"algo": {"epochs": 2}}}, "cold_start.algo.epochs: there 1, here 2"),
+    ({"pack": {"row_tokens": 136}}, "pack.row_tokens: there 128, here 136"),
     ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: there 0.0, here 0.1"),
     ({"optimizer": {"schedule": "cosine"}}, "optimizer.schedule: there 'linear', here 'cosine'"),
     ({"task": {"family": "countdown"}}, "task.family"),

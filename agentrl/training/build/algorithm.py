@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.named import naming
 from agentrl.rollout.strategies.contract import Sampler
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
-from agentrl.training.config import resolve
+from agentrl.training.config import SECTIONS_OF_MODULES, resolve
 from agentrl.training.stages import Stage
 
 
@@ -39,11 +40,13 @@ def make_algorithm(
   """
   with naming(stage.algorithm_key):
     module = algorithms.load(stage.algorithm)
-  settings = resolve(module.default_config(), algo, where=f"algo (of algorithm {stage.algorithm!r})")
+  section = SECTIONS_OF_MODULES[stage.algorithm_key].name
+  settings = resolve(module.default_config(), algo, where=f"{section} (of algorithm {stage.algorithm!r})")
   steps = module.optimizer_steps(settings, stage.steps)
   made = make_optimizer(optimizer, steps, module.heads(settings), section=stage.scheduled_by)
   policy = policy._replace(pack=dataclasses.replace(policy.pack, sequences=sequences))
-  return module.make(policy, made, settings)
+  with contextlib.nullcontext() if stage.final else naming(stage.name):
+    return module.make(policy, made, settings)
 
 
 def make_earlier(
@@ -59,7 +62,7 @@ def make_earlier(
     sequences: the most trajectories of a step.
   """
   own = {"learning_rate": section.learning_rate, "value_warmup": 0, "schedule": stage.schedule}
-  return make_algorithm(stage, policy, dataclasses.replace(optimizer, **own), {}, sequences=sequences)
+  return make_algorithm(stage, policy, dataclasses.replace(optimizer, **own), section.algo, sequences=sequences)
 
 
 def check_samples(stage: Stage, algorithm: Algorithm, strategy: str, sampler: Sampler, group_size: int) -> None:

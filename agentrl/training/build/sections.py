@@ -20,6 +20,7 @@ from agentrl.training.build.model import ModelSettings
 from agentrl.training.build.optimizer import OptimizerSettings
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.tasks import TaskSettings
+from agentrl.training.config_keys import entry
 from agentrl.training.curriculum import CurriculumSettings
 
 
@@ -28,7 +29,8 @@ class ColdStartSettings:
   """A first stage, by default supervised learning on authored traces; one of 0 steps is left out."""
 
   source: str = setting("authored", "of its trajectories: name in training.sources.SOURCES, or an import path")
-  algorithm: str = setting("sft", "with its default settings: module under algorithms/, or an import path")
+  algorithm: str = setting("sft", "module under algorithms/, or the import path of one of yours")
+  algo: Mapping[str, Any] = setting({}, "the algorithm's own settings, from its default_config()")
   steps: int = setting(0, "updates before reinforcement learning", at_least(0))
   batch: int = setting(64, "traces per step", at_least(1))
   mix: Mapping[str, float] = setting(
@@ -92,7 +94,7 @@ MeshSettings = from_function(
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-  """Every key of a config but those of `algo` and `strategy`, which are the algorithm's and the strategy's."""
+  """Every key of a config but those of `config.SECTIONS_OF_MODULES`, which are an algorithm's or the strategy's."""
 
   seed: int = setting(0, "of every random number", between(0, 2**32 - 1))
   model: ModelSettings = section(ModelSettings)
@@ -131,6 +133,6 @@ def check_numbers(config: ConfigDict) -> None:
   """Raises ValueError where a number is outside its range; names the key and what it may be."""
   ranges = ranges_of(settings_in(RunSettings))
   for key, of_module in config_lib.SECTIONS_OF_MODULES.items():
-    module = of_module.load(config_lib.entry(config, key))
+    module = of_module.load(entry(config, key))
     ranges |= {f"{of_module.name}.{name}": allowed for name, allowed in module.RANGES.items()}
   check_ranges(config_lib.flatten(config), ranges)

@@ -1,5 +1,6 @@
 """What learns in a stage; what it cannot learn from is named."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import optax
@@ -59,15 +60,36 @@ def test_an_earlier_stage_has_a_rate_of_its_own(made):
   config = run_config({**settings, "optimizer": {"value_warmup": 3, "b1": 0.5}}, where="test")
   stage, _ = stages_of(config)
   optimizer = OptimizerSettings(**config.optimizer)
-  algorithm.make_earlier(stage, POLICY, optimizer, config.cold_start, sequences=4)
-  assert (made["name"], made["steps"], made["section"]) == ("sft", 5, "cold_start")
+  section = config.cold_start.copy_and_resolve_references()
+  section.algo = ConfigDict({"rate": 4})
+  algorithm.make_earlier(stage, POLICY, optimizer, section, sequences=4)
+  assert made["cfg"].to_dict() == {"rate": 4, "kept": 2}
+  assert (made["name"], made["steps"], made["section"]) == ("sft", 4 * 5, "cold_start")
   assert made["settings"] == OptimizerSettings(learning_rate=0.25, schedule="linear", value_warmup=0, b1=0.5)
 
 
 def test_an_unknown_algorithm_names_its_key():
-  stage, _ = stages_of(run_config({"cold_start": {"steps": 1, "algorithm": "sfd"}}, where="test"))
   with pytest.raises(ValueError, match=r"^cold_start.algorithm: no algorithm is called 'sfd': did you mean 'sft'"):
-    algorithm.make_earlier(stage, POLICY, OptimizerSettings(), ConfigDict({"learning_rate": 1.0}), sequences=1)
+    run_config({"cold_start": {"steps": 1, "algorithm": "sfd"}}, where="test")
+  stage, _ = stages_of(run_config({"cold_start": {"steps": 1}}, where="test"))
+  stage = dataclasses.replace(stage, algorithm="sfd")
+  section = ConfigDict({"learning_rate": 1.0, "algo": {}})
+  with pytest.raises(ValueError, match=r"^cold_start.algorithm: no algorithm is called 'sfd': did you mean 'sft'"):
+    algorithm.make_earlier(stage, POLICY, OptimizerSettings(), section, sequences=1)
+
+
+@pytest.mark.parametrize(
+  ("algo", "told"),
+  [
+    ({"reduction": "token_man"}, "^cold_start: .*'token_man': did you mean 'token_mean'"),
+    ({"epocs": 2}, r"^cold_start.algo \(of algorithm 'sft'\): unknown config key 'epocs'"),
+  ],
+)
+def test_a_wrong_setting_of_an_earlier_stage_names_its_section(algo, told):
+  stage, _ = stages_of(run_config({"cold_start": {"steps": 1}}, where="test"))
+  section = ConfigDict({"learning_rate": 1.0, "algo": algo})
+  with pytest.raises(ValueError, match=told):
+    algorithm.make_earlier(stage, POLICY, OptimizerSettings(), section, sequences=1)
 
 
 COLD, LAST = stages_of(run_config({"algorithm": "ppo", "cold_start": {"steps": 1, "algorithm": "grpo"}}, where="test"))
