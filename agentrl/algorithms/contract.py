@@ -65,7 +65,7 @@ class HeadSpec(NamedTuple):
     init: `(key, model) -> params`.
     apply: `(params, hidden [..., D]) -> f32 [...]`; stops the gradient at `hidden` where the trunk must not move.
     rate_group: key of `RATE_GROUPS`, which learning rate it has.
-    acting: acting may read it, as a search reads values.
+    acting: acting may read it, as a search reads values; a way of sampling that needs another one is refused.
   """
 
   init: Callable[[jax.Array, ModelConfig], Any]

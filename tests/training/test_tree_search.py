@@ -119,6 +119,8 @@ def test_an_algorithm_without_a_value_head_is_refused():
     ({"eval": {"search": -1}}, r"eval.search=-1 must be at least 0"),
     ({"search": {"depth": 0}}, r"search.depth=0 must be at least 1"),
     ({"search": {"prior": "max"}}, r"no search.prior is called 'max': .*known: mean, sum, uniform"),
+    ({"search": {"commit": "steps"}}, r"no search.commit is called 'steps': did you mean 'step'\? known: path, step"),
+    ({"search": {"evaluate": "head"}}, r"no search.evaluate is called 'head': known: rollout, value"),
     ({"rollout": {"strategy": "independent"}}, r"is fitted to the visits of a search, .* not 'independent'"),
     ({"search": {"step_end": "\\n"}}, r"search.step_end='.*' has a backslash and an n, not a line end"),
     ({"rollout": {"strategy": "tree"}}, r"rollout.strategy is called 'tree': .*tree_search"),

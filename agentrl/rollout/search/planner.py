@@ -11,10 +11,12 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from agentrl.models.chat import ChatFormat
-from agentrl.named import check_name
+from agentrl.named import by_name, check_name
 from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.steps import StepEnd
@@ -24,6 +26,24 @@ from agentrl.settings import FINITE, above, at_least, check_fields, setting
 from agentrl.types import EnvironmentFailed, FailureKind, Trajectory
 
 ROLLOUT = -1  # index of the nodes of a rollout in place of a child's
+
+
+class Evaluation(NamedTuple):
+  """How a leaf gets its value, in one of two ways.
+
+  Attributes:
+    by_head: a head that acting may read says it, where the leaf's next steps begin.
+    by_rollout: it is the reward of one sample from the leaf to the end.
+  """
+
+  by_head: bool = False
+  by_rollout: bool = False
+
+
+EVALUATIONS: Mapping[str, Evaluation] = {
+  "value": Evaluation(by_head=True),
+  "rollout": Evaluation(by_rollout=True),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +66,13 @@ class SearchConfig:
   prior: str = setting("sum", 'of the log-probs of a step: "sum", "mean" or "uniform" (none)')
   prior_temperature: float = setting(1.0, "of the softmax over siblings", above(0))
   evaluate: str = setting(
-    "value", '"value": the value head at the node; "rollout": the reward of one sample from it to the end'
+    "value",
+    'what a leaf is worth: "value": the value head at the node; "rollout": the reward of one sample from it to the end',
   )
   commit: str = setting(
-    "path", '"path": one search gives the path; "step": a search before every step, on what is known'
+    "path",
+    'what is taken of the path that a search has visited most: "path": all of it; "step": one step, and there is a '
+    "search before every one, on what is known; or the import path of a function of yours",
   )
 
   @functools.cached_property
@@ -57,16 +80,25 @@ class SearchConfig:
     """The selection rule."""
     return tree.Puct(self.c_puct, self.unvisited_parent, self.virtual_value)
 
-  @property
-  def by_value(self) -> bool:
-    """Leaves are evaluated by the value head."""
-    return self.evaluate == "value"
+  @functools.cached_property
+  def score(self) -> Callable[[np.ndarray], float]:
+    """What a step scores by its log-probs, before the softmax over siblings."""
+    return by_name(tree.PRIORS, self.prior, kind="search.prior")
+
+  @functools.cached_property
+  def evaluation(self) -> Evaluation:
+    """How a leaf gets its value."""
+    check_name(EVALUATIONS, self.evaluate, kind="search.evaluate")
+    return EVALUATIONS[self.evaluate]
+
+  @functools.cached_property
+  def taken(self) -> Callable[[list[Node]], list[Node]]:
+    """What is taken of a visited path."""
+    return by_name(tree.COMMITS, self.commit, kind="search.commit")
 
   def __post_init__(self):
     check_fields(self, section="search")
-    choices = {"prior": tuple(tree.PRIORS), "evaluate": ("value", "rollout"), "commit": ("path", "step")}
-    for name, known in choices.items():
-      check_name(known, getattr(self, name), kind=f"search.{name}")
+    _ = (self.score, self.evaluation, self.taken)  # a wrong name is told here
 
 
 @dataclasses.dataclass(eq=False)
@@ -206,8 +238,8 @@ class Planner:
   def _expand(self, leaf: Node, value: float, sampled: Mapping[int, Step]) -> None:
     """Gives a leaf its value, and the distinct ones of the steps that were sampled there, by index, as children."""
     steps = _distinct([sampled[k] for k in sorted(sampled)])
-    score = tree.PRIORS[self._config.prior]
-    shares = tree.priors([s.logp for s in steps], score, self._config.prior_temperature) if steps else ()
+    score, temperature = self._config.score, self._config.prior_temperature
+    shares = tree.priors([s.logp for s in steps], score, temperature) if steps else ()
     tree.expand(leaf, value, steps, shares)
 
   def _commit(self) -> None:
@@ -216,7 +248,7 @@ class Planner:
       self._go_back()
       return
     below = tree.visited_path(self._root)
-    self.chosen += below[:1] if self._config.commit == "step" else below
+    self.chosen += self._config.taken(below)
     self._root = self.chosen[-1]
     if self._root.terminal:
       self._finish(self._root.step.trajectory)
@@ -248,16 +280,16 @@ class Planner:
 
   def _grow(self, simulation: _Simulation) -> None:
     """Samples the leaf's next steps, and what its value needs."""
-    leaf, rolls = simulation.leaf, not self._config.by_value
+    leaf = simulation.leaf
     simulation.left = self._config.width
     for k in range(self._config.width):
       self._sample(leaf, k, self._step_end(leaf), lambda job, k=k: self._grown(simulation, k, job))
-    if rolls:
+    if self._config.evaluation.by_rollout:
       self._roll(simulation, leaf)
 
   def _grown(self, simulation: _Simulation, k: int, job: Job) -> None:
     self._add(simulation.steps, k, self._step(simulation.leaf, job))
-    if k == 0 and self._config.by_value:
+    if k == 0 and self._config.evaluation.by_head:
       simulation.value = job.value
     simulation.left -= 1
     self._pump()

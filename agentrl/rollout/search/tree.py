@@ -211,6 +211,22 @@ def _between(leaf: Node, root: Node) -> Iterator[Node]:
     node = node.parent
 
 
+# ---- what is taken of a visited path --------------------------------------------------------------------------------
+
+
+def whole_path(path: list[Node]) -> list[Node]:
+  """One search gives the path."""
+  return path
+
+
+def one_step(path: list[Node]) -> list[Node]:
+  """Another search begins behind every step."""
+  return path[:1]
+
+
+COMMITS: dict[str, Callable[[list[Node]], list[Node]]] = {"path": whole_path, "step": one_step}
+
+
 # ---- best first -----------------------------------------------------------------------------------------------------
 
 

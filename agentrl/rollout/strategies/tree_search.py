@@ -71,7 +71,7 @@ def tree_search(surroundings: Surroundings, search: SearchConfig, planner: type[
   """
   check_search(search, surroundings.engine, surroundings.chat)
   driver = search_driver(surroundings, search)
-  needs = _VALUE if search.by_value else Needs()
+  needs = _VALUE if search.evaluation.by_head else Needs()
 
   def sample(collection: Collection) -> Sampled:
     make_strategy = functools.partial(
@@ -109,7 +109,7 @@ def _found(strategies: list[TreeSearch], stats: RolloutStats, chat: ChatFormat, 
 def search_driver(surroundings: Surroundings, search: SearchConfig) -> Driver:
   """Pauses where a step may end, and reads the value head where leaves are valued by it."""
   pauses = StepEnd(surroundings.chat, search.step_end).pause_table(surroundings.vocab_size)
-  return surroundings.drivers(pauses, value_of if search.by_value else None)
+  return surroundings.drivers(pauses, value_of if search.evaluation.by_head else None)
 
 
 def value_of(params: Any, hidden: jax.Array) -> jax.Array:

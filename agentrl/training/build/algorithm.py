@@ -93,7 +93,7 @@ def check_samples(stage: Stage, algorithm: Algorithm, strategy: str, sampler: Sa
 
 
 def check_needs(stage: Stage, algorithm: Algorithm, sampler: Sampler, trained: Mapping[str, Any]) -> None:
-  """Raises ValueError where an algorithm does not train, or has, what a way of sampling needs.
+  """Raises ValueError where an algorithm has not what a way of sampling needs, or has a head that acting may not read.
 
   Args:
     stage: in which the sampler acts.
@@ -102,5 +102,8 @@ def check_needs(stage: Stage, algorithm: Algorithm, sampler: Sampler, trained: M
     trained: the learner's params, by name.
   """
   needs = sampler.needs
-  if any(param not in trained for param in needs.params) or (needs.judge and algorithm.judge is None):
+  kept_back = [name for name, head in algorithm.heads.items() if not head.acting]
+  if any(param not in trained or param in kept_back for param in needs.params) or (
+    needs.judge and algorithm.judge is None
+  ):
     raise ValueError(f"{needs.why}, and {stage.algorithm_key}={stage.algorithm!r} has none: {needs.otherwise}")

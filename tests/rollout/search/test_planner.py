@@ -1,6 +1,7 @@
 """One tree without a device: the order of simulations, and what an answer that comes late may not change."""
 
 import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -183,3 +184,24 @@ def test_a_tree_all_of_whose_ways_fail_says_the_same_whatever_comes_first():
 
   failures = {failure(order) for order in (None, *map(random.Random, range(3)))}
   assert len(failures) == 1 and failures.pop().kind is FailureKind.ANSWER
+
+
+def two_steps(path):
+  """A rule of somebody else's."""
+  return path[:2]
+
+
+@pytest.mark.parametrize(("commit", "most"), [("path", 4), ("step", 1), (f"{__name__}:two_steps", 2)])
+def test_what_is_taken_of_a_visited_path_is_a_function_found_by_name(commit, most):
+  grown = []
+
+  class Noting(Planner):
+    def _commit(self):
+      before = len(self.chosen)
+      super()._commit()
+      grown.insert(0, (before, len(self.chosen)))
+
+  planner = grow(dataclasses.replace(SEARCH, commit=commit), planner=Noting)
+  begun = [before for before, _ in grown] + [len(planner.chosen)]
+  taken = [after - before for before, after in itertools.pairwise(begun)]
+  assert sum(taken) == len(planner.chosen) and 1 <= max(taken) <= most and taken[0] == min(most, len(planner.chosen))

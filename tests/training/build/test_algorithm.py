@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, Policy
+from agentrl.algorithms.terms import value_head
 from agentrl.batching.pack import PackConfig
 from agentrl.rollout.strategies.contract import Needs, Sampler
 from agentrl.training.build import algorithm
@@ -115,5 +116,10 @@ def test_what_a_sampler_needs_and_it_lacks_is_named(stage, named):
   needs = Needs(params=("value",), why="a search reads values", otherwise="choose another")
   sampler = Sampler(lambda collection: None, needs=needs)
   algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0, "value": 0})
+  head = value_head()
+  algorithm.check_needs(stage, NOTHING._replace(heads={"value": head}), sampler, {"policy": 0, "value": 0})
   with pytest.raises(ValueError, match=f"a search reads values, and {named} has none: choose another"):
     algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0})
+  kept_back = NOTHING._replace(heads={"value": head._replace(acting=False)})  # such as a baseline of advantages
+  with pytest.raises(ValueError, match=f"a search reads values, and {named} has none: choose another"):
+    algorithm.check_needs(stage, kept_back, sampler, {"policy": 0, "value": 0})
