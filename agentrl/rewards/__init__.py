@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentrl.rewards import parts, tool_economy
+from agentrl.rewards import lengths, parts, tool_economy
 from agentrl.rewards.contract import RewardFunction, each
 from agentrl.rewards.router import router
 
@@ -21,4 +21,6 @@ REWARDS: Mapping[str, RewardFunction] = {
   "knowledge_boundary": each(tool_economy.knowledge_boundary),
   "soft_overlong": each(parts.soft_overlong),
   "router": router,
+  "shortest_in_group": lengths.shortest_in_group,
+  "fewest_turns_in_group": lengths.fewest_turns_in_group,
 }
