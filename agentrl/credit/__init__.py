@@ -9,8 +9,17 @@ from agentrl.credit.contract import Assign, CreditFunction, Declared, declared_b
 from agentrl.credit.gae import gae
 from agentrl.credit.gdpo import gdpo
 from agentrl.credit.gigpo import gigpo
-from agentrl.credit.group_baselines import batch_std, dr_grpo, grpo, leave_one_out, reinforce_plus_plus_baseline
+from agentrl.credit.group_baselines import (
+  batch_std,
+  dr_grpo,
+  grpo,
+  leave_one_out,
+  max_rl,
+  reinforce_plus_plus_baseline,
+  whitened_reward,
+)
 from agentrl.credit.opo import opo
+from agentrl.credit.pass_at_k import pass_at_k
 from agentrl.credit.turn_gae import turn_gae
 from agentrl.credit.turn_returns import turn_returns
 from agentrl.credit.value_baseline import reward, value_baseline
@@ -24,6 +33,9 @@ CREDIT: Mapping[str, CreditFunction] = {
   "leave_one_out": leave_one_out,
   "batch_std": batch_std,
   "reinforce_plus_plus_baseline": reinforce_plus_plus_baseline,
+  "whitened_reward": whitened_reward,
+  "max_rl": max_rl,
+  "pass_at_k": pass_at_k,
   "opo": opo,
   "gdpo": gdpo,
   "gigpo": gigpo,
@@ -42,6 +54,7 @@ RANGES: Mapping[str, Range] = {
   "kl_coef": at_least(0),
   "epsilon": above(0),
   "weight": FINITE,
+  "k": at_least(1),
 }
 
 

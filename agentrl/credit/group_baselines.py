@@ -66,6 +66,34 @@ def batch_std(learner: Learner, trajectories: Sequence[Trajectory], *, epsilon: 
   return compared(trajectories, lambda *arrays, **sizes: advantages.batch_std(*arrays, **sizes, epsilon=epsilon))
 
 
+def whitened_reward(learner: Learner, trajectories: Sequence[Trajectory], *, epsilon: float = STD_EPSILON) -> Credit:
+  """`(r - mean_batch) / (std_batch + epsilon)`: all of the batch is one group, whatever prompt a sample answers.
+
+  The batch-level normalisation that Lite PPO's authors compare (Liu et al., 2025, https://arxiv.org/abs/2508.08221): an
+  easy prompt pays its failures little and a hard one its successes much, so that prompts are told apart, not samples.
+  """
+  del learner
+  rewards = np.asarray([t.reward for t in trajectories], np.float32)
+  one = np.zeros(len(rewards), np.int32), np.ones(len(rewards), bool)
+  return of_trajectories(trajectories, advantages.grpo(rewards, *one, num_groups=1, epsilon=epsilon))
+
+
+@declares(compares=True)
+def max_rl(learner: Learner, trajectories: Sequence[Trajectory], *, epsilon: float = STD_EPSILON) -> Credit:
+  """`(r - mean_g) / (mean_g + epsilon)`, see `ops.advantages.max_rl`.
+
+  Raises:
+    ValueError: a reward is negative, so that a mean says nothing about how rare success is.
+  """
+  del learner
+  if negative := [t for t in trajectories if t.reward < 0]:
+    raise ValueError(
+      f"algo.credit='max_rl' divides by the mean reward of a prompt, and trajectory {negative[0].uid} (task "
+      f"{negative[0].task_id}) has the reward {negative[0].reward:g}: give rewards of at least 0"
+    )
+  return compared(trajectories, lambda *arrays, **sizes: advantages.max_rl(*arrays, **sizes, epsilon=epsilon))
+
+
 @declares(compares=True)
 def reinforce_plus_plus_baseline(learner: Learner, trajectories: Sequence[Trajectory]) -> Credit:
   """`r - mean_g`, whitened over the batch's trajectories, see `ops.advantages.reinforce_plus_plus_baseline`."""

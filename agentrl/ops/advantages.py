@@ -72,6 +72,22 @@ def batch_std(
   return centred / (_std(rewards, valid) + epsilon)
 
 
+def max_rl(
+  rewards: jax.Array, group: jax.Array, valid: jax.Array, *, num_groups: int, epsilon: float = STD_EPSILON
+) -> jax.Array:
+  """`(r - mean_g) / (mean_g + epsilon)`: the rarer success is, the more one counts.
+
+  With rewards 0 and 1 its expectation is the gradient of a truncated series of log P(success) in place of P(success):
+  maximum likelihood. Tajwar et al., 2026, "Maximum likelihood reinforcement learning"
+  (https://arxiv.org/abs/2602.02710), quoted from memory. A group whose mean is 0 has equal rewards, and gets 0.
+
+  Args:
+    rewards: at least 0.
+  """
+  mean = group_mean(rewards, group, valid, num_groups=num_groups)
+  return dr_grpo(rewards, group, valid, num_groups=num_groups) / (mean + epsilon)
+
+
 def reinforce_plus_plus_baseline(
   rewards: jax.Array, group: jax.Array, valid: jax.Array, *, num_groups: int
 ) -> jax.Array:

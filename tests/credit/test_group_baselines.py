@@ -8,7 +8,7 @@ import pytest
 from agentrl.credit import CREDIT, group_baselines
 from tests.credit.conftest import dialogue, whitened
 
-NAMES = ("grpo", "dr_grpo", "leave_one_out", "batch_std", "reinforce_plus_plus_baseline")
+NAMES = ("grpo", "dr_grpo", "leave_one_out", "batch_std", "reinforce_plus_plus_baseline", "whitened_reward")
 
 
 def naive(name, trajectories):
@@ -25,6 +25,7 @@ def naive(name, trajectories):
       "leave_one_out": t.reward - np.mean(others),
       "batch_std": centred / (everyone.std(ddof=1) + 1e-6),
       "reinforce_plus_plus_baseline": centred,
+      "whitened_reward": (t.reward - everyone.mean()) / (everyone.std(ddof=1) + 1e-6),
     }[name])  # fmt: skip
   out = np.asarray(out)
   return whitened(out) if name == "reinforce_plus_plus_baseline" else out
@@ -47,6 +48,22 @@ def test_a_group_that_agrees_teaches_nothing(name, nobody):
   same = [dialogue(n, 3, [n + 1], [0.7]) for n in range(3)]
   credit = CREDIT[name](nobody, same)
   assert not any(np.any(column) for column in credit.advantages) and credit.metrics["advantage/nonzero"] == 0.0
+
+
+def test_maximum_likelihood_divides_by_the_mean_reward(nobody):
+  # Means 1/4 and 1/2: (1 - 1/4) / (1/4) = 3 and -1; (1 - 1/2) / (1/2) = 1 and -1; a prompt nobody solves has 0.
+  worth = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+  groups = [0, 0, 0, 0, 1, 1, 2, 2]
+  sampled = [
+    dialogue(n, group, [1 + n % 2], [reward]) for n, (group, reward) in enumerate(zip(groups, worth, strict=True))
+  ]
+  found = [column[0] for column in group_baselines.max_rl(nobody, sampled).advantages]
+  np.testing.assert_allclose(found, [3, -1, -1, -1, 1, -1, 0, 0], rtol=1e-5)
+
+
+def test_maximum_likelihood_refuses_negative_rewards(dialogues, nobody):
+  with pytest.raises(ValueError, match=r"trajectory 1 \(task t7\) has the reward -1: give rewards of at least 0"):
+    group_baselines.max_rl(nobody, dialogues)
 
 
 def test_a_spread_may_be_padded_by_more(dialogues, nobody):
