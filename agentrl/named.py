@@ -4,8 +4,8 @@ Every choice of a run is made here, once, where its config is read. A function's
 defaults are its settings: `settings_of` gives them, and `with_settings` puts values into them.
 
   by_name(POLICY_LOSSES, "ppo", kind="policy loss")                       ours
-  by_name(POLICY_LOSSES, "my_project.losses:sapo", kind="policy loss")    yours: a function of a module on PYTHONPATH
-  module_by_name(ALGORITHMS, "my_project.sapo", kind="algorithm")         yours: a module
+  by_name(POLICY_LOSSES, "my_project.losses:mine", kind="policy loss")    yours: a function of a module on PYTHONPATH
+  module_by_name(ALGORITHMS, "my_project.mine", kind="algorithm")         yours: a module
 
 Imports nothing of ours and no JAX.
 """

@@ -366,7 +366,8 @@ class Batch(NamedTuple):
   A row holds a forest, depth first; see `batching/pack.py`. Token i sees token j exactly when
   `j <= i < subtree_end[j]`. The hidden state at `parent[i]` predicts token i. Only action tokens are ever unembedded:
   `action_index` lists where they stand, and every array named `action_` and every column has one entry per listed
-  action token, so that no per-token array is ever padded twice.
+  action token, so that no per-token array is ever padded twice. Where a term of the objective asks for them,
+  observation tokens are listed too: `observed` tells them apart, and no column says anything of them.
 
   The leading axis M counts micro-batches; `micro_batches` of them hold anything.
 
@@ -381,12 +382,23 @@ class Batch(NamedTuple):
   action_index: jax.Array  # int32 [M, B, A], index into T of each action token; 0 on padding
   action_parent: jax.Array  # int32 [M, B, A], index into T of the token whose hidden state predicts it
   action_offset: jax.Array  # int32 [M, B, A], index of the token in the trajectory that owns it; 0 on padding
-  action_mask: jax.Array  # bool [M, B, A], False on padding
+  action_mask: jax.Array  # bool [M, B, A], False on padding, and where an observation token is listed
   action_sequence: jax.Array  # int32 [M, B, A], which trajectory of the batch owns the token; `sequences` on padding
   sequence_length: jax.Array  # f32 [N], action tokens of each trajectory, over the whole batch; 0 on padding
+  sequence_group: jax.Array  # int32 [N], of which prompt each is a sample, counted from 0; N on padding
   temperature: jax.Array  # f32 []
   micro_batches: jax.Array  # int32 []
   columns: Mapping[str, jax.Array]  # f32 [M, B, A] each
+
+  @property
+  def listed(self) -> jax.Array:
+    """Bool `[M, B, A]`, False on padding alone."""
+    return self.action_sequence < self.sequence_length.shape[-1]
+
+  @property
+  def observed(self) -> jax.Array:
+    """Bool `[M, B, A]`, True where an observation token is listed: one that the policy read behind a turn."""
+    return self.listed & ~self.action_mask
 
   @property
   def per_token(self) -> dict[str, jax.Array]:

@@ -93,7 +93,7 @@ def test_trajectories_compare_by_identity():
 def batch():
   """Rows that have as many actions as tokens."""
   rows = [np.full((1, 2, 3), n) for n in range(8)]
-  return Batch(*rows, np.zeros(4), np.float32(1), np.int32(1), {"mine": np.full((1, 2, 3), 8)})
+  return Batch(*rows, np.zeros(4), np.zeros(4), np.float32(1), np.int32(1), {"mine": np.full((1, 2, 3), 8)})
 
 
 def test_the_arrays_of_a_batch_are_told_apart():

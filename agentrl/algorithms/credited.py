@@ -168,10 +168,12 @@ def per_branch(
 ) -> Batch:
   """A token's loss is the sum of the losses that it would have in a row of each who holds it."""
   lengths = np.asarray([np.sum(t.action_mask) for t in trajectories], np.float32)
-  apart = np.asarray(token_weights(learns.reduce, lengths))  # in rows that repeat what they share
+  group = batch.sequence_group
+  # In rows that repeat what they share.
+  apart = np.asarray(token_weights(learns.reduce, lengths, group[: len(lengths)]))
   weighed = [a * weight for a, weight in zip(advantages, apart, strict=True)]
   batch = add_columns(batch, trajectories, {"advantages": Column(weighed, shared="sum")})
-  together = np.append(np.asarray(token_weights(learns.reduce, batch.sequence_length)), np.float32(1))
+  together = np.append(np.asarray(token_weights(learns.reduce, batch.sequence_length, group)), np.float32(1))
   return batch.with_columns(advantages=batch.columns["advantages"] / together[batch.action_sequence])
 
 
@@ -232,7 +234,7 @@ def _check(declared: Declared, learns: Learner, cfg: ConfigDict) -> None:
       f"algo.credit={cfg.credit!r} asks the head {lacking[0]!r} for values, and no term of this algorithm trains it: "
       "choose an algorithm that does, such as 'ppo', or add such a term under algo.terms"
     )
-  weights = np.asarray(token_weights(learns.reduce, jnp.asarray([1.0, 2.0])))
+  weights = np.asarray(token_weights(learns.reduce, jnp.asarray([1.0, 2.0]), jnp.arange(2)))
   if declared.siblings and weights[0] != weights[1]:
     raise ValueError(
       f"algo.credit={cfg.credit!r} fits sums of log-probs, which algo.reduction={cfg.reduction!r} would divide by "

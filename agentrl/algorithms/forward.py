@@ -15,7 +15,7 @@ from agentrl.types import Batch
 
 
 class Outputs(NamedTuple):
-  """What the trained params say of the action tokens of a micro-batch."""
+  """What the trained params say of the listed tokens of a micro-batch."""
 
   hidden: jax.Array  # [B, A, D], the state that predicts each token
   logp: jax.Array  # f32 [B, A], at the batch's temperature; 0 on padding
@@ -29,7 +29,7 @@ def micro_batch(batch: Batch, index: jax.Array) -> Batch:
 
 
 def action_outputs(params: Any, micro: Batch, policy: Policy) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """The policy's (hidden, logp, entropy) of the action tokens, as in `Outputs`; nothing else is ever unembedded."""
+  """The policy's (hidden, logp, entropy) of the listed tokens, as in `Outputs`; nothing else is ever unembedded."""
   rows = micro.tokens, micro.positions, micro.subtree_end
   hidden = transformer.forward(params, *rows, config=policy.model, place=policy.place_hidden)
   hidden = jnp.take_along_axis(hidden, micro.action_parent[..., None], axis=1)
@@ -39,7 +39,7 @@ def action_outputs(params: Any, micro: Batch, policy: Policy) -> tuple[jax.Array
     transformer.unembedding(params, policy.model),
     targets.reshape(-1),
     temperature=micro.temperature,
-    mask=micro.action_mask.reshape(-1),
+    mask=micro.listed.reshape(-1),
   )
   return hidden, flat.logp.reshape(targets.shape), flat.entropy.reshape(targets.shape)
 

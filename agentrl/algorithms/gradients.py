@@ -48,7 +48,7 @@ class LossOutput(NamedTuple):
 
 # (params, micro-batch, lengths [N] under each mask of the step) -> its share of the loss.
 Loss = Callable[[Any, Batch, Sequence[jax.Array]], LossOutput]
-Mask = Callable[[Batch], jax.Array]  # bool of the shape of `action_mask`: which of the listed tokens count
+Mask = Callable[[Batch], jax.Array]  # bool of the shape of `action_mask`, False on padding: which listed tokens count
 
 
 def lengths_of(batch: Batch, mask: jax.Array, first: jax.Array, last: jax.Array) -> jax.Array:
@@ -57,7 +57,7 @@ def lengths_of(batch: Batch, mask: jax.Array, first: jax.Array, last: jax.Array)
   These are the global denominators of one optimiser step: with them, losses of micro-batches are shares that add up.
   """
   m = jnp.arange(mask.shape[0])[:, None, None]
-  used = batch.action_mask & mask & (m >= first) & (m < last)
+  used = mask & (m >= first) & (m < last)
   counts = jnp.zeros((batch.sequence_length.shape[0] + 1,), jnp.float32)
   return counts.at[batch.action_sequence].add(used.astype(jnp.float32))[:-1]
 

@@ -5,13 +5,19 @@
 | GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
 | Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | constant: longest length |
 | RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | |
-| LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo | sequence_mean | epochs or minibatches > 1 |
+| LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo or turn_ratio | sequence_mean | several steps |
 | DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, rollout.rounds > 1 |
 | GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
 | OPO (https://arxiv.org/abs/2505.23585) | opo | reinforce | token_mean | exactly on-policy: one step an update |
 | GDPO (https://arxiv.org/abs/2601.05242) | gdpo | ppo | token_mean | several parts in `reward` |
 | GiGPO (https://arxiv.org/abs/2505.10978) | gigpo | ppo | sequence_mean | kl_coef |
 | CISPO (https://arxiv.org/abs/2506.13585) | grpo | cispo | token_mean | |
+| GMPO (https://arxiv.org/abs/2507.20673) | grpo | gmpo | sequence_mean | |
+| SAPO (https://arxiv.org/abs/2511.20347) | grpo | sapo | sequence_mean | |
+| DRO (https://arxiv.org/abs/2405.19107) | dr_grpo | dro | sequence_sum_norm | |
+| MaxRL (https://arxiv.org/abs/2602.02710) | max_rl | reinforce | token_mean | rewards of at least 0 |
+| Pass@k (https://arxiv.org/abs/2508.10751) | pass_at_k | ppo | token_mean | |
+| Clip-Cov, KL-Cov (https://arxiv.org/abs/2505.22617) | grpo | clip_cov, kl_cov | token_mean | several steps |
 | Lite PPO (https://arxiv.org/abs/2508.08221) | batch_std | ppo | token_mean | |
 | ARPO (https://arxiv.org/abs/2507.19849) | grpo | ppo | token_mean | rollout.strategy: branching |
 

@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from agentrl import credit
 from agentrl.algorithms import forward, gradients
 from agentrl.algorithms.contract import HeadSpec, LearnerState, Metrics, Policy
-from agentrl.algorithms.objective import Term, columns_of, heads_of, objective
+from agentrl.algorithms.objective import Term, columns_of, heads_of, objective, of_batch
 from agentrl.batching.pack import Column, pack
 from agentrl.named import by_name, with_settings
 from agentrl.ops import corrections, losses
@@ -56,6 +56,7 @@ class Learner:
   Attributes:
     heads: what its terms declare, by name.
     columns: what its terms make of trajectories, by name.
+    of_batch: what its terms make of a whole batch, by name.
     evaluate: `(params, batch, names) -> {name: f32 [M, B, A]}`, see `forward.make_evaluator`; params as in
       `LearnerState`.
     reduce: the reduction of its objective.
@@ -69,6 +70,7 @@ class Learner:
   terms: Sequence[Term]
   heads: Mapping[str, HeadSpec]
   columns: Mapping[str, Callable[[Sequence[Trajectory]], Column]]
+  of_batch: Mapping[str, Callable[[Batch, jax.Array], jax.Array]]
   evaluate: Callable[[Mapping[str, Any], Batch, Sequence[str]], dict[str, jax.Array]]
   reduce: Reduction
   reads: frozenset[str]
@@ -89,7 +91,10 @@ class Learner:
   def pack(self, trajectories: Sequence[Trajectory], columns: Mapping[str, Column]) -> Batch:
     """A packed batch with these columns and those that terms make of trajectories; raises as `batching.pack.pack`."""
     of_terms = {name: make(trajectories) for name, make in self.columns.items()}
-    return pack(trajectories, {**of_terms, **columns}, self.policy.pack, least_trees=self.minibatches)
+    observed = any(term.observed for term in self.terms)
+    return pack(
+      trajectories, {**of_terms, **columns}, self.policy.pack, least_trees=self.minibatches, observed=observed
+    )
 
   def old_logp(self, state: LearnerState, batch: Batch) -> jax.Array:
     """Log-probs under the policy as it is, f32 `[M, B, A]`."""
@@ -117,6 +122,8 @@ class Learner:
         f"a term of the objective reads the column {missing[0]!r}, and this algorithm's batches have none: they have "
         f"{', '.join(sorted(batch.columns))}"
       )
+    draw_key = jax.random.fold_in(key, self.epochs)  # epochs take the numbers before
+    batch = batch.with_columns(**{name: make(batch, draw_key) for name, make in self.of_batch.items()})
     return gradients.run_minibatches(
       self.step,
       state,
@@ -153,6 +160,7 @@ def make_learner(
     terms=tuple(terms),
     heads=heads,
     columns=columns_of(terms),
+    of_batch=of_batch(terms),
     evaluate=forward.make_evaluator(policy, heads),
     reduce=reduce,
     reads=frozenset(reads).union(*(term.reads for term in terms)),

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,10 +40,14 @@ class Term(NamedTuple):
     per_token: `(outputs, micro-batch) -> (f32 [B, A], diagnostics)`; values off the mask are not read. Diagnostics are
       arrays `[B, A]` by the name of a metric: of each the mean over the tokens of the term is reported, or the largest,
       at least 0, where the name ends in "_max".
-    mask: of a batch, which of the listed tokens it counts, elementwise; None: all of them.
+    mask: of a batch, which of its tokens it counts, elementwise; None: all of them.
+    observed: its tokens are those that the policy read behind its turns, in place of those that it sampled; batches
+      then list them, and the forward pass says their log-probs with the others.
     reduce: its normaliser, from `ops.reduce.REDUCTIONS` or yours; None: the objective's.
     heads: what it reads of `Outputs.heads`, by name; trained with the policy.
     columns: `trajectories -> Column` of what it reads of the batch besides what the algorithm packs, by name.
+    of_batch: `(batch, key) -> f32 [M, B, A]` of what it reads that only a whole batch says, such as a rank among all
+      tokens, by name; the learner computes it once, at the start of an update.
     reads: columns that an update must have. The learner computes "old_logp", needed where an update takes several
       steps, and "ref_logp" of the frozen reference, which is kept where a term asks for it; whoever prepares the batch
       gives the others, such as "returns".
@@ -51,9 +56,11 @@ class Term(NamedTuple):
   weight: float
   per_token: Callable[[Outputs, Batch], tuple[jax.Array, Diagnostics]]
   mask: Mask | None = None
+  observed: bool = False
   reduce: Reduction | None = None
   heads: Mapping[str, HeadSpec] = {}
   columns: Mapping[str, Callable[[Sequence[Trajectory]], Column]] = {}
+  of_batch: Mapping[str, Callable[[Batch, jax.Array], jax.Array]] = {}
   reads: tuple[str, ...] = ()
 
 
@@ -86,11 +93,19 @@ def columns_of(terms: Sequence[Term]) -> dict[str, Callable[[Sequence[Trajectory
   Raises:
     ValueError: two of them make different columns of one name.
   """
-  found: dict[str, Callable[[Sequence[Trajectory]], Column]] = {}
-  for term in terms:
-    for name, make in term.columns.items():
-      if found.setdefault(name, make) is not make:
-        raise ValueError(f"two terms make a column called {name!r}, and they differ: name one of them otherwise")
+  return _made([term.columns for term in terms])
+
+
+def of_batch(terms: Sequence[Term]) -> dict[str, Callable[[Batch, jax.Array], jax.Array]]:
+  """What terms make of whole batches, by the names of columns; raises as `columns_of`."""
+  return _made([term.of_batch for term in terms])
+
+
+def _made(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  found: dict[str, Any] = {}
+  for name, make in (entry for made in columns for entry in made.items()):
+    if found.setdefault(name, make) is not make:
+      raise ValueError(f"two terms make a column called {name!r}, and they differ: name one of them otherwise")
   return found
 
 
@@ -101,30 +116,39 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
     reduce: normaliser of the terms that have none of their own.
   """
   heads = heads_of(terms)
-  masks = tuple({term.mask: None for term in terms if term.mask is not None})
+  kinds = tuple({(term.observed, term.mask): None for term in terms if term.observed or term.mask is not None})
+  masks = tuple(functools.partial(_counted, observed=observed, mask=mask) for observed, mask in kinds)
 
   def loss(params: Any, micro: Batch, lengths: Sequence[jax.Array]) -> LossOutput:
     out = outputs(params, micro, policy, heads)
     micro = micro.with_columns(**{"old_logp": jax.lax.stop_gradient(out.logp), **micro.columns})
-    counted = {None: (micro.action_mask, micro.sequence_length)}
-    for mask, length in zip(masks, lengths, strict=True):
-      counted[mask] = micro.action_mask & mask(micro), length
+    sampled = False, None
+    counted = {sampled: (micro.action_mask, micro.sequence_length)}
+    for kind, mask, length in zip(kinds, masks, lengths, strict=True):
+      counted[kind] = mask(micro), length
     summed: dict[tuple, jax.Array] = {}
     found = _Metrics()
-    found.add({"policy/entropy": out.entropy}, *counted[None])
+    found.add({"policy/entropy": out.entropy}, *counted[sampled])
     for term in terms:
       values, diagnostics = term.per_token(out, micro)
-      key = term.mask, term.reduce or reduce
+      kind = term.observed, term.mask
+      key = kind, term.reduce or reduce
       weighed = term.weight * values
       summed[key] = summed[key] + weighed if key in summed else weighed
-      found.add(diagnostics, *counted[term.mask])
+      found.add(diagnostics, *counted[kind])
     shares = [
-      reduce_by(values, counted[mask][0], micro.action_sequence, counted[mask][1])
-      for (mask, reduce_by), values in summed.items()
+      reduce_by(values, counted[kind][0], micro.action_sequence, counted[kind][1], micro.sequence_group)
+      for (kind, reduce_by), values in summed.items()
     ]
     return LossOutput(sum(shares[1:], shares[0]), found.sums, found.maxima)
 
   return Objective(loss, masks)
+
+
+def _counted(micro: Batch, *, observed: bool, mask: Mask | None) -> jax.Array:
+  """Which listed tokens of a batch a term counts."""
+  tokens = micro.observed if observed else micro.action_mask
+  return tokens if mask is None else tokens & mask(micro)
 
 
 class _Metrics:

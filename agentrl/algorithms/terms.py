@@ -8,21 +8,25 @@ A config adds terms to the objective of any algorithm, each under a label, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import HeadSpec
 from agentrl.algorithms.forward import Outputs
 from agentrl.algorithms.objective import Diagnostics, Term
+from agentrl.batching.pack import Column
 from agentrl.models import heads
-from agentrl.named import by_name, with_settings
-from agentrl.ops import corrections, losses
+from agentrl.named import by_name, settings_of, with_settings
+from agentrl.ops import corrections, imitation_losses, losses, surrogates, value_losses
 from agentrl.ops.kl import KL_ESTIMATORS
-from agentrl.types import Batch
+from agentrl.ops.segments import segment_sum
+from agentrl.types import Batch, Trajectory
 
 
 def policy_gradient(
@@ -40,18 +44,26 @@ def policy_gradient(
     correction: name in `ops.corrections.CORRECTIONS`, or the import path of yours.
     correction_options: keyword arguments of it.
   """
-  surrogate = with_settings(by_name(losses.POLICY_LOSSES, policy_loss, kind="policy loss"), loss, section="algo.loss")
-  correct = with_settings(
-    by_name(corrections.CORRECTIONS, correction, kind="correction"),
-    correction_options,
-    section="algo.correction_options",
-  )
+  chosen_loss = by_name(losses.POLICY_LOSSES, policy_loss, kind="policy loss")
+  chosen_correction = by_name(corrections.CORRECTIONS, correction, kind="correction")
+  declared = surrogates.declared_by(chosen_loss)
+  if corrections.is_by_denominator(chosen_correction) and not declared.ratio:
+    raise ValueError(
+      f"algo.correction={correction!r} puts the sampler into the denominator of the ratio, and "
+      f"algo.policy_loss={policy_loss!r} has no ratio: nothing would be corrected; choose a correction with a weight, "
+      "such as 'truncated', or a loss with a ratio, such as 'ppo'"
+    )
+  surrogate = with_settings(chosen_loss, loss, section="algo.loss")
+  correct = with_settings(chosen_correction, correction_options, section="algo.correction_options")
 
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
-    layout = micro.action_mask, micro.action_sequence, micro.sequence_length
-    columns = micro.columns
-    corrected = correct(columns["old_logp"], columns["sampler_logp"], *layout)
-    values, flags = surrogate(out.logp, corrected.denominator, columns["advantages"], *layout)
+    columns, sequences = micro.columns, (micro.action_sequence, micro.sequence_length)
+    corrected = correct(columns["old_logp"], columns["sampler_logp"], micro.action_mask, *sequences)
+    pooled = _turns(micro) if declared.turns else sequences
+    marked = (columns["marked"] > 0,) if declared.marks else ()
+    values, flags = surrogate(
+      out.logp, corrected.denominator, columns["advantages"], micro.action_mask, *pooled, *marked
+    )
     difference = jnp.abs(jnp.where(micro.action_mask, columns["old_logp"] - columns["sampler_logp"], 0.0))
     diagnostics = {f"policy/{name}": value for name, value in flags.items()}
     diagnostics |= {
@@ -61,7 +73,44 @@ def policy_gradient(
     }
     return values * corrected.weight, diagnostics
 
-  return Term(1.0, per_token, reads=("old_logp", "advantages"))
+  columns = {"turn": turn_numbers} if declared.turns else {}
+  marks = {"marked": _marker(declared.marks, {**settings_of(chosen_loss), **loss})} if declared.marks else {}
+  return Term(1.0, per_token, reads=("old_logp", "advantages"), columns=columns, of_batch=marks)
+
+
+def _marker(marks: Callable[..., jax.Array], settings: Mapping[str, Any]) -> Callable[[Batch, jax.Array], jax.Array]:
+  """`(batch, key) -> f32 [M, B, A]`: 1 where a loss has its token marked, see `surrogates.Declared`.
+
+  The number drawn for a token hangs on the key, its trajectory and its place there: not on the row it lies in.
+  """
+  own = {name: value for name, value in settings.items() if name in inspect.signature(marks).parameters}
+
+  @jax.jit
+  def mark(batch: Batch, key: jax.Array) -> jax.Array:
+    def drawn(sequence: jax.Array, offset: jax.Array) -> jax.Array:
+      return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, sequence), offset))
+
+    places = batch.action_sequence.ravel(), batch.action_offset.ravel()
+    draw = jax.vmap(drawn)(*places).reshape(batch.action_mask.shape)
+    logp, advantages = batch.columns["sampler_logp"], batch.columns["advantages"]
+    return marks(logp, advantages, batch.action_mask, draw, **own).astype(jnp.float32)
+
+  return mark
+
+
+def turn_numbers(trajectories: Sequence[Trajectory]) -> Column:
+  """The number of the turn that each token belongs to, within its trajectory."""
+  return Column([t.turn.astype(np.float32) for t in trajectories], shared="owner")
+
+
+def _turns(micro: Batch) -> tuple[jax.Array, jax.Array]:
+  """Which turn of the micro-batch each listed token is in, int32 `[B, A]`, and the tokens of every turn, f32 `[N T]`.
+
+  All tokens that a trajectory owns stand in one row, so that a micro-batch has turns as a whole.
+  """
+  most = micro.tokens.shape[-1]  # turns of a trajectory: each has a token of a row
+  turn = micro.action_sequence * most + micro.columns["turn"].astype(jnp.int32)
+  return turn, segment_sum(micro.action_mask.astype(jnp.float32), turn, micro.sequence_length.shape[0] * most)
 
 
 def _outside(log_ratio: jax.Array, mask: jax.Array) -> jax.Array:
@@ -94,9 +143,25 @@ def likelihood() -> Term:
   """Minus the log-likelihood of the tokens: imitation."""
 
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
-    return losses.negative_log_likelihood(out.logp, micro.action_mask), {}
+    return imitation_losses.negative_log_likelihood(out.logp, micro.action_mask), {}
 
   return Term(1.0, per_token)
+
+
+def observations() -> Term:
+  """Minus the log-likelihood of what the policy reads behind its turns: it learns what the world answers.
+
+  `-sum_t log pi(o_t | context)` over observation tokens, with the marks that the chat format puts around them, as a
+  further term of a policy's objective: ECHO, 2026, quoted from memory. The log-probs come from the same forward pass,
+  at the batch's temperature. A batch lists these tokens beside the sampled ones, so that `pack.row_actions` must have
+  room for both; a trajectory without observations adds nothing.
+  """
+
+  def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
+    loss = imitation_losses.negative_log_likelihood(out.logp, micro.observed)
+    return loss, {"observations/loss": loss}
+
+  return Term(1.0, per_token, observed=True)
 
 
 def value(*, hidden: int = 0, detach: bool = False, clip: float | None = None) -> Term:
@@ -112,9 +177,9 @@ def value(*, hidden: int = 0, detach: bool = False, clip: float | None = None) -
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
     values, columns, mask = out.heads["value"], micro.columns, micro.action_mask
     if clip is None:
-      error = losses.squared_value_loss(values, columns["returns"], mask)
+      error = value_losses.squared_value_loss(values, columns["returns"], mask)
     else:
-      error = losses.clipped_value_loss(values, columns["old_values"], columns["returns"], mask, clip=clip)
+      error = value_losses.clipped_value_loss(values, columns["old_values"], columns["returns"], mask, clip=clip)
     return error, {"value/loss": error}
 
   reads = ("returns",) if clip is None else ("returns", "old_values")
@@ -139,6 +204,7 @@ TERMS: dict[str, Callable[..., Term]] = {
   "kl": kl,
   "entropy": entropy,
   "likelihood": likelihood,
+  "observations": observations,
   "value": value,
 }
 

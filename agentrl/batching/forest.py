@@ -18,10 +18,15 @@ class Forest:
 
   A branch hangs from the trajectory that owns the last token which they share: one that leaves before its parent's own
   fork from the parent's parent, and so on. One that leaves inside the prompt shares no action: it is a tree of its own.
+
+  Args:
+    trajectories: of a batch.
+    observed: list the observation tokens too, beside those that were sampled.
   """
 
-  def __init__(self, trajectories: Sequence[Trajectory]):
+  def __init__(self, trajectories: Sequence[Trajectory], *, observed: bool = False):
     self.trajectories = trajectories
+    self._observed = observed
     self._index = {t.uid: n for n, t in enumerate(trajectories)}
     if len(self._index) != len(trajectories):
       raise ValueError("two trajectories of a batch have the same uid")
@@ -89,14 +94,19 @@ class Forest:
     for child in self.children[n]:
       yield from self.descendants(child)
 
+  def listed(self, n: int) -> np.ndarray:
+    """Bool `[T_n]`: which tokens of trajectory n a batch lists."""
+    t = self.trajectories[n]
+    return t.action_mask | (t.turn >= 0) if self._observed else t.action_mask
+
   def size(self, root: int, prefix: int) -> tuple[int, int]:
-    """Tokens after the prefix, and action tokens, of a root's subtree."""
+    """Tokens after the prefix, and listed tokens, of a root's subtree."""
     tokens = actions = 0
     for n in self.descendants(root):
       start = max(self.own_start(n), prefix)
       t = self.trajectories[n]
       tokens += len(t.tokens) - start
-      actions += int(np.sum(t.action_mask[start:]))
+      actions += int(np.sum(self.listed(n)[start:]))
     return tokens, actions
 
 

@@ -73,14 +73,13 @@ def deal(batch: Batch, parts: int, rng: np.random.Generator) -> tuple[Batch, lis
 def trees_of(batch: Batch) -> list[Tree]:
   """The trees with at least one action, by the first trajectory that they list, and of one trajectory by place."""
   found = []
-  positions, ends, mask, index, sequence = (
-    _rows(getattr(batch, name))
-    for name in ("positions", "subtree_end", "action_mask", "action_index", "action_sequence")
+  positions, ends, listed, index, sequence = (
+    _rows(getattr(batch, name)) for name in ("positions", "subtree_end", "listed", "action_index", "action_sequence")
   )
-  for row in np.flatnonzero(mask.any(axis=1)):
+  for row in np.flatnonzero(listed.any(axis=1)):
     size = int(np.sum(ends[row] > 0))
     starts = [*np.flatnonzero(positions[row, :size] == 0).tolist(), size]
-    edges = np.searchsorted(index[row, : int(mask[row].sum())], starts).tolist()
+    edges = np.searchsorted(index[row, : int(listed[row].sum())], starts).tolist()
     for n, start in enumerate(starts[:-1]):
       if edges[n + 1] > edges[n]:
         own = sequence[row, edges[n] : edges[n + 1]].min()

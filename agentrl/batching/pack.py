@@ -50,6 +50,7 @@ class _Row:
   positions: list[int] = dataclasses.field(default_factory=list)
   subtree_end: list[int] = dataclasses.field(default_factory=list)
   actions: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)  # index, parent, sequence, offset
+  sampled: list[bool] = dataclasses.field(default_factory=list)  # of each entry of `actions`
 
 
 @dataclasses.dataclass
@@ -113,7 +114,12 @@ SHARED: dict[str, Callable[[Forest, Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 def pack(
-  trajectories: Sequence[Trajectory], columns: Mapping[str, Column], config: PackConfig, *, least_trees: int = 1
+  trajectories: Sequence[Trajectory],
+  columns: Mapping[str, Column],
+  config: PackConfig,
+  *,
+  least_trees: int = 1,
+  observed: bool = False,
 ) -> Batch:
   """Lays trajectories out in rows.
 
@@ -125,6 +131,7 @@ def pack(
     columns: by name; `sampler_logp` is added from the trajectories.
     config: sizes.
     least_trees: where prompts that are shared leave fewer trees, no samples share one; see `minibatches.deal`.
+    observed: list the observation tokens too, see `Batch.observed`; `pack.row_actions` must have room for them.
 
   Returns:
     A `Batch` of NumPy arrays; `unpack` leads back to trajectories.
@@ -145,12 +152,12 @@ def pack(
     raise ValueError(f"one batch holds trajectories of temperatures {sorted(temperatures)}; train on one at a time")
   _check_prompts(trajectories)
   rows: list[_Row] = []
-  forest, trees = _planted(trajectories, config)
+  forest, trees = _planted(trajectories, config, observed)
   if len(trees) < least_trees:
-    forest, trees = _planted(trajectories, dataclasses.replace(config, share_prefixes=False))
+    forest, trees = _planted(trajectories, dataclasses.replace(config, share_prefixes=False), observed)
   for tree in trees:
     _lay_out(forest, tree, _row_with_room(rows, forest, tree, config))
-  batch = _to_arrays(rows, trajectories[0].temperature, config)
+  batch = _to_arrays(rows, trajectories, config)
   sampled = Column([t.sampler_logp for t in trajectories], shared="owner")
   return add_columns(batch, trajectories, {"sampler_logp": sampled, **columns})
 
@@ -208,12 +215,12 @@ def unpack(batch: Batch, values: np.ndarray, trajectories: Sequence[Trajectory])
 # ---- which trees ----------------------------------------------------------------------------------------------------
 
 
-def _planted(trajectories: Sequence[Trajectory], config: PackConfig) -> tuple[Forest, list[_Tree]]:
+def _planted(trajectories: Sequence[Trajectory], config: PackConfig, observed: bool) -> tuple[Forest, list[_Tree]]:
   """A forest of its own, from which the branches that no row could hold are cut off, and all its trees.
 
   These are the roots that share a group and a prompt, and what was cut off; the largest come first.
   """
-  forest = Forest(trajectories)
+  forest = Forest(trajectories, observed=observed)
   groups: dict[tuple, list[int]] = {}
   for n in forest.roots:
     t = forest.trajectories[n]
@@ -242,8 +249,8 @@ def _cut(forest: Forest, n: int, prefix: int, config: PackConfig) -> Iterator[_T
   while not _fits((0, 0), _room(forest, _Tree(prefix, [n])), config):
     if not children:
       raise ValueError(
-        f"trajectory {t.uid} (task {t.task_id}) has {len(t.tokens)} tokens, {np.sum(t.action_mask[prefix:])} of them "
-        f"actions; a row holds pack.row_tokens={config.row_tokens} and pack.row_actions={config.row_actions}"
+        f"trajectory {t.uid} (task {t.task_id}) has {len(t.tokens)} tokens, {np.sum(forest.listed(n)[prefix:])} of "
+        f"them actions; a row holds pack.row_tokens={config.row_tokens} and pack.row_actions={config.row_actions}"
       )
     largest = max(children, key=lambda child: forest.size(child, 0))
     children.remove(largest)
@@ -306,12 +313,13 @@ def _append(forest, n, start, end, parent, row, *, actions=True):
   row.tokens.extend(t.tokens[start:end].tolist())
   row.positions.extend(range(start, end))
   row.subtree_end.extend([0] * (end - start))
-  for offset in (np.flatnonzero(t.action_mask[start:end]) + start).tolist() if actions else ():
+  for offset in (np.flatnonzero(forest.listed(n)[start:end]) + start).tolist() if actions else ():
     index = first + offset - start
     row.actions.append((index, parent if offset == start else index - 1, n, offset))
+    row.sampled.append(bool(t.action_mask[offset]))
 
 
-def _to_arrays(rows: Sequence[_Row], temperature: float, config: PackConfig) -> Batch:
+def _to_arrays(rows: Sequence[_Row], trajectories: Sequence[Trajectory], config: PackConfig) -> Batch:
   """Pads every row to the fixed shape; a batch without columns."""
   if len(rows) > config.micro_batches * config.rows:
     raise AssertionError("more rows than trajectories")
@@ -325,7 +333,9 @@ def _to_arrays(rows: Sequence[_Row], temperature: float, config: PackConfig) -> 
     tokens[r, :size], positions[r, :size], subtree_end[r, :size] = row.tokens, row.positions, row.subtree_end
     if count:
       index[r, :count], parent[r, :count], sequence[r, :count], offsets[r, :count] = np.transpose(row.actions)
-    mask[r, :count] = True
+    mask[r, :count] = row.sampled
+  group = np.full(config.sequences, config.sequences, np.int32)
+  group[: len(trajectories)] = np.unique([t.group_id for t in trajectories], return_inverse=True)[1]
   batch = Batch(
     tokens=tokens,
     positions=positions,
@@ -336,7 +346,8 @@ def _to_arrays(rows: Sequence[_Row], temperature: float, config: PackConfig) -> 
     action_mask=mask,
     action_sequence=sequence,
     sequence_length=np.bincount(sequence[mask], minlength=config.sequences).astype(np.float32),
-    temperature=np.float32(temperature),
+    sequence_group=group,
+    temperature=np.float32(trajectories[0].temperature),
     micro_batches=np.int32(-(-len(rows) // config.rows)),
     columns={},
   )

@@ -13,6 +13,8 @@ ratio pi / pi_d, a correction says which policy stands in the denominator d, and
 
 The last three take r of a token. With the prefix `sequence_` they take the product of r over the sequence, the exact
 weight of a whole trajectory, and with `geometric_` its geometric mean, which does not shrink or grow with the length.
+A sequence that branches from another is weighed by the tokens behind its fork alone: those before it are its parent's,
+stand once in a batch, and have the parent's weight.
 
 All share one signature, and have their settings as keyword-only arguments:
 
@@ -52,6 +54,17 @@ class Corrected(NamedTuple):
 Correction = Callable[..., Corrected]
 
 
+def by_denominator(function: Correction) -> Correction:
+  """Marks a correction that gives every token the weight 1: it does nothing for a loss without a ratio."""
+  function.by_denominator = True
+  return function
+
+
+def is_by_denominator(function: Correction) -> bool:
+  """Whether a correction, ours or a fork's, is marked with `by_denominator`."""
+  return vars(function).get("by_denominator", False)
+
+
 def none(
   old_logp: jax.Array, sampler_logp: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array
 ) -> Corrected:
@@ -60,6 +73,7 @@ def none(
   return Corrected(jax.lax.stop_gradient(old_logp), mask.astype(jnp.float32))
 
 
+@by_denominator
 def sampler(
   old_logp: jax.Array, sampler_logp: jax.Array, mask: jax.Array, sequence: jax.Array, sequence_length: jax.Array
 ) -> Corrected:

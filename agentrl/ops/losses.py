@@ -1,66 +1,45 @@
-"""Policy, value, preference and imitation losses, one value per element; `ops/reduce.py` turns them into an objective.
+"""Policy losses, one value per token; `ops/reduce.py` turns them into an objective.
 
-Policy losses share one signature, so that an algorithm can take any of them by name:
+They share one signature, so that an algorithm can take any of them by name:
 
   loss [B, A], diagnostics = policy_loss(
     logp [B, A], old_logp [B, A], advantages [B, A], mask [B, A], sequence [B, A], sequence_length [N],
     **hyperparameters)
 
 Only `logp` carries a gradient. Masked tokens have loss 0, no gradient, and 0 in every diagnostic. Diagnostics are f32
-`[B, A]` constants: `log_ratio`, and for each way of clipping 1 where it took the token's gradient (`reinforce` clips
-nothing; for `cispo`, where it bounded the token's weight).
+`[B, A]` constants: `log_ratio`, and for each way of clipping 1 where it took the token's gradient (`reinforce`, `sapo`
+and `dro` clip nothing; for `cispo`, where it bounded the token's weight).
+
+A loss may declare what else it needs, see `surrogates.Declared`: one of turns is given turns in place of sequences.
+Of a branch, a sequence or turn is the tokens behind its fork: those before it stand once in a batch, as its parent's.
 """
 
-from collections.abc import Callable
-
-import chex
 import jax
 import jax.numpy as jnp
 
+from agentrl.ops.covariance_losses import clip_cov, kl_cov
 from agentrl.ops.ratios import masked_log_ratio, sequence_log_ratio
-from agentrl.settings import above, at_least
-
-Diagnostics = dict[str, jax.Array]
-PolicyLoss = Callable[..., tuple[jax.Array, Diagnostics]]
+from agentrl.ops.segments import segment_sum, segment_values
+from agentrl.ops.surrogates import Diagnostics, PolicyLoss, check_bounds, clipped, constant, declares, indicator
+from agentrl.settings import FINITE, above, at_least, between
 
 # Of the hyperparameters of policy losses, by name.
 RANGES = {
   "clip_low": at_least(0, "it is a distance from ratio 1"),
   "clip_high": at_least(0, "it is a distance from ratio 1"),
   "dual_clip": above(1, "it bounds the ratio from above; None switches it off"),
+  "clip": at_least(0, "the ratio is bounded by 1 / (1 + clip) and 1 + clip"),
+  "log_clip": at_least(0, "it is a distance from log-ratio 0"),
+  "tau_positive": above(0, "it is how fast the gate closes"),
+  "tau_negative": above(0, "it is how fast the gate closes"),
+  "beta": at_least(0, "it is the weight of a penalty"),
+  "share": between(0, 1),
+  "low": FINITE,
+  "high": FINITE,
 }
 
 
-# ---- policy -----------------------------------------------------------------------------------------------------
-
-
-def clipped_surrogate(
-  log_ratio: jax.Array, advantages: jax.Array, *, clip_low: float, clip_high: float, dual_clip: float | None = None
-) -> jax.Array:
-  """PPO's loss, `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)`.
-
-  Schulman et al., 2017 (https://arxiv.org/abs/1707.06347), eq. 7; unequal bounds as in DAPO, Yu et al., 2025
-  (https://arxiv.org/abs/2503.14476). With `dual_clip` c, a loss with A < 0 is at most `-c A`: Ye et al., 2020
-  (https://arxiv.org/abs/1912.09729), eq. 5.
-
-  Args:
-    log_ratio: `[B, A]` log r, 0 where masked; carries the gradient.
-    advantages: `[B, A]`, treated as constants.
-    clip_low: 0.2 is usual.
-    clip_high: 0.2 is usual, 0.28 in DAPO.
-    dual_clip: a ratio above 1, 3 is usual; None leaves the loss unbounded above.
-
-  Returns:
-    `[B, A]`.
-  """
-  chex.assert_equal_shape([log_ratio, advantages])
-  advantages = jax.lax.stop_gradient(advantages)
-  ratio = jnp.exp(log_ratio)
-  clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
-  loss = -jnp.minimum(ratio * advantages, clipped * advantages)
-  if dual_clip is None:
-    return loss
-  return jnp.where(advantages < 0, jnp.minimum(loss, -dual_clip * advantages), loss)
+# ---- clipped ----------------------------------------------------------------------------------------------------
 
 
 def ppo(
@@ -82,7 +61,7 @@ def ppo(
   """
   del sequence, sequence_length  # the ratio is per token
   log_ratio = masked_log_ratio(logp, old_logp, mask)
-  return _clipped(log_ratio, advantages, mask, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
+  return clipped(log_ratio, advantages, mask, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
 
 
 def gspo(
@@ -105,7 +84,89 @@ def gspo(
     ValueError: a bound that clips the ratio 1 itself.
   """
   log_ratio = sequence_log_ratio(logp, old_logp, mask, sequence, sequence_length)
-  return _clipped(log_ratio, advantages, mask, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
+  return clipped(log_ratio, advantages, mask, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
+
+
+def trajectory_ratio(
+  logp: jax.Array,
+  old_logp: jax.Array,
+  advantages: jax.Array,
+  mask: jax.Array,
+  sequence: jax.Array,
+  sequence_length: jax.Array,
+  *,
+  clip: float = 0.1,
+  dual_clip: float | None = None,
+) -> tuple[jax.Array, Diagnostics]:
+  """`clipped_surrogate` of the product of the ratios of a whole sequence, bounded by `[1 / (1 + clip), 1 + clip]`.
+
+  LOOP, Chen et al., 2025 (https://arxiv.org/abs/2502.01600), section 3, the weight per trajectory. Its level per token
+  is `ppo` with `clip_low = 1 - 1 / (1 + clip)` and `clip_high = clip`. Every token has the loss of its sequence and the
+  gradient `ratio A` of its own log-prob, so that with `sequence_sum_norm` the gradient is exactly that of the clipped
+  product. Unlike the paper the other reductions divide it by lengths, as they do at the level of tokens.
+
+  Raises:
+    ValueError: a bound that clips the ratio 1 itself.
+  """
+  ones = jnp.ones_like(sequence_length)
+  log_ratio = sequence_log_ratio(logp, old_logp, mask, sequence, ones)
+  bounds = {"clip_low": 1.0 - 1.0 / (1.0 + clip), "clip_high": clip, "dual_clip": dual_clip}
+  return clipped(log_ratio, advantages, mask, **bounds)
+
+
+@declares(turns=True)
+def turn_ratio(
+  logp: jax.Array,
+  old_logp: jax.Array,
+  advantages: jax.Array,
+  mask: jax.Array,
+  turn: jax.Array,
+  turn_length: jax.Array,
+  *,
+  clip: float = 0.1,
+  dual_clip: float | None = None,
+) -> tuple[jax.Array, Diagnostics]:
+  """`trajectory_ratio` of single turns: the product of the ratios of a turn's tokens, shared by all of them.
+
+  LOOP, Chen et al., 2025 (https://arxiv.org/abs/2502.01600), section 3, the weight per turn.
+
+  Args:
+    turn, turn_length: as `sequence` and `sequence_length`.
+  """
+  return trajectory_ratio(logp, old_logp, advantages, mask, turn, turn_length, clip=clip, dual_clip=dual_clip)
+
+
+def gmpo(
+  logp: jax.Array,
+  old_logp: jax.Array,
+  advantages: jax.Array,
+  mask: jax.Array,
+  sequence: jax.Array,
+  sequence_length: jax.Array,
+  *,
+  log_clip: float = 0.4,
+) -> tuple[jax.Array, Diagnostics]:
+  """`-A (prod_t b_t)^(1 / L)`, where b is the ratio of a token, bounded by `exp(log_clip)` on the side that A favours.
+
+  That is `log b = min(log r, log_clip)` where A > 0, and `max(log r, -log_clip)` where A < 0: a token is clipped by
+  itself, and the geometric mean keeps one outlier from ruling the sequence. Zhao et al., 2025, "Geometric-mean policy
+  optimization" (https://arxiv.org/abs/2507.20673); 0.4 quoted from memory. In token form, as `gspo`: every token has
+  the loss of its sequence and an equal share of its gradient; reduce with `sequence_mean`.
+  """
+  advantages = constant(advantages, mask)
+  sign = jnp.where(advantages > 0, 1.0, -1.0)
+  log_ratio = masked_log_ratio(logp, old_logp, mask)
+  bounded = sign * jnp.minimum(sign * log_ratio, log_clip)
+  fixed = jax.lax.stop_gradient(bounded)
+  total = segment_sum(fixed, sequence, sequence_length.shape[0])
+  mean = segment_values(total / jnp.maximum(sequence_length, 1.0), sequence)
+  loss = -jnp.exp(jnp.where(mask, mean + (bounded - fixed), 0.0)) * advantages
+  log_ratio = jax.lax.stop_gradient(log_ratio)
+  return loss, {
+    "log_ratio": log_ratio,
+    "clipped_low": indicator((log_ratio < -log_clip) & (advantages < 0), mask),
+    "clipped_high": indicator((log_ratio > log_clip) & (advantages > 0), mask),
+  }
 
 
 def cispo(
@@ -128,18 +189,22 @@ def cispo(
     ValueError: a bound that clips the ratio 1 itself.
   """
   del sequence, sequence_length  # the ratio is per token
-  _check_bounds(clip_low, clip_high, None)
+  check_bounds(clip_low, clip_high, None)
   log_ratio = jax.lax.stop_gradient(masked_log_ratio(logp, old_logp, mask))
   ratio = jnp.exp(log_ratio)
   weight = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
-  loss = -weight * _constant(advantages, mask) * jnp.where(mask, logp, 0.0)
+  loss = -weight * constant(advantages, mask) * jnp.where(mask, logp, 0.0)
   return loss, {
     "log_ratio": log_ratio,
-    "clipped_low": _indicator(ratio < 1 - clip_low, mask),
-    "clipped_high": _indicator(ratio > 1 + clip_high, mask),
+    "clipped_low": indicator(ratio < 1 - clip_low, mask),
+    "clipped_high": indicator(ratio > 1 + clip_high, mask),
   }
 
 
+# ---- without clipping -------------------------------------------------------------------------------------------
+
+
+@declares(ratio=False)
 def reinforce(
   logp: jax.Array,
   old_logp: jax.Array,
@@ -153,150 +218,74 @@ def reinforce(
   Williams, 1992 (https://doi.org/10.1007/BF00992696).
   """
   del sequence, sequence_length  # there is no ratio to pool
-  loss = -_constant(advantages, mask) * jnp.where(mask, logp, 0.0)
+  loss = -constant(advantages, mask) * jnp.where(mask, logp, 0.0)
   return loss, {"log_ratio": jax.lax.stop_gradient(masked_log_ratio(logp, old_logp, mask))}
 
 
-POLICY_LOSSES: dict[str, PolicyLoss] = {"ppo": ppo, "gspo": gspo, "cispo": cispo, "reinforce": reinforce}
-
-
-def _clipped(
-  log_ratio: jax.Array,
+def sapo(
+  logp: jax.Array,
+  old_logp: jax.Array,
   advantages: jax.Array,
   mask: jax.Array,
+  sequence: jax.Array,
+  sequence_length: jax.Array,
   *,
-  clip_low: float,
-  clip_high: float,
-  dual_clip: float | None,
+  tau_positive: float = 1.0,
+  tau_negative: float = 1.05,
 ) -> tuple[jax.Array, Diagnostics]:
-  _check_bounds(clip_low, clip_high, dual_clip)
-  advantages = _constant(advantages, mask)
-  loss = clipped_surrogate(log_ratio, advantages, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip)
-  log_ratio = jax.lax.stop_gradient(log_ratio)
-  ratio = jnp.exp(log_ratio)
-  diagnostics = {
-    "log_ratio": log_ratio,
-    "clipped_low": _indicator((ratio < 1 - clip_low) & (advantages < 0), mask),
-    "clipped_high": _indicator((ratio > 1 + clip_high) & (advantages > 0), mask),
-  }
-  if dual_clip is not None:
-    diagnostics["clipped_dual"] = _indicator((ratio > dual_clip) & (advantages < 0), mask)
-  return loss, diagnostics
+  """`-(4 / tau) sigmoid(tau (r - 1)) A`: a gate that closes smoothly where clipping cuts, with a tau by the sign of A.
 
-
-def _constant(advantages: jax.Array, mask: jax.Array) -> jax.Array:
-  return jax.lax.stop_gradient(jnp.where(mask, advantages, 0.0))
-
-
-def _indicator(condition: jax.Array, mask: jax.Array) -> jax.Array:
-  return (condition & mask).astype(jnp.float32)
-
-
-def _check_bounds(clip_low: float, clip_high: float, dual_clip: float | None) -> None:
-  if clip_low < 0 or clip_high < 0:
-    raise ValueError(f"clip_low={clip_low} and clip_high={clip_high} are distances from ratio 1 and cannot be negative")
-  if dual_clip is not None and dual_clip <= 1:
-    raise ValueError(f"dual_clip={dual_clip} bounds the ratio from above and must exceed 1; None switches it off")
-
-
-# ---- value ------------------------------------------------------------------------------------------------------
-
-
-def squared_value_loss(values: jax.Array, returns: jax.Array, mask: jax.Array) -> jax.Array:
-  """`(V - R)^2 / 2`.
+  Gao et al., 2025, "Soft adaptive policy optimization" (https://arxiv.org/abs/2511.20347). At r = 1 its gradient is
+  that of `reinforce`.
 
   Args:
-    values: `[B, A]`, carries the gradient.
-    returns: `[B, A]`, treated as constants.
-    mask: bool `[B, A]`.
-
-  Returns:
-    `[B, A]`, 0 where masked.
+    tau_positive: where A > 0. tau_negative: elsewhere; the larger, the sooner the gate closes.
   """
-  chex.assert_equal_shape([values, returns, mask])
-  return jnp.square(jnp.where(mask, values - jax.lax.stop_gradient(returns), 0.0)) / 2
+  del sequence, sequence_length  # the gate is per token
+  advantages = constant(advantages, mask)
+  log_ratio = masked_log_ratio(logp, old_logp, mask)
+  tau = jnp.where(advantages > 0, tau_positive, tau_negative)
+  gate = jax.nn.sigmoid(tau * (jnp.exp(log_ratio) - 1.0)) * 4.0 / tau
+  return -gate * advantages, {"log_ratio": jax.lax.stop_gradient(log_ratio)}
 
 
-def expectile_loss(difference: jax.Array, *, expectile: float) -> jax.Array:
-  """`2 |tau - 1(u < 0)| u^2`: the squared error where tau is 0.5; above it, falling short costs more than exceeding.
-
-  Newey and Powell, 1987 (https://doi.org/10.2307/1911031); as a critic's loss, Kostrikov et al., 2021
-  (https://arxiv.org/abs/2110.06169), eq. 5.
-
-  Args:
-    difference: f32 of any shape, u = target - value.
-    expectile: tau, in (0, 1).
-
-  Returns:
-    f32 of the same shape.
-  """
-  if not 0.0 < expectile < 1.0:
-    raise ValueError(f"expectile={expectile} must lie between 0 and 1")
-  return 2.0 * jnp.where(difference < 0, 1.0 - expectile, expectile) * jnp.square(difference)
-
-
-def clipped_value_loss(
-  values: jax.Array, old_values: jax.Array, returns: jax.Array, mask: jax.Array, *, clip: float
-) -> jax.Array:
-  """`max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2`: no pull once V has moved by `clip` towards R.
-
-  Schulman et al., as in the code of https://arxiv.org/abs/1707.06347 (the paper has no value clipping).
-
-  Args:
-    values: `[B, A]`, carries the gradient.
-    old_values: `[B, A]`, at the start of the update.
-    returns: `[B, A]`, treated as constants.
-    mask: bool `[B, A]`.
-    clip: in units of the return.
-
-  Returns:
-    `[B, A]`, 0 where masked.
-  """
-  chex.assert_equal_shape([values, old_values, returns, mask])
-  old_values = jax.lax.stop_gradient(old_values)
-  clipped = old_values + jnp.clip(values - old_values, -clip, clip)
-  return jnp.maximum(squared_value_loss(values, returns, mask), squared_value_loss(clipped, returns, mask))
-
-
-# ---- preference and imitation -----------------------------------------------------------------------------------
-
-
-def dpo(
-  chosen_logp: jax.Array,
-  rejected_logp: jax.Array,
-  chosen_ref_logp: jax.Array,
-  rejected_ref_logp: jax.Array,
+def dro(
+  logp: jax.Array,
+  old_logp: jax.Array,
+  advantages: jax.Array,
+  mask: jax.Array,
+  sequence: jax.Array,
+  sequence_length: jax.Array,
   *,
-  beta: float,
-) -> jax.Array:
-  """`-log sigmoid(beta ((logp - ref_logp)(chosen) - (logp - ref_logp)(rejected)))`.
+  beta: float = 0.1,
+) -> tuple[jax.Array, Diagnostics]:
+  """`-(A S - beta / 2 S^2)` with `S = sum_t log r_t` over the sequence, at each token in proportion to its log r.
 
-  Rafailov et al., 2023 (https://arxiv.org/abs/2305.18290), eq. 7.
-
-  Args:
-    chosen_logp: `[P]`, for each pair the sum over the action tokens of the preferred sequence; carries the gradient.
-    rejected_logp: `[P]`, of the other one; carries the gradient.
-    chosen_ref_logp: `[P]`, under the frozen reference.
-    rejected_ref_logp: `[P]`.
-    beta: strength of the KL penalty whose optimum this fits; 0.1 is usual.
-
-  Returns:
-    `[P]`, log 2 where policy and reference agree.
-  """
-  chex.assert_equal_shape([chosen_logp, rejected_logp, chosen_ref_logp, rejected_ref_logp])
-  margin = (chosen_logp - rejected_logp) - jax.lax.stop_gradient(chosen_ref_logp - rejected_ref_logp)
-  return -jax.nn.log_sigmoid(beta * margin)
-
-
-def negative_log_likelihood(logp: jax.Array, mask: jax.Array) -> jax.Array:
-  """`-log pi` of tokens to imitate: supervised fine-tuning.
+  Its gradient `-(A - beta S) grad S` is that of the squared error `(A - beta S)^2 / (2 beta)`, which is 0 where the
+  policy is the optimum `old exp(A / beta)` of a reward with a KL penalty; it needs no data of the policy's own.
+  Richemond et al., 2024, "Offline regularised reinforcement learning" (https://arxiv.org/abs/2405.19107), eq. 5, with
+  A in place of the reward less its value; Kimi team, 2025 (https://arxiv.org/abs/2501.12599), eq. 3. Unlike both
+  papers the reference is the policy at the start of the update. No published beta: 0.1 is ours.
 
   Args:
-    logp: `[B, A]`, carries the gradient.
-    mask: bool `[B, A]`.
-
-  Returns:
-    `[B, A]`, in nats; 0 where masked.
+    beta: weight of the penalty, in units of the advantage per nat.
   """
-  chex.assert_equal_shape([logp, mask])
-  return jnp.where(mask, -logp, 0.0)
+  log_ratio = masked_log_ratio(logp, old_logp, mask)
+  total = segment_values(segment_sum(log_ratio, sequence, sequence_length.shape[0]), sequence)
+  loss = -(constant(advantages, mask) - beta / 2 * jnp.where(mask, total, 0.0)) * log_ratio
+  return loss, {"log_ratio": jax.lax.stop_gradient(log_ratio)}
+
+
+POLICY_LOSSES: dict[str, PolicyLoss] = {
+  "ppo": ppo,
+  "gspo": gspo,
+  "trajectory_ratio": trajectory_ratio,
+  "turn_ratio": turn_ratio,
+  "gmpo": gmpo,
+  "cispo": cispo,
+  "reinforce": reinforce,
+  "sapo": sapo,
+  "dro": dro,
+  "clip_cov": clip_cov,
+  "kl_cov": kl_cov,
+}

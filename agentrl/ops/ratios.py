@@ -31,14 +31,15 @@ def sequence_log_ratio(
   `sg[log s_i] + logp - sg[logp]`, so that the gradient of the sequence ratio is shared equally.
 
   With `sequence_length` all ones the ratio is the product over the sequence, as in LOOP's trajectory level; with
-  turn ids and turn lengths in place of sequences it is a ratio per turn.
+  turn ids and turn lengths in place of sequences it is a ratio per turn. Of a sequence that branches from another these
+  are the tokens behind the fork: what it shares belongs to its parent, and is part of the parent's ratio alone.
 
   Args:
     logp: `[B, A]`, carries the gradient.
     old_logp: `[B, A]`, a constant.
     mask: bool `[B, A]`.
     sequence: int `[B, A]`, which of the N sequences owns the token; N on padding.
-    sequence_length: f32 `[N]`, action tokens of each sequence.
+    sequence_length: f32 `[N]`, action tokens that each sequence owns.
 
   Returns:
     `[B, A]`, 0 where masked, within +-20.

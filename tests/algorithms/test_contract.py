@@ -31,6 +31,16 @@ ALGORITHMS = {
   "gspo": ("grpo", {"policy_loss": "gspo", "loss": {"clip_low": 3e-4, "clip_high": 4e-4}}),
   "cispo": ("grpo", {"policy_loss": "cispo", "reduction": "token_mean", "loss": {"clip_low": 1.0, "clip_high": 4.0}}),
   "lite_ppo": ("grpo", {"credit": "batch_std", "reduction": "token_mean", "entropy_coef": 1e-3}),
+  "sapo": ("grpo", {"policy_loss": "sapo"}),
+  "gmpo": ("grpo", {"policy_loss": "gmpo", "epochs": 2}),
+  "dro": ("grpo", {"credit": "leave_one_out", "policy_loss": "dro", "epochs": 2}),
+  "loop_turns": ("grpo", {"credit": "leave_one_out", "policy_loss": "turn_ratio", "epochs": 2}),
+  "loop_trajectories": ("grpo", {"credit": "leave_one_out", "policy_loss": "trajectory_ratio", "epochs": 2}),
+  "max_rl": ("grpo", {"credit": "max_rl", "policy_loss": "reinforce", "reduction": "prompt_mean"}),
+  "pass_at_k": ("grpo", {"credit": "pass_at_k", "credit_options": {"k": 2}}),
+  "clip_cov": ("grpo", {"policy_loss": "clip_cov", "loss": {"low": 0.1, "share": 0.02}, "epochs": 2}),
+  "kl_cov": ("grpo", {"policy_loss": "kl_cov", "loss": {"share": 0.05}, "epochs": 2}),
+  "echo": ("grpo", {"terms": {"world": {"term": "observations", "weight": 0.1}}, "entropy_coef": 0.01}),
   "ppo": ("ppo", {"minibatches": 1}),
   # Four steps to a batch: with a KL weight of 0.01 one seed of three settled on a wrong answer to one of the prompts.
   "ppo_kl": ("ppo", {"credit_options": {"kl_coef": 0.05}, "epochs": 2, "minibatches": 2}),
@@ -48,7 +58,7 @@ ALGORITHMS = {
     },
   ),
   # Those of a fork, see tests/fork.
-  "own_loss_and_baseline": ("grpo", {"policy_loss": "my_method.sapo_opo:sapo", "credit": "my_method.sapo_opo:opo"}),
+  "own_loss_and_baseline": ("grpo", {"policy_loss": "my_method.topr_opo:topr", "credit": "my_method.topr_opo:opo"}),
   "own_head": (
     "grpo",
     {
@@ -58,15 +68,20 @@ ALGORITHMS = {
   ),
   "tree_distill_sampler": ("tree_distill", {"policy_loss": "ppo", "correction": "sampler", "kl_coef": 0.0}),
 }
+# Those that differ from a line above in one function of `ops` or `credit`, which has tests of its own.
+SLOW = ("sapo", "gmpo", "dro", "loop_trajectories", "max_rl", "pass_at_k", "kl_cov")
 IMITATORS = ("sft",)  # learn the probe task from demonstrations, not from rewards: name yours here if it does
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
 PROMPTS, SAMPLES, OBSERVATION = 4, 6, 8
 # Two groups to a row, and so two micro-batches.
 PACK = PackConfig(row_tokens=40, row_actions=24, rows=1, sequences=PROMPTS * SAMPLES)
+ROOM = {"echo": 36}  # `row_actions` of those whose batches list observation tokens too
 EVALUATE = forward.make_evaluator(Policy(MODEL, PACK), {})
 
 
-@pytest.fixture(params=ALGORITHMS, scope="module")
+@pytest.fixture(
+  params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ALGORITHMS], scope="module"
+)
 def name(request):
   return request.param
 
@@ -90,7 +105,8 @@ def make(name, settings):
 
   def build(overrides=None, **changes):
     differing = {key: value for key, value in (overrides or {}).items() if settings[key] != value}
-    return built(tuple(differing.items()), dataclasses.replace(PACK, **changes))
+    room = {"row_actions": ROOM.get(name, PACK.row_actions)}
+    return built(tuple(differing.items()), dataclasses.replace(PACK, **{**room, **changes}))
 
   return build
 

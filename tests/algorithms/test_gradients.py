@@ -64,6 +64,7 @@ def toy_batch(micro_batches=4):
     action_mask=place(np.ones(10), False, bool),
     action_sequence=place(OWNER, 4, np.int32),
     sequence_length=jnp.asarray(np.bincount(OWNER), jnp.float32),
+    sequence_group=jnp.asarray([0, 0, 1, 1]),
     temperature=jnp.float32(1.0),
     micro_batches=jnp.int32(micro_batches),
     columns={
@@ -84,7 +85,9 @@ def toy_loss(name):
     rest = micro.action_mask, micro.action_sequence, micro.sequence_length
     per_token, flags = losses.ppo(logp, micro.columns["old_logp"], micro.columns["advantages"], *rest)
     sums = {"tokens": jnp.sum(micro.action_mask, dtype=jnp.float32), "clipped": jnp.sum(flags["clipped_low"])}
-    return LossOutput(reduce(per_token, *rest), sums, {"largest": jnp.max(micro.columns["advantages"])})
+    return LossOutput(
+      reduce(per_token, *rest, micro.sequence_group), sums, {"largest": jnp.max(micro.columns["advantages"])}
+    )
 
   return loss
 

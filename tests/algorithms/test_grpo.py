@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from agentrl.algorithms import forward, grpo, learner
-from agentrl.algorithms.objective import objective
-from agentrl.batching.pack import Column, pack
+from agentrl.algorithms.objective import columns_of, objective, of_batch
+from agentrl.batching.pack import Column, add_columns, pack
 from agentrl.credit import group_baselines
 from agentrl.ops import advantages
 from agentrl.ops.losses import POLICY_LOSSES
@@ -43,13 +43,16 @@ def outputs(batch, trajectories, naive, listed):
 
 
 @pytest.fixture
-def loss(policy, batch):
+def loss(policy, batch, trajectories):
   """`loss(params, batch columns, **settings) -> LossOutput` of the one micro-batch in use."""
 
   def compute(params, columns=None, **overrides):
-    micro = forward.micro_batch(batch.with_columns(**(columns or {})), jnp.int32(0))
     cfg = settings(**overrides)
-    return objective(policy, grpo._terms(cfg), learner.reduction(cfg)).loss({"policy": params}, micro, ())
+    chosen = grpo._terms(cfg)
+    whole = add_columns(batch, trajectories, {n: make(trajectories) for n, make in columns_of(chosen).items()})
+    whole = whole.with_columns(**{n: make(whole, jax.random.key(0)) for n, make in of_batch(chosen).items()})
+    micro = forward.micro_batch(whole.with_columns(**(columns or {})), jnp.int32(0))
+    return objective(policy, chosen, learner.reduction(cfg)).loss({"policy": params}, micro, ())
 
   return compute
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentrl.algorithms import forward, gradients, learner, terms
 from agentrl.algorithms.contract import HeadSpec
-from agentrl.algorithms.objective import Term, columns_of, heads_of, objective
+from agentrl.algorithms.objective import Term, columns_of, heads_of, objective, of_batch
 from agentrl.batching.pack import Column, pack
 from agentrl.ops.reduce import REDUCTIONS
 
@@ -80,6 +80,46 @@ def test_diagnostics_are_means_over_the_tokens_of_their_term_and_maxima(policy, 
   np.testing.assert_allclose(metrics["mine/entropy_max"], np.concatenate(found).max(), rtol=1e-5)
 
 
+def listing_all(trajectories, config):
+  wide = dataclasses.replace(config, row_actions=config.row_tokens)
+  return pack(
+    trajectories, {"first": Column([(t.turn == 0) * np.float32(1) for t in trajectories])}, wide, observed=True
+  )
+
+
+def test_a_term_of_what_was_observed_beside_one_of_what_was_sampled(policy, params, trajectories, naive):
+  """Each has tokens, lengths and normaliser of its own, from one forward pass."""
+  both = [Term(1.0, imitates), Term(0.5, terms.observations().per_token, observed=True, reduce=BY_SEQUENCE)]
+  _, metrics = stepped(policy, params, both, listing_all(trajectories, policy.pack))
+  behind = [dataclasses.replace(t, action_mask=t.turn >= 0) for t in trajectories]
+  logp = [naive(params, t).logp for t in behind]
+  sampled = np.concatenate([x[t.action_mask] for x, t in zip(logp, trajectories, strict=True)])
+  observed = [x[(t.turn >= 0) & ~t.action_mask] for x, t in zip(logp, trajectories, strict=True)]
+  of_trajectories = np.mean([x.mean() for x in observed])
+  np.testing.assert_allclose(metrics["policy/loss"], -sampled.mean() - 0.5 * of_trajectories, rtol=1e-5)
+  np.testing.assert_allclose(metrics["observations/loss"], -np.concatenate(observed).mean(), rtol=1e-5)
+
+
+def test_what_was_observed_does_not_depend_on_the_micro_batches(policy, params, trajectories):
+  chosen = [Term(1.0, imitates), terms.observations()]
+  apart = dataclasses.replace(policy.pack, rows=1, share_prefixes=False)
+  ends = [stepped(policy, params, chosen, listing_all(trajectories, config)) for config in (policy.pack, apart)]
+  for a, b in zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_listing_what_was_observed_changes_nothing_for_the_other_terms(policy, params, trajectories, packed):
+  one = [terms.policy_gradient(policy_loss="gspo"), terms.entropy()]
+  advantages = Column([np.full(len(t.tokens), t.reward, np.float32) for t in trajectories])
+  wide = dataclasses.replace(policy.pack, row_actions=policy.pack.row_tokens)
+  ends = [
+    stepped(policy, params, one, pack(trajectories, {"advantages": advantages}, wide, observed=observed))
+    for observed in (False, True)
+  ]
+  for a, b in zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_two_terms_that_report_one_metric_are_refused(policy, params, packed):
   with pytest.raises(ValueError, match="two terms report a metric called 'mine/nll'"):
     stepped(policy, params, [Term(1.0, imitates), Term(1.0, imitates)], packed(policy.pack))
@@ -104,6 +144,13 @@ def test_columns_of_two_terms_by_one_name_are_refused_where_they_differ():
   assert columns_of([one, one]) == one.columns
   with pytest.raises(ValueError, match="two terms make a column called 'first'"):
     columns_of([one, other])
+
+
+def test_what_two_terms_make_of_a_batch_by_one_name_is_refused_where_it_differs():
+  one, other = (Term(1.0, imitates, of_batch={"rank": lambda batch, key: None}) for _ in range(2))
+  assert of_batch([one, one]) == one.of_batch
+  with pytest.raises(ValueError, match="two terms make a column called 'rank'"):
+    of_batch([one, other])
 
 
 def flops(compiled):

@@ -7,7 +7,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from agentrl.algorithms import grpo, terms
+from agentrl.algorithms import forward, grpo, terms
 from agentrl.algorithms.contract import rate_groups
 from agentrl.algorithms.forward import Outputs
 from agentrl.batching.pack import pack, unpack
@@ -54,6 +54,44 @@ def test_a_policy_loss_is_weighed_by_the_correction_and_reports_how_far_the_samp
   np.testing.assert_array_equal(found["sampler/outside_0.9_1.1"], [[True, True], [False, False]])
   np.testing.assert_allclose(found["policy/log_ratio"], [[0.0, 0.5], [0.0, 0.0]], atol=1e-6)
   assert term.reads == ("old_logp", "advantages")
+
+
+def test_a_loss_over_turns_gets_the_turns_of_a_micro_batch(micro):
+  """Ratios exp(0.5) and exp(0.5) of two turns of one trajectory, and exp(0.25) of another's first turn."""
+  out = OUT._replace(logp=jnp.asarray([[-0.5, -2.0], [-0.25, 0.0]]))
+  found = {}
+  for name in ("turn_ratio", "trajectory_ratio"):
+    term = terms.policy_gradient(policy_loss=name, loss={"clip": 2.0})
+    assert ("turn" in term.columns) is (name == "turn_ratio")
+    turns = micro.with_columns(turn=jnp.asarray([[0.0, 1.0], [0.0, 0.0]]))
+    found[name] = term.per_token(out, turns)[1]["policy/log_ratio"]
+  np.testing.assert_allclose(found["turn_ratio"], [[0.5, 0.5], [0.25, 0.0]], atol=1e-6)
+  np.testing.assert_allclose(found["trajectory_ratio"], [[1.0, 1.0], [0.25, 0.0]], atol=1e-6)
+  together = micro.with_columns(turn=jnp.zeros((2, 2)))
+  term = terms.policy_gradient(policy_loss="turn_ratio", loss={"clip": 2.0})
+  np.testing.assert_allclose(term.per_token(out, together)[1]["policy/log_ratio"], [[1.0, 1.0], [0.25, 0.0]], atol=1e-6)
+
+
+def test_turn_ids_of_a_packed_batch(policy, trajectories):
+  """As many segments as trajectories have turns, each with the tokens of its turn."""
+  batch = pack(trajectories, {"turn": terms.turn_numbers(trajectories)}, policy.pack)
+  found = {}
+  for m in range(int(batch.micro_batches)):
+    part = jax.tree.map(jnp.asarray, forward.micro_batch(jax.tree.map(jnp.asarray, batch), m))
+    turn, length = terms._turns(part)
+    for place in np.argwhere(np.asarray(part.action_mask)):
+      key = int(part.action_sequence[tuple(place)]), int(part.columns["turn"][tuple(place)])
+      found.setdefault(key, []).append((int(turn[tuple(place)]), float(length[turn[tuple(place)]])))
+  wanted = {(n, u): int(np.sum(t.action_mask & (t.turn == u))) for n, t in enumerate(trajectories) for u in range(2)}
+  assert {key: len(entries) for key, entries in found.items()} == wanted
+  for key, entries in found.items():
+    assert len({segment for segment, _ in entries}) == 1 and {length for _, length in entries} == {wanted[key]}
+
+
+def test_a_correction_that_could_do_nothing_is_refused():
+  with pytest.raises(ValueError, match=r"algo\.correction='sampler' .* algo\.policy_loss='reinforce' has no ratio"):
+    terms.policy_gradient(policy_loss="reinforce", correction="sampler")
+  terms.policy_gradient(policy_loss="reinforce", correction="truncated")
 
 
 def test_the_value_loss_with_and_without_a_bound(micro):
@@ -132,14 +170,14 @@ def settings(**overrides):
 
 
 def test_a_policy_loss_from_outside_is_one_function(policy, params, trajectories):
-  cfg = settings(policy_loss="my_method.sapo_opo:sapo", loss={"tau_pos": 2.0}, epochs=2)
+  cfg = settings(policy_loss="my_method.topr_opo:topr", loss={"cap": 2.0}, epochs=2)
   algorithm = grpo.make(policy, optax.sgd(0.1), cfg)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))
   batch, _ = algorithm.prepare(state, trajectories)
   state, metrics = algorithm.update(state, jax.random.key(1), batch)
   assert metrics["policy/log_ratio"] != 0.0 and np.isfinite(metrics["policy/loss"])
-  with pytest.raises(ValueError, match=r"algo\.loss\.tau: did you mean 'tau_pos'\? sapo takes tau_pos, tau_neg"):
-    grpo.make(policy, optax.sgd(0.1), settings(policy_loss="my_method.sapo_opo:sapo", loss={"tau": 2.0}))
+  with pytest.raises(ValueError, match=r"algo\.loss\.capp: did you mean 'cap'\? topr takes cap"):
+    grpo.make(policy, optax.sgd(0.1), settings(policy_loss="my_method.topr_opo:topr", loss={"capp": 2.0}))
 
 
 def test_a_fork_trains_a_head_that_its_credit_reads(policy, params, trajectories):

@@ -167,3 +167,13 @@ def test_branches_that_were_cut_off_are_still_there_without_sharing(row_tokens):
   assert len(listed(shared)) == 13 + 3 * 10 + 12
   assert listed(apart) == listed(shared)
   np.testing.assert_array_equal(apart.sequence_length, shared.sequence_length)
+
+
+def test_listed_observation_tokens_come_along():
+  """Every third token behind the prompts was observed."""
+  sampled = lambda t: t.action_mask & (np.arange(len(t.tokens)) % 3 != 2)
+  found = [dataclasses.replace(t, action_mask=sampled(t)) for t in packed()[0]]
+  before = pack(found, {}, dataclasses.replace(CONFIG, row_actions=CONFIG.row_tokens), observed=True)
+  after, _ = minibatches.deal(before, 2, np.random.default_rng(0))
+  tokens = lambda b: sorted(zip(b.action_sequence[b.observed], b.action_offset[b.observed], strict=True))
+  assert tokens(before) and tokens(after) == tokens(before)

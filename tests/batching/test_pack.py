@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agentrl.batching.forest import Forest
 from agentrl.batching.pack import Column, PackConfig, add_columns, layout_tokens, pack, unpack
 from agentrl.models import transformer
 from agentrl.ops.finite import NonFinite
@@ -323,3 +324,50 @@ def test_padding_gives_finite_numbers():
 def test_what_cannot_be_packed_says_why(trajectories, message):
   with pytest.raises(ValueError, match=message):
     pack(trajectories, columns(trajectories), CONFIG)
+
+
+# ---- observation tokens ---------------------------------------------------------------------------------------------
+
+
+def listed_tokens(batch, which):
+  """(trajectory, its token, the token's id, that of the one which predicts it), of listed tokens in any order."""
+  places = [tuple(p) for p in np.argwhere(which)]
+  token = lambda p, index: int(batch.tokens[*p[:2], index[p]])
+  return sorted(
+    (int(batch.action_sequence[p]), int(batch.action_offset[p]), token(p, batch.action_index),
+     token(p, batch.action_parent))
+    for p in places
+  )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORESTS)
+def test_observation_tokens_are_listed_where_they_are_asked_for(kind):
+  """Each once, by who owns it, and beside them the sampled tokens as they are without."""
+  found = FORESTS[kind]()
+  with_them, without = pack(found, {}, CONFIG, observed=True), pack(found, {}, CONFIG)
+  assert listed_tokens(with_them, with_them.action_mask) == listed_tokens(without, without.action_mask)
+  assert not without.observed.any() and np.array_equal(without.listed, without.action_mask)
+  owner = Forest(found)
+  wanted = [
+    (n, offset, int(t.tokens[offset]), int(t.tokens[offset - 1]))
+    for n, t in enumerate(found)
+    for offset in range(owner.own_start(n), len(t.tokens))
+    if t.turn[offset] >= 0 and not t.action_mask[offset]
+  ]
+  assert wanted and listed_tokens(with_them, with_them.observed) == sorted(wanted)
+  np.testing.assert_array_equal(with_them.sequence_length, without.sequence_length)
+  for t, column in zip(found, unpack(with_them, with_them.columns["sampler_logp"], found), strict=True):
+    np.testing.assert_array_equal(column, t.sampler_logp)
+
+
+def test_observation_tokens_take_room_among_the_actions():
+  t = trajectory(0, [4, 5], 20)
+  tight = dataclasses.replace(CONFIG, row_actions=int(t.action_mask.sum()))
+  pack([t], {}, tight)
+  with pytest.raises(ValueError, match=r"22 tokens, 20 of them actions; a row holds .* and pack\.row_actions="):
+    pack([t], {}, tight, observed=True)
+
+
+def test_samples_of_a_prompt_are_told_by_their_group():
+  batch = pack([trajectory(n, [4, 5], 3, group=group) for n, group in enumerate([70, 7, 70])], {}, CONFIG)
+  np.testing.assert_array_equal(batch.sequence_group, [1, 0, 1] + [CONFIG.sequences] * 9)

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from my_method import rewards, sapo_opo
+from my_method import rewards, topr_opo
 
 from agentrl import credit
 from agentrl.envs import families
@@ -40,7 +40,7 @@ def code_lines(path):
 
 
 @pytest.mark.parametrize(
-  ("module", "most"), [("sapo_opo", 40), ("progress", 80), ("rewards", 40), ("best_of", 40), ("curricula", 20)]
+  ("module", "most"), [("topr_opo", 40), ("progress", 80), ("rewards", 40), ("best_of", 40), ("curricula", 20)]
 )
 def test_a_method_is_a_few_lines(module, most):
   arm = {"rewards": "toolrl", "curricula": "stubborn"}.get(module, module)
@@ -61,7 +61,7 @@ def trajectory(uid, reward, sampled, *, calls=()):
 
 def test_its_baseline_is_that_of_ours():
   group = [trajectory(0, 1.0, 3), trajectory(1, 0.0, 1)]
-  own, ours = sapo_opo.opo(None, group), credit.make_credit("opo", ConfigDict()).assign(None, group)
+  own, ours = topr_opo.opo(None, group), credit.make_credit("opo", ConfigDict()).assign(None, group)
   # b = (3 * 1 + 1 * 0) / 4
   np.testing.assert_allclose([a[-1] for a in own.advantages], [0.25, -0.75])
   for one, other in zip(own.advantages, ours.advantages, strict=True):

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agentrl.ops import advantages, kl, losses, returns
+from agentrl.ops import advantages, imitation_losses, kl, losses, returns
 from agentrl.ops.reduce import REDUCTIONS
+from agentrl.ops.surrogates import declared_by
 
 # ---- a bandit of three arms whose optimum under a KL penalty is ref exp(reward / beta) -------------------------
 
@@ -36,7 +37,8 @@ def _expected_loss(policy_loss, *, kl_in_reward=None, kl_in_loss=None):
     logp = jax.nn.log_softmax(theta)
     old_logp = jax.lax.stop_gradient(logp)
     reward = REWARD if kl_in_reward is None else REWARD - BETA * kl_in_reward(logp, REF, jnp.ones(3, bool))
-    per_arm = policy_loss(logp[None], old_logp[None], reward[None], *ONE_TOKEN_EACH)[0][0]
+    marked = (jnp.zeros((1, 3), bool),) if declared_by(policy_loss).marks else ()
+    per_arm = policy_loss(logp[None], old_logp[None], reward[None], *ONE_TOKEN_EACH, *marked)[0][0]
     if kl_in_loss is not None:
       per_arm += BETA * kl_in_loss(logp, REF, jnp.ones(3, bool))
     return jnp.sum(jnp.exp(old_logp) * per_arm)
@@ -67,7 +69,7 @@ def test_dpo_finds_the_regularised_optimum_from_preferences():
     for chosen, rejected in itertools.permutations(range(3), 2):
       pair = (x[i][None] for x in (logp, REF) for i in (chosen, rejected))
       preferred = jax.nn.sigmoid(REWARD[chosen] - REWARD[rejected])  # Bradley and Terry
-      total += preferred * losses.dpo(*pair, beta=BETA)[0]
+      total += preferred * imitation_losses.dpo(*pair, beta=BETA)[0]
     return total
 
   np.testing.assert_allclose(_descend(loss, steps=2000), OPTIMUM, atol=1e-3)
@@ -135,7 +137,7 @@ def _group_gradient(advantage, reduction, **settings):
     sequence = jnp.where(mask, jnp.asarray([[0, 0], [1, 1]]), 2)
     spread = jnp.broadcast_to(per_path[:, None], (2, 2))
     per_token, _ = losses.ppo(logp, logp, spread, mask, sequence, length)
-    return REDUCTIONS[reduction](per_token, mask, sequence, length, **settings)
+    return REDUCTIONS[reduction](per_token, mask, sequence, length, jnp.zeros(len(length), jnp.int32), **settings)
 
   def loss(theta):
     probability = jax.lax.stop_gradient(_path_probability(theta))

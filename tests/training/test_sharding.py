@@ -205,7 +205,7 @@ def test_masters_lie_like_the_weights_and_are_rounded_alike_wherever_they_lie():
 @eight
 def test_rows_must_divide():
   with pytest.raises(ValueError, match=r"pack.rows=3 must be a multiple of the 8 devices"):
-    batch = sharding.Batch(*[np.zeros((1, 3, 4))] * 12)
+    batch = sharding.Batch(*[np.zeros((1, 3, 4))] * 13)
     sharding.place_batch(batch, sharding.make_mesh(4, 2))
 
 

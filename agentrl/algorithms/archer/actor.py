@@ -19,7 +19,7 @@ from agentrl.algorithms.objective import Diagnostics, Term
 from agentrl.batching import replay as replay_lib
 from agentrl.batching.pack import Column
 from agentrl.batching.replay import Replay
-from agentrl.ops import losses
+from agentrl.ops import value_losses
 from agentrl.types import Batch, Trajectory
 
 
@@ -49,7 +49,7 @@ def _baseline() -> Term:
   """The squared error of the head "value" to the advantages; the head leaves the trunk alone."""
 
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
-    error = 2.0 * losses.squared_value_loss(out.heads["value"], micro.columns["advantages"], micro.action_mask)
+    error = 2.0 * value_losses.squared_value_loss(out.heads["value"], micro.columns["advantages"], micro.action_mask)
     return error, {"value/loss": error}
 
   head = terms.value_head(detach=True)._replace(acting=False)

@@ -17,7 +17,7 @@ from agentrl.algorithms.contract import Policy
 from agentrl.batching.replay import Dialogues
 from agentrl.models import heads, transformer
 from agentrl.named import by_name
-from agentrl.ops import losses
+from agentrl.ops import value_losses
 from agentrl.ops.finite import NonFinite, all_true, finite_flags, first_of, paths_of_false
 from agentrl.ops.precision import in_float32, with_float32_masters
 
@@ -126,7 +126,7 @@ def critic_loss(encode, cfg: ConfigDict, critic, target, policy_params, rows: Ro
   def mean(values):  # over turns, of the sum over twins
     return jnp.sum(jnp.where(rows.taken[None], values, 0.0)) / jnp.sum(rows.taken, dtype=jnp.float32)
 
-  q_loss, v_loss = mean(jnp.square(q_error)), mean(losses.expectile_loss(v_error, expectile=cfg.critic.expectile))
+  q_loss, v_loss = mean(jnp.square(q_error)), mean(value_losses.expectile_loss(v_error, expectile=cfg.critic.expectile))
   metrics = {"critic/q_loss": q_loss, "critic/v_loss": v_loss, "critic/q": mean(q) / 2, "critic/v": mean(v) / 2}
   return q_loss + v_loss, {**metrics, "critic/twins_apart": mean(jnp.abs(q[:1] - q[1:]))}
 

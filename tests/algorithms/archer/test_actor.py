@@ -57,7 +57,7 @@ def test_the_token_baseline_is_a_head_that_takes_its_part_of_the_advantages():
   out = Outputs(jnp.zeros((1, 2, 4)), logp, ones, {"value": 0.25 * ones})
   micro = Batch(
     *[jnp.zeros((1, 2), jnp.int32)] * 6, jnp.ones((1, 2), bool), jnp.zeros((1, 2), jnp.int32), jnp.asarray([2.0]),
-    jnp.float32(1.0), jnp.int32(1), {"advantages": ones, "old_logp": logp, "sampler_logp": logp},
+    jnp.asarray([0]), jnp.float32(1.0), jnp.int32(1), {"advantages": ones, "old_logp": logp, "sampler_logp": logp},
   )  # fmt: skip
   np.testing.assert_allclose(surrogate.per_token(out, micro)[0], -0.75 * logp)
   error, found = baseline.per_token(out, micro)

@@ -13,7 +13,7 @@ BASE = {
   "eval": {"tasks": 2},
 }
 ARMS = {
-  "sapo_opo": {"algo": {"policy_loss": "my_method.sapo_opo:sapo", "credit": "my_method.sapo_opo:opo"}},
+  "topr_opo": {"algo": {"policy_loss": "my_method.topr_opo:topr", "credit": "my_method.topr_opo:opo"}},
   "toolrl": {
     "reward": {"my_method.rewards:structured_calls": 1.0},
     "reward_options": {"my_method.rewards:structured_calls": {"largest": 2.0}},

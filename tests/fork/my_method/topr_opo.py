@@ -1,4 +1,4 @@
-"""SAPO's loss and OPO's baseline, as somebody would add them who changes nothing of ours: two functions."""
+"""TOPR's loss and OPO's baseline, as somebody would add them who changes nothing of ours: two functions."""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +7,15 @@ import numpy as np
 from agentrl.credit.contract import Credit, declares
 
 
-def sapo(logp, old_logp, advantages, mask, sequence, sequence_length, *, tau_pos=1.0, tau_neg=1.05):
-  """`-(4 / tau) sigmoid(tau (r - 1)) A`, a gate in place of clipping, with a tau for each sign of A.
+def topr(logp, old_logp, advantages, mask, sequence, sequence_length, *, cap=1.0):
+  """`-sg[w] A log pi`, with `w = 1` where A > 0 and `w = min(r, cap)` elsewhere: failures fade as they get unlikely.
 
-  Gao et al., 2025, "Soft adaptive policy optimization" (https://arxiv.org/abs/2511.20347).
+  Le Roux et al., 2025, "Tapered off-policy REINFORCE" (https://arxiv.org/abs/2503.14286), with the ratio of a token.
   """
-  del sequence, sequence_length  # the gate is per token
-  log_ratio = jnp.where(mask, logp - jax.lax.stop_gradient(old_logp), 0.0)
-  tau = jnp.where(advantages > 0, tau_pos, tau_neg)
-  gate = jax.nn.sigmoid(tau * (jnp.exp(log_ratio) - 1.0)) * 4.0 / tau
-  return -gate * jnp.where(mask, advantages, 0.0), {"log_ratio": jax.lax.stop_gradient(log_ratio)}
+  del sequence, sequence_length  # the ratio is per token
+  log_ratio = jax.lax.stop_gradient(jnp.where(mask, logp - old_logp, 0.0))
+  weight = jnp.where(advantages > 0, 1.0, jnp.minimum(jnp.exp(log_ratio), cap))
+  return -weight * jnp.where(mask, advantages * logp, 0.0), {"log_ratio": log_ratio}
 
 
 @declares(compares=True)
