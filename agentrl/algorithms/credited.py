@@ -146,7 +146,7 @@ def without_masked(
   uids = {t.uid for t in trained}
   stays = np.asarray([t.uid in uids for t in trajectories])
   lengths = np.asarray([np.sum(t.action_mask) for t in trajectories], np.float32)
-  factors = masking.factors(learns.reduce, lengths, stays)
+  factors = masking.factors(learns.reduce, lengths, batch.sequence_group[: len(lengths)], stays)
   advantages = [a * factor for a, factor in zip(itertools.compress(credit.advantages, stays), factors, strict=True)]
   returns = None if credit.returns is None else list(itertools.compress(credit.returns, stays))
   smaller = learns.pack(trained, {})

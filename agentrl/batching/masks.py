@@ -65,28 +65,31 @@ RULES: Mapping[str, Rule] = {
 # ---- what the denominator of the loss counts ------------------------------------------------------------------------
 
 
-def of_the_trained(reduce: Reduction, lengths: np.ndarray, trained: np.ndarray) -> np.ndarray:
+def of_the_trained(reduce: Reduction, lengths: np.ndarray, group: np.ndarray, trained: np.ndarray) -> np.ndarray:
   """Factors of 1: the reduction counts what is trained on, as if there were no others."""
-  del reduce, lengths
+  del reduce, lengths, group
   return np.ones(int(np.sum(trained)), np.float32)
 
 
-def of_all(reduce: Reduction, lengths: np.ndarray, trained: np.ndarray) -> np.ndarray:
+def of_all(reduce: Reduction, lengths: np.ndarray, group: np.ndarray, trained: np.ndarray) -> np.ndarray:
   """Factors w_n / w'_n: a token weighs what it would among all trajectories, w_n, and not what it does alone, w'_n.
 
   Args:
-    reduce: linear in its values. lengths: f32 [N], sampled tokens of each trajectory. trained: bool [N].
+    reduce: linear in its values. lengths: f32 [N], sampled tokens of each trajectory. group: int [N], of which prompt
+      each is a sample. trained: bool [N].
 
   Returns:
     f32 of as many entries as are trained on; 1 where nothing was sampled.
   """
-  among_all = np.asarray(token_weights(reduce, jnp.asarray(lengths)))[trained]
-  alone = np.asarray(token_weights(reduce, jnp.asarray(lengths[trained])))
+  _, left = np.unique(group[trained], return_inverse=True)
+  among_all = np.asarray(token_weights(reduce, jnp.asarray(lengths), jnp.asarray(group)))[trained]
+  alone = np.asarray(token_weights(reduce, jnp.asarray(lengths[trained]), jnp.asarray(left)))
   return np.divide(among_all, alone, out=np.ones_like(alone), where=alone > 0)
 
 
-# (reduction, lengths f32 [N], trained bool [N]) -> what the advantages of each trained trajectory are multiplied by.
-DENOMINATORS: Mapping[str, Callable[[Reduction, np.ndarray, np.ndarray], np.ndarray]] = {
+# (reduction, lengths f32 [N], group int [N], trained bool [N]) -> what the advantages of each trained trajectory are
+# multiplied by.
+DENOMINATORS: Mapping[str, Callable[[Reduction, np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
   "trained": of_the_trained,
   "all": of_all,
 }
@@ -101,7 +104,7 @@ class Masking(NamedTuple):
   """
 
   rules: Mapping[str, Callable[[Trajectory], bool]]
-  factors: Callable[[Reduction, np.ndarray, np.ndarray], np.ndarray]
+  factors: Callable[[Reduction, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
   def trained(self, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Those that no rule masks, in order; a branch of a masked one takes its place, see `filters.keep`."""

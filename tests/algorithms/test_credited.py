@@ -176,7 +176,7 @@ def gradient_of(algorithm, params, batch):
   return jax.tree.map(jnp.subtract, params, state.params["policy"])
 
 
-@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean", "prompt_mean"])
 def test_what_is_masked_stays_in_the_baseline_and_has_no_gradient(policy, params, trajectories, listed, reduction):
   """The same as all rows, of which the masked ones have advantage 0: the denominator "all" counts them."""
   plain, masked = (

@@ -14,7 +14,6 @@ from agentrl.algorithms.objective import columns_of, objective, of_batch
 from agentrl.batching.pack import Column, add_columns, pack
 from agentrl.credit import group_baselines
 from agentrl.ops import advantages
-from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.report import curves
 from agentrl.training import config as config_lib
 from agentrl.types import StopReason
@@ -296,11 +295,13 @@ def test_the_kl_term_is_the_coefficient_times_the_estimate(batch, loss, outputs,
 
 # ---- what carries no gradient -----------------------------------------------------------------------------------
 
+# Losses of a token, a sequence and a turn, with and without a ratio, and one that has tokens marked.
+KINDS = ("ppo", "gspo", "turn_ratio", "cispo", "reinforce", "clip_cov")
 TRUNCATED = {"correction": "truncated", "correction_options": {"cap": 1.2}}
 EVERYTHING = {"kl_coef": 0.5, "entropy_coef": 0.1, **TRUNCATED}
 
 
-@pytest.mark.parametrize("name", POLICY_LOSSES)
+@pytest.mark.parametrize("name", KINDS)
 def test_recorded_and_reference_log_probs_and_advantages_are_constants(
   batch, loss, outputs, params, other_params, name
 ):
@@ -319,7 +320,7 @@ def test_recorded_and_reference_log_probs_and_advantages_are_constants(
     np.testing.assert_array_equal(value, 0.0, err_msg=column)
 
 
-@pytest.mark.parametrize("name", POLICY_LOSSES)
+@pytest.mark.parametrize("name", KINDS)
 def test_log_probs_of_the_current_policy_left_out_or_given_are_the_same(batch, loss, policy, params, name):
   """Left out they come from the params that the gradient is taken of, and are constants all the same."""
   given = {"old_logp": scored(policy, params, batch)}

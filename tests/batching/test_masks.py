@@ -62,18 +62,21 @@ def test_a_branch_takes_the_place_of_its_masked_parent():
     ("token_mean", 7 / 10),  # 1/10 of a token among all, 1/7 among the 2 + 5 that are left
     ("sequence_mean", 2 / 3),  # 1/(3 L) among all three, 1/(2 L) among two
     ("sequence_sum_norm", 2 / 3),
+    ("prompt_mean", (2 / 5, 1.0)),  # half a prompt of 2 + 3 tokens among all, of 2 alone; the other is of 5 in any case
   ],
 )
 def test_denominators(reduction, factor):
   lengths, left = np.asarray([2.0, 3.0, 5.0], np.float32), np.asarray([True, False, True])
-  of_all = masks.DENOMINATORS["all"](REDUCTIONS[reduction], lengths, left)
-  np.testing.assert_allclose(of_all, [factor, factor], rtol=1e-6)
-  np.testing.assert_array_equal(masks.DENOMINATORS["trained"](REDUCTIONS[reduction], lengths, left), [1.0, 1.0])
+  group = np.asarray([0, 0, 1])
+  of_all = masks.DENOMINATORS["all"](REDUCTIONS[reduction], lengths, group, left)
+  np.testing.assert_allclose(of_all, np.broadcast_to(factor, 2), rtol=1e-6)
+  of_trained = masks.DENOMINATORS["trained"](REDUCTIONS[reduction], lengths, group, left)
+  np.testing.assert_array_equal(of_trained, [1.0, 1.0])
 
 
 def test_where_nothing_was_sampled_the_factor_is_1():
   lengths, left = np.asarray([0.0, 3.0], np.float32), np.asarray([True, False])
-  np.testing.assert_array_equal(masks.DENOMINATORS["all"](REDUCTIONS["token_mean"], lengths, left), [1.0])
+  np.testing.assert_array_equal(masks.DENOMINATORS["all"](REDUCTIONS["token_mean"], lengths, np.arange(2), left), [1.0])
 
 
 @pytest.mark.parametrize(
