@@ -126,6 +126,11 @@ def at_random(task: Task, tool: str = "experts") -> list[Action]:
   return _asks(task, tool, names[: heard[0] + 1] if heard else names)
 
 
+def once(task: Task, tool: str = "experts") -> list[Action]:
+  """Asks any one expert, and answers whatever he says."""
+  return _asks(task, tool, [random.Random(f"one {task.id}").choice(list(EXPERTS))])
+
+
 def by_topic(task: Task, tool: str = "experts") -> list[Action]:
   """Asks the cheapest expert of the topic alone, and answers whatever he says."""
   return _asks(task, tool, [next(name for name, expert in EXPERTS.items() if task.stratum in expert.topics)])
@@ -138,6 +143,7 @@ def only(name: str, task: Task, tool: str = "experts") -> list[Action]:
 
 HABITS = {
   "at_random": at_random,
+  "once": once,
   "by_topic": by_topic,
   **{f"only_{name}": functools.partial(only, name) for name in EXPERTS},
 }

@@ -94,6 +94,14 @@ def test_a_router_of_one_round_believes_whom_it_asks(habit):
     assert play(task, actions) == ({"correct": float(says(task)[name] == task.answer)}, EXPERTS[name].price)
 
 
+def test_once_believes_anybody():
+  names = [asked(HABITS["once"](task)) for task in tasks(100)]
+  assert {len(whom) for whom in names} == {1} and {whom[0] for whom in names} == set(EXPERTS)
+  assert all(
+    HABITS["once"](task)[-1].answer == says(task)[whom[0]] for task, whom in zip(tasks(100), names, strict=True)
+  )
+
+
 def test_what_a_thing_costs_by_topic_is_3_on_average():
   prices = [min(expert.price for expert in EXPERTS.values() if topic in expert.topics) for topic in TOPICS.values()]
   assert sum(prices) / len(prices) == 3.0  # (1 + 1 + 2 + 2 + 4 + 8) / 6, as the docstring says
