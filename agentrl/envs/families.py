@@ -50,6 +50,7 @@ QUESTIONS = {
 _WORLDS = {
   "guess_city": Family(f"{_TASKS}.guess_city", "guess-city"),
   "noisy_calculator": Family(f"{_TASKS}.noisy_calculator"),
+  "toolworld": Family(f"{_TASKS}.toolworld"),
   "twenty_questions": Family(f"{_TASKS}.twenty_questions"),
   "agentdojo": Family(f"{_ADAPTERS}.agentdojo", "agentdojo"),
   # The translator of ALFWorld's rules swaps `sys.stdout`. The two of Java hold a machine of up to 300 MB per episode.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentrl.rewards import lengths, parts, tool_economy
+from agentrl.rewards import ftrl, lengths, parts, tool_economy, toolrl
 from agentrl.rewards.contract import RewardFunction, each
 from agentrl.rewards.router import router
 
@@ -23,4 +23,14 @@ REWARDS: Mapping[str, RewardFunction] = {
   "router": router,
   "shortest_in_group": lengths.shortest_in_group,
   "fewest_turns_in_group": lengths.fewest_turns_in_group,
+  "toolrl_format": each(toolrl.toolrl_format),
+  "toolrl_correct": each(toolrl.toolrl_correct),
+  "thought_length": each(toolrl.thought_length),
+  "call_names": each(toolrl.call_names),
+  "call_keys": each(toolrl.call_keys),
+  "call_values": each(toolrl.call_values),
+  "ftrl": each(ftrl.ftrl),
+  "solve_precision": each(ftrl.solve_precision),
+  "solve_recall": each(ftrl.solve_recall),
+  "solve_f1": each(ftrl.solve_f1),
 }

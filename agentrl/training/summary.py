@@ -37,6 +37,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics = counts | {
     "train/reward": _mean(t.reward for t in valid),
     "train/success": _mean(succeeded(t) for t in valid),
+    "rollout/flat_groups": float(flat_groups(valid)),
     "rollout/tool_calls": len(results) / len(valid),
     "rollout/cost": _mean(map(_cost, valid)),
     "rollout/turns": len(turns) / len(valid),
@@ -56,6 +57,14 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
   metrics |= {f"rollout/stop_{stop.value}": _mean(t.stop is stop for t in trajectories) for stop in StopReason}
   names = sorted({name for t in valid for name in t.reward_parts})
   return metrics | {f"reward/{name}": _mean(t.reward_parts.get(name, 0.0) for t in valid) for name in names}
+
+
+def flat_groups(trajectories: Sequence[Trajectory]) -> int:
+  """How many groups have one reward in all of their samples, so that comparing them teaches nothing."""
+  rewards: dict[int, set[float]] = collections.defaultdict(set)
+  for t in trajectories:
+    rewards[t.group_id].add(t.reward)
+  return sum(len(of_group) == 1 for of_group in rewards.values())
 
 
 def entry_metrics(trajectories: Sequence[Trajectory], tasks: Mapping[int, Task]) -> dict[str, float]:

@@ -154,6 +154,12 @@ def test_prices_agree_in_calls_turns_parts_and_metrics():
   assert evaluated["eval/cost"] == evaluated["eval/reward/cost"] == 0.75
 
 
+def test_a_group_is_flat_where_all_its_samples_have_one_reward():
+  groups = {0: [1, 1, 1], 1: [0, 1], 2: [0, 0], 3: [1]}
+  sampled = [trajectory(group, correct) for group, row in groups.items() for correct in row]
+  assert summary.rollout_metrics([*sampled, FAILED], STATS)["rollout/flat_groups"] == 3
+
+
 def test_a_step_of_failures_alone_counts_them():
   kinds = {"raised": 0, "deadline": 0, "lost": 2, "answer": 0, "changed": 0, "reward": 0}
   assert summary.rollout_metrics([FAILED, FAILED], STATS) == {
