@@ -124,6 +124,27 @@ def test_calls_that_depend_on_no_other_come_in_one_turn():
       there |= {result.text for result in observation.results}
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("habit", ["one_by_one", "everything"])
+def test_other_habits_are_right_too(form, habit):
+  for task in tasks(form):
+    actions = toolworld.HABITS[habit](task, "")
+    assert play(task, actions)[-1].parts == {"correct": 1.0}
+    calls = [(call.name, *call.arguments.items()) for turn in actions for call in turn.calls]
+    assert len(calls) == len(set(calls))
+    if habit == "one_by_one":
+      assert all(len(turn.calls) <= 1 for turn in actions) or task.data["single_step"]
+    elif not task.data["single_step"]:
+      assert {(call["name"], *call["arguments"].items()) for call in task.data["gold"]} <= set(calls)
+
+
+def test_everything_calls_what_nothing_needs():
+  task = next(t for t in tasks("three, two values") if len(toolworld.everything(t)) > 2)
+  assert (
+    sum(len(turn.calls) for turn in toolworld.everything(task)) > sum(len(turn.calls) for turn in oracle(task)) == 3
+  )
+
+
 def test_a_value_that_is_not_there_yet_gets_none():
   task = next(t for t in tasks("one parameter") if len(oracle(t)) == 3)
   first, second, last = oracle(task)
