@@ -67,7 +67,17 @@ def without_void_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   Unlike the paper (SimpleTIR, Xue et al., 2025, https://arxiv.org/abs/2509.02479), which masks them in the loss, they
   leave the baseline too: filters run before the advantages. `algo.masked` does as the paper, see `masks.py`.
   """
-  return keep(trajectories, lambda t: all(turn.kind is not TurnKind.VOID for turn in t.turns))
+  return keep(trajectories, lambda t: not has_turn(t, TurnKind.VOID))
+
+
+def without_lost_turns(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  """Drops trajectories with a void or a malformed turn, from the baseline too; see `masks.lost_turns`."""
+  return keep(trajectories, lambda t: not has_turn(t, TurnKind.VOID, TurnKind.MALFORMED))
+
+
+def has_turn(trajectory: Trajectory, *kinds: TurnKind) -> bool:
+  """Whether some turn is of one of these kinds."""
+  return any(turn.kind in kinds for turn in trajectory.turns)
 
 
 def without_overlong(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
@@ -113,6 +123,7 @@ Filter = Callable[[Sequence[Trajectory]], list[Trajectory]]
 
 FILTERS: Mapping[str, Callable[..., list[Trajectory]]] = {
   "void_turns": without_void_turns,
+  "lost_turns": without_lost_turns,
   "overlong": without_overlong,
   "flat_groups": without_flat_groups,
   "best_of_group": best_of_group,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from agentrl.batching.filters import keep
+from agentrl.batching.filters import has_turn, keep
 from agentrl.named import by_name, by_path, check_name, with_settings
 from agentrl.ops.reduce import Reduction, token_weights
 from agentrl.types import StopReason, Trajectory, TurnKind
@@ -25,12 +25,12 @@ Rule = Callable[..., bool]  # (trajectory, *, settings)
 
 def void_turns(trajectory: Trajectory) -> bool:
   """Some turn neither calls a tool nor answers. One that a length limit cut is read as it stands."""
-  return _has_turn(trajectory, TurnKind.VOID)
+  return has_turn(trajectory, TurnKind.VOID)
 
 
 def malformed_turns(trajectory: Trajectory) -> bool:
   """Some turn tries to call a tool and gets the syntax wrong."""
-  return _has_turn(trajectory, TurnKind.MALFORMED)
+  return has_turn(trajectory, TurnKind.MALFORMED)
 
 
 def lost_turns(trajectory: Trajectory) -> bool:
@@ -39,7 +39,7 @@ def lost_turns(trajectory: Trajectory) -> bool:
   SimpleTIR, Xue et al., 2025 (https://arxiv.org/abs/2509.02479), whose void turn, "no complete code block and no
   answer", is both kinds. Unlike the paper, the episode goes on behind such a turn unless `rollout.end_on` says so.
   """
-  return _has_turn(trajectory, TurnKind.VOID, TurnKind.MALFORMED)
+  return has_turn(trajectory, TurnKind.VOID, TurnKind.MALFORMED)
 
 
 def overlong(trajectory: Trajectory) -> bool:
@@ -48,10 +48,6 @@ def overlong(trajectory: Trajectory) -> bool:
   DAPO's overlong filtering (https://arxiv.org/abs/2503.14476), which masks the loss of truncated samples.
   """
   return trajectory.stop is StopReason.LENGTH_LIMIT
-
-
-def _has_turn(trajectory: Trajectory, *kinds: TurnKind) -> bool:
-  return any(turn.kind in kinds for turn in trajectory.turns)
 
 
 RULES: Mapping[str, Rule] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from agentrl.rollout.driver import RolloutStats
-from agentrl.rollout.episode import entropy_window
+from agentrl.rollout.episode import LOST_TURNS, entropy_window
 from agentrl.rollout.strategies.branching import entropy_change
 from agentrl.types import FailureKind, StopReason, Task, ToolFailure, Trajectory, TurnKind
 
@@ -43,6 +43,8 @@ def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> 
     "rollout/turns": len(turns) / len(valid),
     "rollout/void_turns": _mean(turn.kind is TurnKind.VOID for turn in turns),
     "rollout/malformed_turns": _mean(turn.kind is TurnKind.MALFORMED for turn in turns),
+    "rollout/lost": _mean(any(turn.kind in LOST_TURNS.values() for turn in t.turns) for t in valid),
+    "rollout/least_logp": min((float(t.sampler_logp.min()) for t in valid), default=0.0),
     "rollout/length": _mean(len(t.tokens) for t in valid),
     "rollout/action_tokens": _mean(t.action_mask.sum() for t in valid),
     "rollout/policy_failures": float(failures[ToolFailure.MALFORMED] + failures[ToolFailure.ARGUMENTS]),

@@ -43,6 +43,7 @@ def test_void_turns():
   void_late = trajectory(1, kinds=(TurnKind.TOOL_CALL, TurnKind.VOID))
   malformed = trajectory(2, kinds=(TurnKind.MALFORMED, TurnKind.ANSWER))
   assert uids(filters.without_void_turns([trajectory(0), void_late, malformed])) == [0, 2]
+  assert uids(filters.without_lost_turns([trajectory(0), void_late, malformed])) == [0]
 
 
 def test_overlong():

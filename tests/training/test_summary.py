@@ -129,8 +129,10 @@ def test_rollout_by_hand():
     trajectory(0, 0, kinds=(TurnKind.VOID, TurnKind.MALFORMED), stop=StopReason.TURN_LIMIT),
     FAILED,
   ]
+  sampled[1] = dataclasses.replace(sampled[1], sampler_logp=np.asarray([0.0, -3.5, -1.0], np.float32))
   metrics = summary.rollout_metrics(sampled, STATS)
   wanted = {
+    "rollout/lost": 0.5, "rollout/least_logp": -3.5,
     "train/success": 0.5, "train/reward": 0.5, "reward/correct": 0.5, "rollout/tool_calls": 1.0, "rollout/turns": 2.0,
     "rollout/cost": 1.5,
     "rollout/void_turns": 0.25, "rollout/malformed_turns": 0.25, "rollout/length": 3.0, "rollout/action_tokens": 2.0,
