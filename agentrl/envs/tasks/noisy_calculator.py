@@ -5,8 +5,8 @@ line of characters that are nowhere else, and the right thing is to call again. 
 the episode: `rollout.seeds` says whether the samples of a prompt meet the same.
 
 Demonstrations show how one calls again, and never show noise: in a share `mild` of the tasks one of the two calls is
-answered with "?", and their oracle repeats it. The first `quiet` tasks of the train split have no noise: give the cold
-start's as many.
+answered with "?", and their oracle repeats it (the stratum "fault"; the others are "plain"). The first `quiet` tasks of
+the train split have no noise: give the cold start's as many.
 
 Difficulty 1: a and b of one digit and c of two. 2: all of two. Two tasks are the same where they have the same numbers.
 """
@@ -77,6 +77,7 @@ def generate(
     answer=str(a * b + c),
     difficulty=difficulty,
     data={"numbers": [a, b, c], "fault": fault, "noise": 0.0 if is_quiet else noise, "length": length},
+    stratum="plain" if fault == _NO_FAULT else "fault",
   )
 
 

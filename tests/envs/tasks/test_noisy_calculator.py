@@ -56,7 +56,9 @@ def test_the_oracle_calls_again_after_a_mild_fault(mild):
     assert environment.step(last).parts == {"correct": 1.0}
     a, b, c = task.data["numbers"]
     assert [text for text in told if text != "?"] == [str(a * b), str(a * b + c)]
-    faulty += len(calls) == 3 and told.count("?") == 1 and len({str(action.calls) for action in calls}) == 2
+    repeats = len(calls) == 3 and told.count("?") == 1 and len({str(action.calls) for action in calls}) == 2
+    assert task.stratum == ("fault" if repeats else "plain")
+    faulty += repeats
   assert faulty == pytest.approx(100 * mild, abs=15)
 
 
