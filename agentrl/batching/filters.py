@@ -119,6 +119,16 @@ def best_of_group(trajectories: Sequence[Trajectory], *, count: int = 1) -> list
   return keep(trajectories, lambda t: t.uid in kept)
 
 
+def ablation_train_on_tool_text(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+  """Drops nothing, and has the policy trained on what tools wrote too, as if it had written it: for ablations alone.
+
+  Every token behind the prompt gets the credit of a sampled one, as where ReTool (Feng et al., 2025,
+  https://arxiv.org/abs/2504.11536) forgets its mask. The sampler's log-probs of these tokens stay 0, so that
+  `sampler/logp_diff_mean` and a correction say nothing.
+  """
+  return [dataclasses.replace(t, action_mask=t.turn >= 0) for t in trajectories]
+
+
 Filter = Callable[[Sequence[Trajectory]], list[Trajectory]]
 
 FILTERS: Mapping[str, Callable[..., list[Trajectory]]] = {
@@ -127,6 +137,7 @@ FILTERS: Mapping[str, Callable[..., list[Trajectory]]] = {
   "overlong": without_overlong,
   "flat_groups": without_flat_groups,
   "best_of_group": best_of_group,
+  "ablation_train_on_tool_text": ablation_train_on_tool_text,
 }
 
 

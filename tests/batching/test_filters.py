@@ -62,7 +62,17 @@ def test_every_filter_takes_nothing_and_keeps_order(name):
   assert filters.FILTERS[name]([]) == []
   good = [trajectory(5, reward=1.0), trajectory(3, reward=0.0)]
   kept = filters.FILTERS[name](good)
-  assert kept == (good[:1] if name == "best_of_group" else good)
+  assert uids(kept) == ([5] if name == "best_of_group" else [5, 3])
+
+
+def test_an_ablation_trains_on_what_tools_wrote():
+  """Prompt, sampled, observation, sampled: all behind the prompt count as sampled."""
+  turn = np.asarray([-1, 0, 0, 1], np.int32)
+  mask = np.asarray([False, True, False, True])
+  zeros = np.zeros(4, np.float32)
+  t = dataclasses.replace(trajectory(0), tokens=turn, turn=turn, action_mask=mask, sampler_logp=zeros, entropy=zeros)
+  (whole,) = filters.ablation_train_on_tool_text([t])
+  assert whole.action_mask.tolist() == [False, True, True, True] and t.action_mask is mask
 
 
 def branch(uid, parent, fork_at, **changes):

@@ -59,6 +59,27 @@ def oracle(task: Task, tool: str = "calculator") -> list[Action]:
   return [*traces.compute(task.data["expression"], tool, family="arithmetic"), traces.answer(str(task.answer))]
 
 
+def by_hand(task: Task, tool: str) -> list[Action]:
+  """Writes the steps and the result in place of a call, "47*30=1410,47*6=282,1410+282=1692": products by digits.
+
+  Raises:
+    ValueError: another difficulty than 1.
+  """
+  del tool
+  if task.difficulty != 1:
+    raise ValueError(f"arithmetic by hand is shown at difficulty 1 alone, and task {task.id} has {task.difficulty}")
+  expression = task.data["expression"]
+  first, operator, second = expression[:2], expression[2], expression[3:]
+  steps = [expression]
+  if operator == "*":
+    parts = [f"{first}*{second[0]}0", f"{first}*{second[1]}"]
+    steps = [*parts, "+".join(map(Calculator().calculate, parts))]
+  return [traces.answer(",".join(f"{step}={Calculator().calculate(step)}" for step in steps))]
+
+
+HABITS = {"by_hand": by_hand}
+
+
 def _numbers(rng: random.Random, difficulty: int) -> list[int]:
   if difficulty == 3:
     return [rng.randrange(10, 10 ** rng.choice((2, 3, 4))) for _ in range(3)]

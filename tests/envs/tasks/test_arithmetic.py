@@ -48,3 +48,15 @@ def test_check_reads_numbers_in_words():
   task = arithmetic.generate(0, split="train")
   assert arithmetic.check(task, f"The answer is {task.answer}.")
   assert not arithmetic.check(task, f"The answer is {int(task.answer) + 1}.")
+
+
+def test_by_hand_every_step_is_right_and_the_last_is_the_answer():
+  for task in tasks(1):
+    (action,) = arithmetic.by_hand(task, "none")
+    for step in action.answer.split(","):
+      expression, _, value = step.partition("=")
+      assert eval(expression) == int(value)
+    assert int(value) == int(task.answer) and arithmetic.check(task, action.answer)
+    assert action.answer.count(",") == (2 if "*" in task.data["expression"] else 0)
+  with pytest.raises(ValueError, match="arithmetic by hand is shown at difficulty 1 alone"):
+    arithmetic.by_hand(tasks(2, 1)[0], "none")
