@@ -1,0 +1,103 @@
+"""When to look up: a bonus for right answers with few calls, and a crumb for wrong ones behind a call (IKEA).
+
+Half of the questions ask for facts that the cold start has taught, the others for keys that stand in a table alone,
+whose lookups are right with probability 0.7. With both kinds the reward should draw the boundary between them.
+
+  em            right answers alone: the outcome reward
+  ikea          1 + 0.6 (1 - k / 3) for a right answer after k calls; for a wrong one 0.05 after a call, else 0
+  no_crumb      nothing for a wrong answer after a call
+  only_known    the reward of `ikea`, trained on questions for facts alone; evaluated on both kinds
+  only_unknown  trained on the others alone
+
+  python experiments/reproduce.py configs/ikea.py
+
+Paper: Huang et al., 2025 (https://arxiv.org/abs/2505.07596), with the constants of its code. Unlike the paper which
+questions are known is so by construction, and not found by probing; all arms have one learning rate.
+Result: not yet run.
+"""
+
+from agentrl.report.claims import Claim
+from agentrl.report.measures import Last
+from agentrl.training.paper import arm_config
+
+BASE = {
+  "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
+  "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
+  "task": {
+    "family": "knowledge", "tool": "lookup", "difficulty": 2,
+    "mixture": {"known": {"options": {"known": 1.0}}, "unknown": {"options": {"known": 0.0, "right": 0.7}}},
+  },
+  "rollout": {"groups": 16, "group_size": 8, "max_tokens": 64, "max_turns": 4},
+  "engine": {"slots": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
+  "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
+  "reward": {"correct": 1.0},
+  "cold_start": {
+    "steps": 600, "batch": 64, "mix": {"needed": 0.2, "always": 0.5, "never": 0.3}, "learning_rate": 3e-3,
+  },
+  "algo": {"reduction": "token_mean"},
+  "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
+  "train": {"steps": 60, "eval_every": 20, "checkpoint_every": 60},
+  "eval": {"tasks": 256},
+}  # fmt: skip
+
+IKEA = {"reward": {"knowledge_boundary": 1.0}}
+ARMS = {
+  "em": {},
+  "ikea": IKEA,
+  "no_crumb": {**IKEA, "reward_options": {"knowledge_boundary": {"crumb": 0.0}}},
+  "only_known": {**IKEA, "curriculum": {"options": {"every": 2, "place": 0}}},  # the entries take turns, by name
+  "only_unknown": {**IKEA, "curriculum": {"options": {"every": 2, "place": 1}}},
+}
+
+SUCCESS, NEEDLESS, NEEDED = Last("eval/success"), Last("eval/known/tool_calls"), Last("eval/one_hop/tool_calls")
+
+CLAIMS = (
+  Claim(
+    "IKEA looks up less of what is known than the outcome reward",
+    arm="ikea",
+    against="em",
+    measure=NEEDLESS,
+    direction="lower",
+    published="fewer retrievals (abstract)",
+  ),
+  Claim(
+    "and is right more often",
+    arm="ikea",
+    against="em",
+    measure=SUCCESS,
+    direction="higher",
+    published="more exact matches than Search-R1 (abstract)",
+  ),
+  Claim(
+    "the crumb keeps it looking up what is not known",
+    arm="ikea",
+    against="no_crumb",
+    measure=NEEDED,
+    direction="higher",
+  ),
+  Claim(
+    "trained on known questions alone it stops looking up what is not known",
+    arm="only_known",
+    against="ikea",
+    measure=NEEDED,
+    direction="lower",
+  ),
+  Claim(
+    "trained on unknown questions alone it looks up what is known",
+    arm="only_unknown",
+    against="ikea",
+    measure=NEEDLESS,
+    direction="higher",
+  ),
+)
+
+SMOKE = {
+  "cold_start": {"steps": 2, "batch": 8},
+  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
+  "eval": {"tasks": 4},
+  "rollout": {"groups": 2, "group_size": 2},
+}
+
+
+def get_config(arm: str, smoke: bool):
+  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)
