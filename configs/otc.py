@@ -5,7 +5,7 @@ probability 0.7, the same for all samples of a task. OTC pays a right answer mor
 that were right in its group; a price on calls is paid for wrong answers too, so that it also pays for giving up.
 
   em        right answers alone: the outcome reward
-  price_02  minus 0.02 for each call, whether the answer is right or wrong; price_10 minus 0.1; price_40 minus 0.4
+  price_02  minus 0.02 for each call, whether the answer is right or wrong; price_40 minus 0.4
   otc_ppo   OTC's form that compares no samples: fewer calls are better, whatever the task needs
   otc_grpo  OTC's form that knows the fewest calls that sufficed
 
@@ -43,7 +43,6 @@ BASE = {
 ARMS = {
   "em": {},
   "price_02": {"reward": {"correct": 1.0, "tool_calls": -0.02}},
-  "price_10": {"reward": {"correct": 1.0, "tool_calls": -0.1}},
   "price_40": {"reward": {"correct": 1.0, "tool_calls": -0.4}},
   "otc_ppo": {"reward": {"tool_economy": 1.0}, "reward_options": {"tool_economy": {"smoothing": 1.0}}},
   "otc_grpo": {"reward": {"fewest_tool_calls": 1.0}, "reward_options": {"fewest_tool_calls": {"smoothing": 1.0}}},
@@ -92,7 +91,7 @@ CLAIMS = (
       direction="higher",
       published="an additive price is unstable: tools are dropped while answers are wrong",
     )
-    for price, arm in ((0.02, "price_02"), (0.1, "price_10"), (0.4, "price_40"))
+    for price, arm in ((0.02, "price_02"), (0.4, "price_40"))
   ),
   Claim(
     "knowing the fewest calls that suffice keeps them open better than the form without it",

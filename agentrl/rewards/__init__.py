@@ -15,6 +15,7 @@ REWARDS: Mapping[str, RewardFunction] = {
   "void_turns": each(parts.void_turns),
   "tool_calls": each(parts.tool_calls),
   "cost": each(parts.cost),
+  "calls_with": each(parts.calls_with),
   "used_tool": each(parts.used_tool),
   "tool_economy": each(tool_economy.tool_economy),
   "fewest_tool_calls": tool_economy.fewest_tool_calls,

@@ -50,6 +50,19 @@ def cost(trajectory: Trajectory, task: Task) -> list[float]:
   return [turn.cost for turn in trajectory.turns]
 
 
+def calls_with(trajectory: Trajectory, task: Task, *, text: str) -> float:
+  """Number of tool calls with an argument that begins with a text, such as the name of one of two tables.
+
+  Args:
+    trajectory: what was done.
+    task: not looked at.
+    text: that an argument begins with.
+  """
+  del task
+  calls = [result.call for turn in trajectory.turns for result in turn.results]
+  return float(sum(any(str(value).startswith(text) for value in call.arguments.values()) for call in calls))
+
+
 def used_tool(trajectory: Trajectory, task: Task) -> float:
   """1 where some tool call succeeded, else 0."""
   del task

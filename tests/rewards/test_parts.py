@@ -64,6 +64,14 @@ def test_tool_calls_are_counted_one_by_one():
   assert (parts.tool_calls(three, TASK), parts.used_tool(three, TASK)) == (3.0, 1.0)
 
 
+def test_calls_are_counted_by_how_an_argument_begins():
+  results = [ToolResult(ToolCall("lookup", {"key": key}), "1", True) for key in ("a koka", "b koka", "b rilu", "rb")]
+  both = trajectory((TurnKind.TOOL_CALL, results[:2]), (TurnKind.TOOL_CALL, results[2:]), TurnKind.ANSWER)
+  assert parts.calls_with(both, TASK, text="b ") == 2.0
+  assert parts.calls_with(both, TASK, text="") == 4.0
+  assert parts.calls_with(trajectory(TurnKind.ANSWER), TASK, text="b ") == 0.0
+
+
 @pytest.mark.parametrize(
   ("sampled", "value"),
   [(0, 0.0), (60, 0.0), (80, 0.0), (85, -0.25), (90, -0.5), (100, -1.0), (120, -1.0)],  # -(L - 80) / 20

@@ -17,6 +17,8 @@ a key that is no fact is right with probability `right`; else it says another ke
 that the path ends in "no such key" or in a wrong number. Which lookup of an episode, counted from its first, goes wrong
 is part of the task: all samples of a group meet the same.
 
+With `twins` there are two tables of the same content, and a lookup says in which one: "a koka" or "b koka".
+
 By construction a key that is no fact is either trained on or held out; facts are asked for in both splits.
 """
 
@@ -54,7 +56,14 @@ FACTS = _facts(64)
 
 
 def generate(
-  index: int, *, split: str, difficulty: int = 1, seed: int = 0, known: float = 0.5, right: float = 1.0
+  index: int,
+  *,
+  split: str,
+  difficulty: int = 1,
+  seed: int = 0,
+  known: float = 0.5,
+  right: float = 1.0,
+  twins: bool = False,
 ) -> Task:
   """One task; a pure function of its arguments.
 
@@ -65,6 +74,7 @@ def generate(
     seed: another sequence of tasks.
     known: share of tasks that ask for a fact.
     right: probability that a lookup of a key that is no fact is right.
+    twins: two tables, "a" and "b".
 
   Raises:
     ValueError: an unknown split or difficulty, or a share or probability outside [0, 1].
@@ -81,6 +91,7 @@ def generate(
     stratum = rng.choice([name for name, hops in _HOPS.items() if hops <= difficulty])
     path = _path(rng, split, stratum)
   answer = FACTS[path[-1]] if path[-1] in FACTS else _number(rng)
+  tables = ["a ", "b "] if twins else [""]
   return Task(
     id=splits.task_id("knowledge", split, difficulty, index, seed),
     family="knowledge",
@@ -88,8 +99,9 @@ def generate(
     answer=answer,
     difficulty=difficulty,
     data={
-      "table": dict(zip(path, [*path[1:], answer], strict=True)),
-      "sure": [key for key in path if key in FACTS],
+      "table": {table + key: value for key, value in zip(path, [*path[1:], answer], strict=True) for table in tables},
+      "tables": tables,
+      "sure": [table + key for key in path if key in FACTS for table in tables],
       "slips": [_slip(rng, split, path) if rng.random() >= right else None for _ in range(_LOOKUPS)],
       "needed": len(path) - (path[-1] in FACTS),
     },
@@ -112,12 +124,17 @@ def oracle(task: Task, tool: str = "lookup") -> list[Action]:
   Raises:
     ValueError: a tool that looks nothing up.
   """
-  return _follow(task, tool, known=FACTS)
+  return _follow(task, tool, known=FACTS, table=0)
 
 
 def always(task: Task, tool: str = "lookup") -> list[Action]:
   """As the oracle, but facts are looked up too."""
-  return _follow(task, tool, known=())
+  return _follow(task, tool, known=(), table=0)
+
+
+def second(task: Task, tool: str = "lookup") -> list[Action]:
+  """As `always`, in the second of two tables."""
+  return _follow(task, tool, known=(), table=-1)
 
 
 def never(task: Task, tool: str = "lookup") -> list[Action]:
@@ -126,18 +143,18 @@ def never(task: Task, tool: str = "lookup") -> list[Action]:
   return [traces.answer(task.answer)]
 
 
-HABITS = {"always": always, "never": never}
+HABITS = {"always": always, "second": second, "never": never}
 
 
-def _follow(task: Task, tool: str, *, known: Collection[str]) -> list[Action]:
+def _follow(task: Task, tool: str, *, known: Collection[str], table: int) -> list[Action]:
   if tool != "lookup":
     raise ValueError(f"knowledge cannot be solved with the tool {tool!r}; use lookup")
-  table = KeyTable()
-  table.reset(task, 0)
+  tables, name = KeyTable(), task.data["tables"][table]
+  tables.reset(task, 0)
   said, lookups = task.question.removeprefix("What is ").rstrip("?"), []
   while re.fullmatch("[a-z]+", said) and said not in known:
-    lookups.append(traces.call("lookup", key=said))
-    said = table.lookup(said)
+    lookups.append(traces.call("lookup", key=name + said))
+    said = tables.lookup(name + said)
   return [*lookups, traces.answer(FACTS.get(said, said))]
 
 

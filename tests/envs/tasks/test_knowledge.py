@@ -105,6 +105,19 @@ def test_habits_know_facts_look_everything_up_or_guess():
   assert lookups["never"] == {"known": {0}, "one_hop": {0}, "mixed": {0}, "two_hops": {0}}
 
 
+def test_twin_tables_say_the_same_and_a_habit_chooses_one():
+  source = envs.make("knowledge", "lookup", difficulty=2, options={"twins": True, "known": 0.25})
+  for index in range(100):
+    task = source.task(index, "train")
+    assert NO_SUCH_KEY == table_of(task).lookup(asked(task)) != table_of(task).lookup(f"a {asked(task)}")
+    assert table_of(task).lookup(f"a {asked(task)}") == table_of(task).lookup(f"b {asked(task)}")
+    for habit, name in (("always", "a"), ("second", "b")):
+      *calls, last = source.oracle(task, habit)
+      assert {call.calls[0].arguments["key"][:2] for call in calls} == {f"{name} "} and last.answer == task.answer
+    plain = knowledge.generate(index, split="train", difficulty=2)
+    assert knowledge.second(plain) == knowledge.always(plain)
+
+
 @pytest.mark.parametrize(
   ("answer", "right"),
   [("417", True), ("It is 417.", True), ("418", False), ("417 or 418", False), ("4170", False), ("", False)],
