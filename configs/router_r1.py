@@ -65,11 +65,11 @@ COST, SUCCESS = Last("eval/cost"), Last("eval/success")
 BALANCE = "the cost reward trades performance against cost (abstract)"
 
 CLAIMS = (
-  Claim("a weight of 0.3 halves the cost", "alpha_3", "alpha_0", COST, "lower", published=BALANCE),
-  Claim("for fewer than 3 points of success", "alpha_3", "alpha_0", SUCCESS, "lower", published=BALANCE),
+  Claim("a weight of 0.3 saves cost", "alpha_3", "alpha_0", COST, "lower", published=BALANCE),
+  Claim("and costs success", "alpha_3", "alpha_0", SUCCESS, "lower", published=BALANCE),
   Claim("a weight of 0.6 saves more than one of 0.3", "alpha_6", "alpha_3", COST, "lower", published=BALANCE),
   Claim("a weight of 0.9 saves more than one of 0.6", "alpha_9", "alpha_6", COST, "lower", published=BALANCE),
-  Claim("and costs success", "alpha_9", "alpha_0", SUCCESS, "lower", published=BALANCE),
+  Claim("and costs success, too", "alpha_9", "alpha_0", SUCCESS, "lower", published=BALANCE),
   Claim(
     "where the cheapest knows, he alone is asked",
     "alpha_3", "alpha_0", Last("eval/art/cost"), "lower",
