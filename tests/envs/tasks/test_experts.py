@@ -107,6 +107,24 @@ def test_what_a_thing_costs_by_topic_is_3_on_average():
   assert sum(prices) / len(prices) == 3.0  # (1 + 1 + 2 + 2 + 4 + 8) / 6, as the docstring says
 
 
+@pytest.mark.parametrize(
+  ("habit", "success", "cost"),
+  [
+    ("only_dan", 0.9, 8.0),
+    ("by_topic", 0.9, 3.0),
+    ("only_ann", (2 * 0.9 + 4 * 0.1) / 6, 1.0),  # two topics of six
+    ("once", (13 * 0.9 + 11 * 0.1) / 24, 15 / 4),  # 2 + 3 + 2 + 6 of 24 pairs of an expert and a topic
+  ],
+)
+def test_what_a_router_without_training_gets(habit, success, cost):
+  made = tasks(3000, "held_out")
+  played = [HABITS[habit](task) for task in made]
+  right = [check(task, actions[-1].answer) for task, actions in zip(made, played, strict=True)]
+  paid = [sum(EXPERTS[name].price for name in asked(actions)) for actions in played]
+  assert sum(right) / 3000 == pytest.approx(success, abs=0.03)  # a deviation of 0.009 at most
+  assert sum(paid) / 3000 == pytest.approx(cost, abs=0.15)
+
+
 def test_a_mutated_answer_is_wrong():
   for task in tasks(100):
     assert check(task, task.answer) and check(task, f"It is {task.answer}.")
