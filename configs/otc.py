@@ -32,7 +32,7 @@ BASE = {
   "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
   "reward": {"correct": 1.0},
   "cold_start": {
-    "steps": 600, "batch": 64, "mix": {"needed": 0.2, "always": 0.5, "never": 0.3}, "learning_rate": 3e-3,
+    "steps": 600, "batch": 64, "mix": {"needed": 0.35, "always": 0.35, "never": 0.3}, "learning_rate": 3e-3,
   },
   "algo": {"reduction": "token_mean"},
   "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
