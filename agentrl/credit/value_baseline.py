@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agentrl.batching.forest import Forest
 from agentrl.credit.columns import everywhere
 from agentrl.credit.contract import Credit, Learner, declares
 from agentrl.types import Trajectory
@@ -33,7 +34,16 @@ def _against(learner: Learner, trajectories: Sequence[Trajectory], gain) -> Cred
 def metrics_of(
   trajectories: Sequence[Trajectory], gained: Sequence[np.ndarray], values: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """The mean advantage, and the mean squared error of the values as predictions of the reward, by sampled token."""
-  advantage = np.concatenate([a[t.action_mask] for t, a in zip(trajectories, gained, strict=True)])
-  error = np.concatenate([t.reward - v[t.action_mask] for t, v in zip(trajectories, values, strict=True)])
-  return {"advantage/mean": np.mean(advantage), "value/error": np.mean(np.square(error))}
+  """The mean advantage, and the mean squared error of the values as predictions of the reward, by sampled token.
+
+  A token that several trajectories hold counts once, with their mean.
+  """
+  errors = [np.square(t.reward - v) for t, v in zip(trajectories, values, strict=True)]
+  forest = Forest(trajectories)
+  own = [np.arange(len(t.tokens)) >= forest.own_start(n) for n, t in enumerate(trajectories)]
+  sampled = [t.action_mask & mine for t, mine in zip(trajectories, own, strict=True)]
+  advantage, error = (
+    np.mean(np.concatenate([column[mask] for column, mask in zip(forest.means(columns), sampled, strict=True)]))
+    for columns in (gained, errors)
+  )
+  return {"advantage/mean": advantage, "value/error": error}

@@ -35,7 +35,7 @@ def make(mixture: Mapping[str, Mapping[str, Any]], **settings: Any) -> TaskSourc
     settings: arguments of `envs.make`, for all entries; those of an entry come first.
 
   Raises:
-    ValueError: a weight that is not positive; or as `envs.make`, and names the entry.
+    ValueError: a weight that is not positive; or as `envs.make`, and names the entry, as a note of every error does.
   """
   if not mixture:
     return envs.make(**settings)
@@ -48,6 +48,9 @@ def make(mixture: Mapping[str, Mapping[str, Any]], **settings: Any) -> TaskSourc
         sources[name] = envs.make(**arguments)
       except ValueError as error:
         raise ValueError(f"entry {name!r} of the mixture: {error}") from error
+      except Exception as error:  # of a package that is missing, of the user's own family
+        error.add_note(f"This is about entry {name!r} of the mixture.")
+        raise
       on_error.callback(sources[name].close)
     mixed = mix(sources, {name: own["weight"] for name, own in mixture.items()})
     on_error.pop_all()

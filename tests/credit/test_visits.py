@@ -14,8 +14,9 @@ def branch_of(path, uid, fork_at, count, share, path_share, step, q):
   """A sibling step of `path` from `fork_at` on, of `count` tokens."""
   other = dialogue(uid, path.group_id, [fork_at - 1 + count], [q])
   mask = np.append(path.action_mask[:fork_at], np.ones(count, bool))
+  tokens = np.append(path.tokens[:fork_at], other.tokens[fork_at:])
   shares = VisitShares(share, path_share, step)
-  return dataclasses.replace(other, parent=path.uid, fork_at=fork_at, visits=shares, action_mask=mask)
+  return dataclasses.replace(other, parent=path.uid, fork_at=fork_at, visits=shares, action_mask=mask, tokens=tokens)
 
 
 def test_a_token_has_the_share_of_its_step_and_branches_repeat_their_paths():

@@ -182,5 +182,9 @@ def test_what_is_wrong_with_an_entry_names_it():
     ValueError, match="entry 'keys' of the mixture: no tool is called 'lockup': did you mean 'lookup'"
   ):
     mixture.make(wrong)
+  nowhere = {**MIXTURE, "keys": {**MIXTURE["keys"], "family": "nobody.has_this"}}
+  with pytest.raises(ModuleNotFoundError, match=r"there is no module 'nobody'") as missing:
+    mixture.make(nowhere)
+  assert missing.value.__notes__ == ["This is about entry 'keys' of the mixture."]
   with pytest.raises(ValueError, match=r"entry 'keys' of the mixture: its weight is -1\.0"):
     mixture.make({**MIXTURE, "keys": {**MIXTURE["keys"], "weight": -1.0}})

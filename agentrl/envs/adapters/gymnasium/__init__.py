@@ -196,7 +196,7 @@ def find_view(env: str, view: str) -> View:
   """
   if not view:
     return views.known(env.rpartition(":")[2])
-  found = by_name({}, view, kind="view")
+  found = by_name({}, view, kind="view") if ":" in view else None
   if not isinstance(found, View):
     raise ValueError(f"view={view!r} is no View; it is written package.module:NAME")
   return found

@@ -8,7 +8,7 @@ import gymnasium
 import miniwob
 
 from agentrl.envs.adapters.miniwob import solvers
-from agentrl.named import by_name
+from agentrl.named import check_name
 
 # As the package registers them, 128 in version 1.1.0.
 NAMES = tuple(
@@ -62,9 +62,10 @@ def select(tasks: str | Sequence[str], difficulty: int) -> tuple[str, ...]:
   if not tasks:
     return SUBSETS[_LEVELS[difficulty - 1]]
   known = SUBSETS | {name: (name,) for name in NAMES}
-  if isinstance(tasks, str):
-    return by_name(known, tasks, kind="MiniWoB task or subset")
-  return tuple(dict.fromkeys(name for one in tasks for name in by_name(known, one, kind="MiniWoB task or subset")))
+  chosen = [tasks] if isinstance(tasks, str) else tasks
+  for one in chosen:
+    check_name(known, one, kind="MiniWoB task or subset")
+  return tuple(dict.fromkeys(name for one in chosen for name in known[one]))
 
 
 def page_of(name: str) -> str:

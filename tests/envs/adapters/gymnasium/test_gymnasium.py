@@ -119,6 +119,7 @@ def test_a_broken_environment_is_the_environment_s_failure(monkeypatch):
     ({"env": "Pendulum-v1"}, "only discrete ones can be said in words"),
     ({"arguments": {"size": 4}}, "unexpected keyword argument 'size'"),
     ({"actions": ["a", "b"]}, "FrozenLake-v1 has 4 actions, and 2 names are given"),
+    ({"view": "grid"}, "^view='grid' is no View; it is written package.module:NAME$"),
     ({"view": "agentrl.envs:make"}, "view='agentrl.envs:make' is no View; it is written package.module:NAME"),
     (
       {"view": "agentrl.envs:VIEW"},
