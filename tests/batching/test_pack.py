@@ -356,9 +356,9 @@ def test_observation_tokens_are_listed_where_they_are_asked_for(kind):
   ]
   assert wanted and listed_tokens(with_them, with_them.observed) == sorted(wanted)
   np.testing.assert_array_equal(with_them.sequence_length, without.sequence_length)
-  for n, column in enumerate(unpack(with_them, with_them.columns["sampler_logp"], found)):
-    own = owner.own_start(n)  # of a token that branches share the owner's stands there
-    np.testing.assert_array_equal(column[own:], found[n].sampler_logp[own:])
+  said = [unpack(batch, batch.columns["sampler_logp"], found) for batch in (with_them, without)]
+  for one, other in zip(*said, strict=True):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_observation_tokens_take_room_among_the_actions():
