@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -61,41 +62,41 @@ class Last:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanOfLast:
+class _OfLast:
+  """One number of the last few values of a metric at evaluations.
+
+  Attributes:
+    number: `(values) -> number`.
+    word: what it is called.
+  """
+
+  metric: str
+  evaluations: int
+  cost: str = ""
+  ratio: ClassVar[bool] = False
+  number: ClassVar[Callable[[Sequence[float]], float]]
+  word: ClassVar[str]
+
+  def read(self, run: pathlib.Path, other: pathlib.Path) -> tuple[Reading, Reading]:
+    return self._of(run), self._of(other)
+
+  def _of(self, run: pathlib.Path) -> Reading:
+    return Reading(float(self.number(_last(run, self.metric, self.evaluations))))
+
+  def __str__(self) -> str:
+    return f"`{self.metric}`, {self.word} of the last {self.evaluations} evaluations"
+
+
+class MeanOfLast(_OfLast):
   """Mean of a metric over the last few evaluations."""
 
-  metric: str
-  evaluations: int
-  cost: str = ""
-  ratio: ClassVar[bool] = False
-
-  def read(self, run: pathlib.Path, other: pathlib.Path) -> tuple[Reading, Reading]:
-    return self._of(run), self._of(other)
-
-  def _of(self, run: pathlib.Path) -> Reading:
-    return Reading(float(np.mean(_last(run, self.metric, self.evaluations))))
-
-  def __str__(self) -> str:
-    return f"`{self.metric}`, mean of the last {self.evaluations} evaluations"
+  number, word = staticmethod(np.mean), "mean"
 
 
-@dataclasses.dataclass(frozen=True)
-class BestOfLast:
+class BestOfLast(_OfLast):
   """The largest value of a metric in the last few evaluations."""
 
-  metric: str
-  evaluations: int
-  cost: str = ""
-  ratio: ClassVar[bool] = False
-
-  def read(self, run: pathlib.Path, other: pathlib.Path) -> tuple[Reading, Reading]:
-    return self._of(run), self._of(other)
-
-  def _of(self, run: pathlib.Path) -> Reading:
-    return Reading(max(_last(run, self.metric, self.evaluations)))
-
-  def __str__(self) -> str:
-    return f"`{self.metric}`, best of the last {self.evaluations} evaluations"
+  number, word = staticmethod(max), "best"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,16 +174,21 @@ def values_after_cold_start(run: pathlib.Path, metric: str) -> list[float]:
   Raises:
     ValueError: there are none; names those of the last line.
   """
+  return _values(run, metric, lambda line: True)
+
+
+def _values(run: pathlib.Path, metric: str, of: Callable[[source.Line], bool]) -> list[float]:
+  """Values of a metric since the cold start, in some of the lines."""
   lines = source.read_metrics(run / "metrics.jsonl")
   first = source.cold_start_steps(source.read_config(run))
-  _, values = source.series([line for line in lines if line["step"] >= first], metric)
+  _, values = source.series([line for line in lines if line["step"] >= first and of(line)], metric)
   if not values:
     raise source.lacking(run, repr(metric), lines)
   return values
 
 
 def _last(run: pathlib.Path, metric: str, evaluations: int) -> list[float]:
-  values = values_after_cold_start(run, metric)
+  values = _values(run, metric, lambda line: any(name.startswith("eval") for name in line))
   if len(values) < evaluations:
     raise ValueError(f"{run}: {metric!r} was measured {len(values)} times, and a claim asks for the last {evaluations}")
   return values[-evaluations:]

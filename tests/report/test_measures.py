@@ -1,5 +1,7 @@
 """What is read of two runs: at the end, at equal cost, and what it cost to get somewhere."""
 
+import json
+
 import pytest
 
 from agentrl.report.measures import AtEqual, BestOfLast, CostToReach, Last, MeanOfLast, Spent
@@ -25,6 +27,16 @@ def test_the_end_and_the_last_few(runs):
   assert values(Last("eval/success"), runs) == [0.7, 0.3]
   assert values(MeanOfLast("eval/success", 2), runs) == pytest.approx([0.65, 0.35])
   assert values(BestOfLast("eval/success", 3), runs) == [0.7, 0.4]
+
+
+def test_the_last_few_are_those_of_evaluations(tmp_path):
+  run = write_curve(tmp_path / "run", [0.1, 0.5, 0.2], cost=10)
+  lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  between = [{"step": step, "wall_s": 1.0, "train/reward": 9.0} for step in (3, 4)]  # a recorded run may lack them
+  lines = [line | {"train/reward": float(line["step"])} for line in lines]
+  (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, *between]))
+  assert values(MeanOfLast("train/reward", 2), (run, run)) == [1.5, 1.5]
+  assert values(BestOfLast("train/reward", 2), (run, run)) == [2.0, 2.0]
 
 
 def test_at_equal_cost_both_are_read_where_the_cheaper_one_ends(runs):
