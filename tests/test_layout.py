@@ -61,6 +61,21 @@ def test_no_file_and_no_function_is_too_long():
   assert (sorted(files), sorted(functions)) == ([], [])  # split them
 
 
+def untyped(source):
+  """Names of the functions with an argument that has no type."""
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+      if any(argument.annotation is None and argument.arg not in ("self", "cls") for argument in arguments):
+        yield node.name
+
+
+def test_every_argument_of_batching_and_credit_has_a_type():
+  rooms = ("batching/", "credit/")
+  found = [f"{module}:{name}" for module, text in MODULES.items() if module.startswith(rooms) for name in untyped(text)]
+  assert found == []
+
+
 @pytest.mark.parametrize(
   ("module", "places"),
   [

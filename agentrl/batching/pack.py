@@ -291,7 +291,7 @@ def _lay_out(forest: Forest, tree: _Tree, row: _Row) -> None:
   row.subtree_end[start : start + tree.prefix] = [len(row.tokens)] * tree.prefix
 
 
-def _lay_out_path(forest, n, start, parent, children, row):
+def _lay_out_path(forest: Forest, n: int, start: int, parent: int | None, children: Sequence[int], row: _Row) -> None:
   """Tokens of trajectory n from `start`; at a fork first the branches, then its own continuation."""
   end = min([forest.trajectories[c].fork_at for c in children], default=len(forest.trajectories[n].tokens))
   end = max(end, start)
@@ -306,7 +306,9 @@ def _lay_out_path(forest, n, start, parent, children, row):
   row.subtree_end[first : first + end - start] = [len(row.tokens)] * (end - start)
 
 
-def _append(forest, n, start, end, parent, row, *, actions=True):
+def _append(
+  forest: Forest, n: int, start: int, end: int, parent: int | None, row: _Row, *, actions: bool = True
+) -> None:
   """Appends tokens [start, end) of trajectory n; `parent` is the row index of the token before them."""
   t = forest.trajectories[n]
   first = len(row.tokens)

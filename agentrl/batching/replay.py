@@ -103,7 +103,7 @@ def _turns_of(trajectory: Trajectory, discount: float) -> list[tuple]:
 def empty(capacity: int, positions: int, turns: int) -> Replay:
   """A buffer without dialogues."""
 
-  def column(dtype):
+  def column(dtype: jax.typing.DTypeLike) -> jax.Array:
     return jnp.zeros((capacity, turns), dtype)  # a buffer of its own: a donated argument may not appear twice
 
   ints, floats, bools = jnp.int32, jnp.float32, bool

@@ -61,14 +61,23 @@ def gae(
 
 
 @jax.jit
-def _penalty(logp, ref_logp, mask):
+def _penalty(logp: jax.Array, ref_logp: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
   """k1 of every token, [N, A], and the mean of k3 by token, the KL that is reported."""
   mean = reduce.token_mean(kl.k3(logp, ref_logp, mask), mask, jnp.sum(mask, dtype=jnp.float32))
   return kl.k1(logp, ref_logp, mask), mean
 
 
 @functools.partial(jax.jit, static_argnames=("discount", "gae_lambda", "target_lambda", "whiten"))
-def _estimated(rewards, values, mask, *, discount, gae_lambda, target_lambda, whiten):
+def _estimated(
+  rewards: jax.Array,
+  values: jax.Array,
+  mask: jax.Array,
+  *,
+  discount: float,
+  gae_lambda: float,
+  target_lambda: float,
+  whiten: bool,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Advantages and value targets [N, A], and the share of the targets' variance that the values explain."""
   known = rewards, values, jnp.full(rewards.shape, discount, jnp.float32), jnp.zeros(rewards.shape[0], jnp.float32)
   gained = returns.gae(*known, gae_lambda=gae_lambda, mask=mask)

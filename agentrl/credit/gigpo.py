@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentrl.credit.columns import rows_of, unpadded
+from agentrl.credit.columns import Rows, rows_of, unpadded
 from agentrl.credit.contract import Credit, Learner, declares
 from agentrl.credit.group_baselines import groups_of
 from agentrl.credit.turns import at_tokens, earned_from, turns_of
@@ -59,7 +59,7 @@ def gigpo(
 
 
 @functools.partial(jax.jit, static_argnames=("turns", "discount"))
-def _earned(rows, *, turns, discount):
+def _earned(rows: Rows, *, turns: int, discount: float) -> tuple[jax.Array, jax.Array]:
   """The discounted return from each turn on, f32 [N, U], and which turns there are, bool [N, U]."""
   found = turns_of(rows, turns, discount=discount, per_token=False)
   return earned_from(found), found.mask

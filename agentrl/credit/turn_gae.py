@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from agentrl.credit.columns import padded, rows_of, unpadded
+from agentrl.credit.columns import Rows, padded, rows_of, unpadded
 from agentrl.credit.contract import Credit, Learner, declares
 from agentrl.credit.gae import explained_variance
 from agentrl.credit.turns import at_starts, at_tokens, turns_of
@@ -48,7 +48,16 @@ def turn_gae(
 
 
 @functools.partial(jax.jit, static_argnames=("turns", "discount", "per_token", "gae_lambda", "whiten"))
-def _estimated(rows, token_values, *, turns, discount, per_token, gae_lambda, whiten):
+def _estimated(
+  rows: Rows,
+  token_values: jax.Array,
+  *,
+  turns: int,
+  discount: float,
+  per_token: bool,
+  gae_lambda: float,
+  whiten: bool,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Advantages and value targets [N, A], and the share of the targets' variance that the values explain."""
   found, values = turns_of(rows, turns, discount=discount, per_token=per_token), at_starts(token_values, rows, turns)
   nothing = jnp.zeros(values.shape[0], jnp.float32)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from agentrl.credit.columns import rows_of, unpadded
+from agentrl.credit.columns import Rows, rows_of, unpadded
 from agentrl.credit.contract import Credit, Learner
 from agentrl.credit.turns import at_tokens, earned_from, turns_of
 from agentrl.ops import advantages, reduce
@@ -41,7 +41,9 @@ def turn_returns(
 
 
 @functools.partial(jax.jit, static_argnames=("turns", "discount", "per_token", "whiten"))
-def _estimated(rows, *, turns, discount, per_token, whiten):
+def _estimated(
+  rows: Rows, *, turns: int, discount: float, per_token: bool, whiten: bool
+) -> tuple[jax.Array, jax.Array]:
   """Advantages [N, A], and the mean return by token."""
   found = turns_of(rows, turns, discount=discount, per_token=per_token)
   earned = at_tokens(earned_from(found), rows)

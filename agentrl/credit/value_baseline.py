@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,7 +24,9 @@ def reward(learner: Learner, trajectories: Sequence[Trajectory]) -> Credit:
   return _against(learner, trajectories, lambda reward, value: reward)
 
 
-def _against(learner: Learner, trajectories: Sequence[Trajectory], gain) -> Credit:
+def _against(
+  learner: Learner, trajectories: Sequence[Trajectory], gain: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Credit:
   rewards = everywhere(trajectories, np.asarray([t.reward for t in trajectories], np.float32))
   values = learner.values()
   gained = [gain(r, v) for r, v in zip(rewards, values, strict=True)]
