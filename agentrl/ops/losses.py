@@ -7,8 +7,8 @@ They share one signature, so that an algorithm can take any of them by name:
     **hyperparameters)
 
 Only `logp` carries a gradient. Masked tokens have loss 0, no gradient, and 0 in every diagnostic. Diagnostics are f32
-`[B, A]` constants: `log_ratio`, and for each way of clipping 1 where it took the token's gradient (`reinforce`, `sapo`
-and `dro` clip nothing; for `cispo`, where it bounded the token's weight).
+`[B, A]` constants: `log_ratio`, for each way of clipping 1 where it took the token's gradient, and `clipped` for all of
+them (`reinforce`, `sapo`, `dro` and `kl_cov` clip nothing; for `cispo`, where it bounded the token's weight).
 
 A loss may declare what else it needs, see `surrogates.Declared`: one of turns is given turns in place of sequences.
 Of a branch, a sequence or turn is the tokens behind its fork: those before it stand once in a batch, as its parent's.
@@ -162,11 +162,9 @@ def gmpo(
   mean = segment_values(total / jnp.maximum(sequence_length, 1.0), sequence)
   loss = -jnp.exp(jnp.where(mask, mean + (bounded - fixed), 0.0)) * advantages
   log_ratio = jax.lax.stop_gradient(log_ratio)
-  return loss, {
-    "log_ratio": log_ratio,
-    "clipped_low": indicator((log_ratio < -log_clip) & (advantages < 0), mask),
-    "clipped_high": indicator((log_ratio > log_clip) & (advantages > 0), mask),
-  }
+  low = indicator((log_ratio < -log_clip) & (advantages < 0), mask)
+  high = indicator((log_ratio > log_clip) & (advantages > 0), mask)
+  return loss, {"log_ratio": log_ratio, "clipped_low": low, "clipped_high": high, "clipped": low + high}
 
 
 def cispo(
@@ -194,11 +192,8 @@ def cispo(
   ratio = jnp.exp(log_ratio)
   weight = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
   loss = -weight * constant(advantages, mask) * jnp.where(mask, logp, 0.0)
-  return loss, {
-    "log_ratio": log_ratio,
-    "clipped_low": indicator(ratio < 1 - clip_low, mask),
-    "clipped_high": indicator(ratio > 1 + clip_high, mask),
-  }
+  low, high = indicator(ratio < 1 - clip_low, mask), indicator(ratio > 1 + clip_high, mask)
+  return loss, {"log_ratio": log_ratio, "clipped_low": low, "clipped_high": high, "clipped": low + high}
 
 
 # ---- without clipping -------------------------------------------------------------------------------------------

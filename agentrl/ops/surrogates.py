@@ -98,7 +98,8 @@ def clipped(
   }
   if dual_clip is not None:
     diagnostics["clipped_dual"] = indicator((ratio > dual_clip) & (advantages < 0), mask)
-  return loss, diagnostics
+  ways = [flag for name, flag in diagnostics.items() if name.startswith("clipped_")]
+  return loss, {**diagnostics, "clipped": sum(ways[1:], ways[0])}
 
 
 def constant(advantages: jax.Array, mask: jax.Array) -> jax.Array:

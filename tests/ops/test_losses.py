@@ -336,6 +336,7 @@ def test_clipping_by_hand():
   gradient = jax.grad(lambda x: jnp.sum(ppo(x)[0]))(logp)
   named = diagnostics["clipped_high"] + diagnostics["clipped_low"] + diagnostics["clipped_dual"]
   np.testing.assert_array_equal(gradient == 0, named == 1)
+  np.testing.assert_array_equal(named, diagnostics["clipped"])
 
 
 def test_cispo_leaves_every_token_a_gradient():

@@ -25,7 +25,7 @@ def test_bounds_and_what_they_clipped():
   loss, flags = surrogates.clipped(log_ratio, advantages, mask, clip_low=0.2, clip_high=0.5, dual_clip=3.0)
   np.testing.assert_allclose(loss, [[-1.5, 0.8, 3.0, 0.0]], rtol=1e-6)
   named = {name: np.flatnonzero(flag[0]).tolist() for name, flag in flags.items() if name != "log_ratio"}
-  assert named == {"clipped_high": [0], "clipped_low": [1], "clipped_dual": [2]}
+  assert named == {"clipped_high": [0], "clipped_low": [1], "clipped_dual": [2], "clipped": [0, 1, 2]}
 
 
 def test_advantages_are_constants():
