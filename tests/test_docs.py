@@ -23,6 +23,7 @@ from agentrl.training import config, paper
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import run_config
+from agentrl.types import Action, ToolCall, ToolFailure, TurnKind
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENTS = (ROOT / "docs" / "environments.md").read_text()
@@ -86,6 +87,26 @@ def test_every_curriculum_is_listed_with_its_settings(own_family):
   assert {name: re.findall("`(.+?)`", settings) for name, settings in rows} == {
     name: list(settings_of(function)) for name, function in CURRICULA.items()
   }
+
+
+def test_an_own_tool_is_twenty_lines_and_keeps_to_its_trajectory(tmp_path, monkeypatch):
+  code, settings = re.findall("```python\n(.*?)```", (ROOT / "docs" / "own_tool.md").read_text(), re.DOTALL)
+  assert len([line for line in code.splitlines() if line.strip()]) <= 21
+  (tmp_path / "my_project").mkdir()
+  (tmp_path / "my_project" / "notes.py").write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+
+  def call(environment, name, **arguments):
+    (result,) = environment.step(Action(TurnKind.TOOL_CALL, "", calls=(ToolCall(name, arguments),))).results
+    return result.text, result.cost, result.failure
+
+  with contextlib.closing(envs.make(**ast.literal_eval(settings))) as source:
+    one, other = source.environment(), source.environment()
+    for environment in (one, other):
+      environment.reset(source.task(0, "train"), 0)
+    assert call(one, "write", line="7 and 8") == ("1 lines", 0.5, None)
+    assert call(one, "read", number=1) == ("7 and 8", 0.0, None)
+    assert call(other, "read") == ("error: read: there are 0 lines", 0.0, ToolFailure.EXCEPTION)
 
 
 def rows_of(section):
