@@ -17,7 +17,6 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -115,11 +114,10 @@ def _compare(
 
 
 def _with_search(config: ConfigDict) -> tuple[ConfigDict, Experiment]:
-  """Both with a search beside the samples; without a value head it values leaves by rollouts."""
+  """Both with a search beside the samples; without a value head that acting may read it values leaves by rollouts."""
   experiment = build_experiment(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
-  trained = jax.eval_shape(experiment.algorithm.init, jax.random.key(0), experiment.params).params
   search = experiment.surroundings.search
-  if "value" not in trained:
+  if not any(name == "value" and head.acting for name, head in experiment.algorithm.heads.items()):
     search = dataclasses.replace(search, evaluate="rollout")
   surroundings = dataclasses.replace(experiment.surroundings, search=search)
   experiment = dataclasses.replace(experiment, surroundings=surroundings, searching=tree_search(surroundings, search))

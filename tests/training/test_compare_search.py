@@ -119,6 +119,16 @@ def test_without_a_value_head_its_rows_are_left_out_and_a_note_says_so(tmp_path)
   assert "No rows by the value head" in found.notes[0]
 
 
+def test_a_head_that_acting_may_not_read_is_none(monkeypatch):
+  config = settings(cold_start={"steps": 0}, algo={"credit": "value_baseline"})
+  parts = build_experiment(config)
+  head = parts.algorithm.heads["value"]
+  kept_back = parts.algorithm._replace(heads={"value": head._replace(acting=False)})
+  for algorithm, evaluate in ((parts.algorithm, "value"), (kept_back, "rollout")):
+    monkeypatch.setattr(compare_search, "build_experiment", lambda _: dataclasses.replace(parts, algorithm=algorithm))  # noqa: B023
+    assert compare_search._with_search(config)[1].surroundings.search.evaluate == evaluate
+
+
 @pytest.mark.parametrize("leaves", [[1], [2, 99]])
 def test_leaves_that_do_not_fit_are_refused(leaves, checkpoint):
   config, run, _ = checkpoint
