@@ -73,6 +73,9 @@ class AtOnce(WorkerPool):
 class FixedTurns:
   """Stands in for a chat format: a turn is `TURN` tokens, whatever they say; a prompt is spelled by its task."""
 
+  def for_tools(self, tools):
+    return self
+
   def prompt(self, messages, tools):
     return [*range(100, 196), *random.Random(messages[0].content).choices(range(100), k=32)]
 

@@ -45,6 +45,9 @@ class FixedTurns:
   def __init__(self, length):
     self.length = length
 
+  def for_tools(self, tools):
+    return self
+
   def prompt(self, messages, tools):
     return PROMPT
 
