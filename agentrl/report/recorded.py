@@ -15,6 +15,7 @@ import gzip
 import json
 import math
 import pathlib
+import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,11 @@ MAX_BYTES = 150_000
 METRICS_BYTES = 75_000
 COLD_START_LINES = 40
 DIGITS = 4
+# What there may be in a recorded run: what `record` writes, and what `agentrl.report` draws of it.
+_OF_A_RECORDED_RUN = re.compile(
+  r"(config|run|recorded|compare_search_\d+)\.json|metrics\.jsonl|report\.html|trajectories|trees|figures"
+  r"|trajectories/eval_\d+\.jsonl\.gz|trees/(train|eval)_\d+_\d+\.(json|html)|figures/[^/]+\.(png|svg)"
+)
 # Read by the notebooks, beside those of the curves.
 _OTHERS = ("critic/q_bias", "critic/v_bias", "rollout/entropy_start", "rollout/entropy_after_tool", "rollout/branches")
 _SERIES = frozenset(series.metric for panel in PANELS for series in panel.curves) | frozenset(_OTHERS)
@@ -36,7 +42,7 @@ _SERIES = frozenset(series.metric for panel in PANELS for series in panel.curves
 def record(
   run: pathlib.Path, destination: pathlib.Path, *, metrics: Collection[str] = (), costs: Collection[str] = ()
 ) -> pathlib.Path:
-  """Writes the recorded form of a run, whole or not at all; an earlier one in its place is replaced.
+  """Writes the recorded form of a run, whole or not at all; a recorded run in its place is replaced, and nothing else.
 
   Args:
     run: its folder.
@@ -48,12 +54,16 @@ def record(
     The destination.
 
   Raises:
+    FileExistsError: something else than a recorded run stands at the destination.
     FileNotFoundError: `run` is no run, or has no step yet.
     ValueError: a file of it is damaged, or what is to be kept is larger than `MAX_BYTES`.
   """
   found = source.load(run)
   made = destination.with_name(f".{destination.name}.tmp")
-  shutil.rmtree(made, ignore_errors=True)
+  for folder in (destination, made):
+    _check_replaceable(folder)
+  if made.exists():
+    shutil.rmtree(made)
   (made / "trajectories").mkdir(parents=True)
   for file in (run / "config.json", run / "run.json", *sorted(run.glob("compare_search_*.json"))):
     shutil.copyfile(file, made / file.name)
@@ -69,9 +79,23 @@ def record(
     shutil.copyfile(tree, made / "trees" / tree.name)
   if (size := size_of(made)) > MAX_BYTES:
     raise ValueError(f"{run}: its recorded form has {size:,} bytes, more than {MAX_BYTES:,}; see {made}")
-  shutil.rmtree(destination, ignore_errors=True)
+  if destination.exists():
+    shutil.rmtree(destination)
   made.rename(destination)
   return destination
+
+
+def _check_replaceable(folder: pathlib.Path) -> None:
+  """Raises FileExistsError where anything stands at a path that is not a recorded run, or what a kill left of one."""
+  if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    raise FileExistsError(f"{folder} is no folder: it stays as it is, give another destination")
+  names = [file.relative_to(folder).as_posix() for file in folder.rglob("*")] if folder.exists() else []
+  others = [name for name in names if not _OF_A_RECORDED_RUN.fullmatch(name)]
+  if others:
+    raise FileExistsError(
+      f"{folder} holds {max(others)}, so it is no recorded run: only a recorded run is replaced. Give another "
+      "destination, or remove the folder yourself. (The run that is to be recorded comes first, its destination second)"
+    )
 
 
 def size_of(folder: pathlib.Path) -> int:

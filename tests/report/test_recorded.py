@@ -102,11 +102,42 @@ def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path):
 def test_recorded_again_it_takes_the_place_of_the_old_one(run_path, tmp_path):
   kept = tmp_path / "seed0"
   kept.mkdir()
-  (kept / "old").touch()
   recorded.record(run_path, kept)
   before = {file.name: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
+  write_report(kept)
+  (kept / "compare_search_000005.json").touch()
   recorded.record(run_path, kept)
-  assert before == {file.name: file.read_bytes() for file in kept.rglob("*") if file.is_file()} and "old" not in before
+  assert before == {file.name: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("at", ["kept", ".kept.tmp"])
+@pytest.mark.parametrize(
+  "name", ["thesis.tex", "checkpoints/main/3/state", "trajectories/train_000003.jsonl.gz", "figures/x/y.png"]
+)
+def test_what_is_no_recorded_run_is_not_replaced(run_path, tmp_path, at, name):
+  file = tmp_path / at / name
+  file.parent.mkdir(parents=True)
+  file.write_text("mine")
+  with pytest.raises(FileExistsError, match=r"so it is no recorded run: only a recorded run is replaced"):
+    recorded.record(run_path, tmp_path / "kept")
+  assert file.read_text() == "mine"
+
+
+def test_a_run_in_the_place_of_the_destination_is_not_replaced(run_path, tmp_path):
+  kept = recorded.record(run_path, tmp_path / "kept")
+  for source_of_it in (kept, run_path):
+    with pytest.raises(FileExistsError, match=r"holds .*, so it is no recorded run"):
+      recorded.record(source_of_it, run_path)
+  assert (run_path / "checkpoints").is_dir()
+
+
+def test_a_file_or_a_link_in_the_place_of_the_destination_stays(run_path, tmp_path):
+  (tmp_path / "file").write_text("mine")
+  (tmp_path / "link").symlink_to(recorded.record(run_path, tmp_path / "kept"))
+  for name in ("file", "link"):
+    with pytest.raises(FileExistsError, match=f"{name} is no folder: it stays as it is"):
+      recorded.record(run_path, tmp_path / name)
+  assert (tmp_path / "file").read_text() == "mine" and (tmp_path / "link").is_symlink()
 
 
 def test_what_is_too_large_is_refused_and_leaves_the_old_one(run_path, tmp_path, monkeypatch):
