@@ -27,7 +27,7 @@ from ml_collections import ConfigDict, config_dict
 from agentrl import algorithms
 from agentrl.named import check_name, naming
 from agentrl.rollout import strategies
-from agentrl.training.config_keys import is_section, nearest, set_section, unknown_key
+from agentrl.training.config_keys import has_section, is_section, nearest, set_section, unknown_key
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
@@ -64,6 +64,17 @@ SECTIONS_OF_MODULES = {
   "cold_start.algorithm": SectionOfModule("cold_start.algo", _of_the_cold_start),
   "rollout.strategy": SectionOfModule("strategy", strategies.load),
 }
+
+# By the key that chooses a function, the section with its settings, which would not fit another one either: where the
+# choice changes, the section begins empty, and what is set in it is the new choice's.
+SETTINGS_OF_CHOICES = {
+  "task.family": "task.options",
+  "task.tool": "task.tool_options",
+  "curriculum.name": "curriculum.options",
+  **{f"{algo}.{key}": f"{algo}.{section}" for algo in ("algo", "cold_start.algo")
+     for key, section in {"credit": "credit_options", "policy_loss": "loss", "correction": "correction_options",
+                          "reduction": "reduction_options"}.items()},
+}  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -128,19 +139,32 @@ def read_file(file: pathlib.Path) -> ModuleType:
 def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:
   """Applies `--config.a.b=value` strings, see `load`; a new, locked `ConfigDict`.
 
+  Keys that choose come first, whatever their order: what they choose brings its defaults, and the other keys set those.
+
   Args:
     where: what to call the config in an error. sections: those that may be changed; empty: all.
 
   Raises:
     ConfigError: a wrong override, or one of another section.
   """
+  assignments = []
   for text in overrides:
-    key, value_text = _split_assignment(text)
+    assignments.append(_split_assignment(text))
+    key = assignments[-1][0]
     if sections and key.split(".")[0] not in sections:
       welcome = " and ".join(f"{PREFIX}{name}.*" for name in sections)
       raise ConfigError(f"{text} goes with --config; of a run, which has its own config, {welcome} may be changed")
+  for key, value_text in _choices_first(assignments):
     config = resolve(config, {key: _parse(config, key, value_text, where)}, where=where)
   return config.lock()
+
+
+def _choices_first(assignments: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+  """Assignments (key, text) in the order in which they apply; of several to a key that chooses, the last alone."""
+  choosing = (*SECTIONS_OF_MODULES, *SETTINGS_OF_CHOICES)
+  chosen = {key: text for key, text in assignments if key in choosing}
+  first = [(key, chosen[key]) for key in choosing if key in chosen]
+  return first + [(key, text) for key, text in assignments if key not in chosen]
 
 
 def split_argv(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -166,7 +190,9 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
   - another `algorithm` puts that algorithm's defaults into `algo`, as another `cold_start.algorithm` does into
     `cold_start.algo`, and another `rollout.strategy` that strategy's into `strategy`: the settings of one do not fit
-    another.
+    another;
+  - another `algo.policy_loss`, or another choice of `SETTINGS_OF_CHOICES`, empties the section of its settings, so that
+    those of the earlier choice do not pass to it: it has its defaults, and what `overrides` says beside the choice.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is
@@ -188,6 +214,9 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   for key, section in SECTIONS_OF_MODULES.items():
     if key in known and leaves.get(key, known[key]) != known[key]:
       set_section(merged, section.name, section.load(leaves[key]).default_config())
+  for key, name in SETTINGS_OF_CHOICES.items():
+    if has_section(merged, name) and key in known and leaves.get(key, known[key]) != known[key]:
+      set_section(merged, name, ConfigDict())
   _merge(merged, overrides, root=merged, prefix="", where=where)
   return merged.lock()
 

@@ -14,6 +14,13 @@ def entry(root: ConfigDict, key: str) -> Any:
   return root
 
 
+def has_section(root: ConfigDict, key: str) -> bool:
+  """Whether a section stands at a dotted key."""
+  name, _, rest = key.partition(".")
+  inner = root.get(name)
+  return isinstance(inner, ConfigDict) and (not rest or has_section(inner, rest))
+
+
 def set_section(config: ConfigDict, key: str, section: ConfigDict) -> None:
   """Puts a section in the place of the one at a dotted key."""
   *parents, name = key.split(".")

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict, config_dict
 from agentrl.named import by_path
 from agentrl.training import config as config_lib
 from agentrl.training.config import ConfigError
+from agentrl.training.config_keys import entry
 from agentrl.training.defaults import run_config
 
 SOURCE = """
@@ -176,6 +177,63 @@ def test_the_settings_of_a_loss_take_the_place_of_those_of_another_loss():
   assert derived.reduction_options.to_dict() == {"constant": 8.0}
   typed = config_lib.override(base, ["--config.algo.loss={}", "--config.algo.loss.tau=2.0"], where="typed").algo
   assert typed.loss.to_dict() == {"tau": 2.0}
+
+
+@pytest.mark.parametrize(
+  ("overrides", "key", "expected"),
+  [
+    (["algo.kl_coef=0.1", "algorithm=ppo"], "algo.kl_coef", 0.1),
+    (["strategy.candidates=7", "rollout.strategy=reranked"], "strategy.candidates", 7),
+    (["cold_start.algo.epochs=3", "cold_start.algorithm=ppo"], "cold_start.algo.epochs", 3),
+    (["algo.loss.clip_low=0.1", "algo.policy_loss=gspo", "algorithm=ppo"], "algo.loss", {"clip_low": 0.1}),
+    (["algo.loss.tau=2.0", "algo.loss={}", "algo.policy_loss=gspo"], "algo.loss", {}),
+    (["algo.policy_loss=gspo", "algo.policy_loss=ppo"], "algo.loss", {"clip_low": 0.3}),  # the choice of the base
+    (["task.options.steps=8", "task.family=sql_qa"], "task.options", {"steps": 8}),
+  ],
+)
+def test_the_order_of_overrides_does_not_matter_to_what_a_choice_brings(overrides, key, expected):
+  settings = {"algo": {"loss": {"clip_low": 0.3}}, "task": {"options": {"digits": 4}}}
+  base = run_config(settings, where="base")
+  for order in (overrides, sorted(overrides, key=lambda text: "loss={}" in text)):
+    value = entry(config_lib.override(base, [f"--config.{text}" for text in order], where="typed"), key)
+    assert (value.to_dict() if isinstance(value, ConfigDict) else value) == expected
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_each_order_of_a_choice_and_a_setting_of_it_gives_the_same(reverse):
+  overrides = ["--config.algo.kl_coef=0.1", "--config.algorithm=ppo", "--config.algo.policy_loss=gspo"]
+  config = config_lib.load("configs/quickstart.py", overrides[::-1] if reverse else overrides)
+  assert (config.algorithm, config.algo.kl_coef, config.algo.policy_loss) == ("ppo", 0.1, "gspo")
+
+
+@pytest.mark.parametrize(
+  ("choice", "section"),
+  [
+    ("algo.policy_loss=ppo", "algo.loss"),
+    ("algo.credit=opo", "algo.credit_options"),
+    ("algo.reduction=token_mean", "algo.reduction_options"),
+    ("algo.correction=none", "algo.correction_options"),
+    ("cold_start.algo.reduction=sequence_mean", "cold_start.algo.reduction_options"),
+    ("task.family=sql_qa", "task.options"),
+    ("task.tool=python", "task.tool_options"),
+    ("curriculum.name=uniform", "curriculum.options"),
+  ],
+)
+def test_the_settings_of_a_choice_do_not_pass_to_another_one(choice, section):
+  key, name = choice.split("=")
+  chosen = {"algo": {"policy_loss": "gspo", "correction": "truncated"}, "curriculum": {"name": "my_project:mine"}}
+  base = run_config(chosen, where="base")
+  base = config_lib.resolve(base, {section: {"clip": 3e-4}}, where="base")
+  assert entry(base, section).to_dict() == {"clip": 3e-4}
+  for changed in (
+    config_lib.override(base, [f"--config.{choice}"], where="typed"),
+    config_lib.resolve(base, {key: name}, where="new"),
+  ):
+    assert entry(changed, section).to_dict() == {}
+  same = config_lib.override(base, [f"--config.{key}={entry(base, key)}"], where="typed")
+  assert entry(same, section).to_dict() == {"clip": 3e-4}
+  given = config_lib.resolve(base, {key: name, section: {"own": 1}}, where="new")
+  assert entry(given, section).to_dict() == {"own": 1}
 
 
 @pytest.mark.parametrize("text", ["3", "{1: 2", "database"])
