@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agentrl.algorithms.contract import HeadSpec, Policy
 from agentrl.algorithms.forward import Outputs, outputs
@@ -48,6 +49,7 @@ class Term(NamedTuple):
     columns: `trajectories -> Column` of what it reads of the batch besides what the algorithm packs, by name.
     of_batch: `(batch, key) -> f32 [M, B, A]` of what it reads that only a whole batch says, such as a rank among all
       tokens, by name; the learner computes it once, at the start of an update.
+    named: what an error calls it, such as the key of the config that it comes from; empty: its function.
     reads: columns that an update must have. The learner computes "old_logp", needed where an update takes several
       steps, and "ref_logp" of the frozen reference, which is kept where a term asks for it; whoever prepares the batch
       gives the others, such as "returns".
@@ -62,6 +64,7 @@ class Term(NamedTuple):
   columns: Mapping[str, Callable[[Sequence[Trajectory]], Column]] = {}
   of_batch: Mapping[str, Callable[[Batch, jax.Array], jax.Array]] = {}
   reads: tuple[str, ...] = ()
+  named: str = ""
 
 
 class Objective(NamedTuple):
@@ -130,11 +133,13 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
     found = _Metrics()
     found.add({"policy/entropy": out.entropy}, *counted[sampled])
     for term in terms:
-      values, diagnostics = term.per_token(out, micro)
+      named = term.named or f"the term {term.per_token.__qualname__}"
+      values, diagnostics = per_token_of(term.per_token(out, micro), micro.action_mask.shape, named=named)
       kind = term.observed, term.mask
       key = kind, term.reduce or reduce
       weighed = term.weight * values
       summed[key] = summed[key] + weighed if key in summed else weighed
+      check_metric_names(diagnostics, named=named)
       found.add(diagnostics, *counted[kind])
     shares = [
       reduce_by(values, counted[kind][0], micro.action_sequence, counted[kind][1], micro.sequence_group)
@@ -143,6 +148,47 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
     return LossOutput(sum(shares[1:], shares[0]), found.sums, found.maxima)
 
   return Objective(loss, masks)
+
+
+def per_token_of(given: Any, shape: Sequence[int], *, named: str) -> tuple[jax.Array, Diagnostics]:
+  """What a function of micro-batches gave, where it is `(values [B, A], diagnostics [B, A] by name)`.
+
+  Values of another shape would be spread over the tokens, and train something else than they say.
+
+  Args:
+    given: what it gave, while it is traced.
+    shape: (B, A) of the micro-batch.
+    named: the function, and the key of the config that chooses it.
+
+  Raises:
+    ValueError: it is something else; says what was due and what was given.
+  """
+  shape = tuple(shape)
+  due = f"{named} must give (values [B, A], diagnostics), a pair of an array and a mapping, here with [B, A] = {shape}"
+  if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
+    told = f"a tuple of {len(given)}" if isinstance(given, tuple) else f"a {type(given).__name__}"
+    raise ValueError(f"{due}; it gave {told}" + ("" if not isinstance(given, tuple) else f": {_types(given)}"))
+  values, diagnostics = given
+  for what, array in {
+    "values": values,
+    **{f"diagnostic {name!r}": array for name, array in diagnostics.items()},
+  }.items():
+    if not isinstance(array, jax.Array | np.ndarray):
+      raise ValueError(f"{due}; its {what} are a {type(array).__name__}")
+    if array.shape != shape:
+      raise ValueError(f"{due}; the shape of its {what} is {array.shape}")
+  return values, diagnostics
+
+
+def _types(given: Sequence[Any]) -> str:
+  return ", ".join(type(each).__name__ for each in given)
+
+
+def check_metric_names(names: Collection[str], *, named: str) -> None:
+  """Raises ValueError where a metric of a function is not called "group/name"; `named` says whose it is."""
+  for name in names:
+    if not isinstance(name, str) or not all(name.partition("/")):
+      raise ValueError(f"{named} reports a metric called {name!r}: name it 'group/name', such as 'mine/{name}'")
 
 
 def _counted(micro: Batch, *, observed: bool, mask: Mask | None) -> jax.Array:

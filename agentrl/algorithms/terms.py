@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import HeadSpec
 from agentrl.algorithms.forward import Outputs
-from agentrl.algorithms.objective import Diagnostics, Term
+from agentrl.algorithms.objective import Diagnostics, Term, per_token_of
 from agentrl.batching.pack import Column
 from agentrl.models import heads
 from agentrl.named import by_name, settings_of, with_settings
@@ -58,12 +58,13 @@ def policy_gradient(
 
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
     columns, sequences = micro.columns, (micro.action_sequence, micro.sequence_length)
+    shape = micro.action_mask.shape
     corrected = correct(columns["old_logp"], columns["sampler_logp"], micro.action_mask, *sequences)
+    _check_corrected(corrected, shape, named=f"algo.correction={correction!r}")
     pooled = _turns(micro) if declared.turns else sequences
     marked = (columns["marked"] > 0,) if declared.marks else ()
-    values, flags = surrogate(
-      out.logp, corrected.denominator, columns["advantages"], micro.action_mask, *pooled, *marked
-    )
+    given = surrogate(out.logp, corrected.denominator, columns["advantages"], micro.action_mask, *pooled, *marked)
+    values, flags = per_token_of(given, shape, named=f"algo.policy_loss={policy_loss!r}")
     difference = jnp.abs(jnp.where(micro.action_mask, columns["old_logp"] - columns["sampler_logp"], 0.0))
     diagnostics = {f"policy/{name}": value for name, value in flags.items()}
     diagnostics |= {
@@ -76,6 +77,15 @@ def policy_gradient(
   columns = {"turn": turn_numbers} if declared.turns else {}
   marks = {"marked": _marker(declared.marks, {**settings_of(chosen_loss), **loss})} if declared.marks else {}
   return Term(1.0, per_token, reads=("old_logp", "advantages"), columns=columns, of_batch=marks)
+
+
+def _check_corrected(given: Any, shape: Sequence[int], *, named: str) -> None:
+  """Raises ValueError where a correction, which `named` says, gave something else than arrays of the shape (B, A)."""
+  if not isinstance(given, corrections.Corrected):
+    raise ValueError(f"{named} must give a Corrected(denominator, weight); it gave a {type(given).__name__}")
+  for name, array in given._asdict().items():
+    if jnp.shape(array) != shape:
+      raise ValueError(f"{named} must give a {name} of shape [B, A] = {shape}; its shape is {jnp.shape(array)}")
 
 
 def _marker(marks: Callable[..., jax.Array], settings: Mapping[str, Any]) -> Callable[[Batch, jax.Array], jax.Array]:
@@ -126,7 +136,7 @@ def kl(*, estimator: str = "k3") -> Term:
     divergence = estimate(out.logp, micro.columns["ref_logp"], micro.action_mask)
     return divergence, {"policy/kl_ref": divergence}
 
-  return Term(1.0, per_token, reads=("ref_logp",))
+  return Term(1.0, per_token, reads=("ref_logp",), named=f"the KL estimator {estimator!r}")
 
 
 def entropy() -> Term:
@@ -227,5 +237,8 @@ def from_config(section: ConfigDict) -> list[Term]:
       raise ValueError(f'{where} must be a section with "term", a name or an import path, and "weight"')
     own = {name: setting for name, setting in settings.items() if name not in ("term", "weight")}
     make = by_name(TERMS, settings["term"], kind="term")
-    found += weighed(with_settings(make, own, section=where)(), settings["weight"])
+    term, named = with_settings(make, own, section=where)(), f"{where}, which is {settings['term']!r},"
+    if not isinstance(term, Term):
+      raise ValueError(f"{named} must give a Term; it gave a {type(term).__name__}")
+    found += weighed(term._replace(named=named), settings["weight"])
   return found

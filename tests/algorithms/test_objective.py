@@ -10,7 +10,7 @@ import pytest
 
 from agentrl.algorithms import forward, gradients, learner, terms
 from agentrl.algorithms.contract import HeadSpec
-from agentrl.algorithms.objective import Term, columns_of, heads_of, objective, of_batch
+from agentrl.algorithms.objective import Term, columns_of, heads_of, objective, of_batch, per_token_of
 from agentrl.batching.pack import Column, pack
 from agentrl.ops.reduce import REDUCTIONS
 
@@ -123,6 +123,33 @@ def test_listing_what_was_observed_changes_nothing_for_the_other_terms(policy, p
 def test_two_terms_that_report_one_metric_are_refused(policy, params, packed):
   with pytest.raises(ValueError, match="two terms report a metric called 'mine/nll'"):
     stepped(policy, params, [Term(1.0, imitates), Term(1.0, imitates)], packed(policy.pack))
+
+
+WRONG = [
+  (lambda o, m: -o.logp, "it gave a "),
+  (lambda o, m: (-o.logp, {}, 1.0), "it gave a tuple of 3: "),
+  (lambda o, m: (-o.logp, None), "it gave a tuple of 2: .*NoneType"),
+  (lambda o, m: (-o.logp.mean(), {}), r"the shape of its values is \(\)"),
+  (lambda o, m: (-o.logp[:, :3], {}), r"the shape of its values is \(2, 3\)"),
+  (lambda o, m: (-o.logp[:, :1], {}), r"the shape of its values is \(2, 1\)"),
+  (lambda o, m: (0.0, {}), "its values are a float"),
+  (lambda o, m: (-o.logp, {"a/b": o.logp.mean()}), r"the shape of its diagnostic 'a/b' is \(\)"),
+  (lambda o, m: (-o.logp, {"a/b": 3.0}), "its diagnostic 'a/b' are a float"),
+  (lambda o, m: (-o.logp, {"nll": -o.logp}), "reports a metric called 'nll': name it 'group/name', such as 'mine/nll'"),
+]
+
+
+@pytest.mark.parametrize(("per_token", "told"), WRONG)
+def test_what_is_no_number_per_token_is_refused(policy, params, packed, per_token, told):
+  chosen = objective(policy, [Term(1.0, per_token, named="algo.terms.x")], BY_TOKEN)
+  batch = forward.micro_batch(packed(policy.pack), jnp.int32(0))
+  with pytest.raises(ValueError, match=rf"^algo\.terms\.x .*{told}"):
+    jax.eval_shape(chosen.loss, {"policy": params}, batch, ())
+
+
+def test_a_term_without_a_name_is_called_as_its_function():
+  with pytest.raises(ValueError, match=r"the term mine must give .* \[B, A\] = \(2, 16\); it gave a NoneType"):
+    per_token_of(None, (2, 16), named="the term mine")
 
 
 def test_heads_of_two_terms_by_one_name_are_refused_where_they_differ():

@@ -11,6 +11,7 @@ from agentrl.algorithms import forward, grpo, terms
 from agentrl.algorithms.contract import rate_groups
 from agentrl.algorithms.forward import Outputs
 from agentrl.batching.pack import pack, unpack
+from agentrl.ops import corrections
 from agentrl.training import config as config_lib
 
 MASK = np.asarray([[True, True], [True, False]])
@@ -154,6 +155,40 @@ def test_a_term_of_weight_nothing_costs_nothing():
 def test_wrong_terms_are_named(section, message):
   with pytest.raises(ValueError, match=message):
     from_config(section)
+
+
+def nothing():
+  return None
+
+
+def broad(old_logp, sampler_logp, mask, sequence, length):
+  return corrections.Corrected(old_logp, jnp.float32(2.0))
+
+
+def mean(logp, old_logp, advantages, mask, sequence, length):
+  return (-logp * advantages).mean(), {}
+
+
+def counting(logp, old_logp, advantages, mask, sequence, length):
+  return -logp * advantages, {"count": jnp.float32(3.0)}
+
+
+def test_what_is_no_term_is_named():
+  with pytest.raises(ValueError, match=r"^algo\.terms\.x, which is '.*:nothing', must give a Term; it gave a NoneType"):
+    from_config({"x": {"term": f"{__name__}:nothing", "weight": 1.0}})
+
+
+@pytest.mark.parametrize(
+  ("chosen", "told"),
+  [
+    ({"policy_loss": f"{__name__}:mean"}, r"algo\.policy_loss='.*:mean' must give .* shape of its values is \(\)"),
+    ({"policy_loss": f"{__name__}:counting"}, r"algo\.policy_loss='.*:counting' must .* diagnostic 'count' is \(\)"),
+    ({"correction": f"{__name__}:broad"}, r"algo\.correction='.*:broad' must give a weight of shape .* is \(\)"),
+  ],
+)
+def test_a_loss_or_correction_that_is_no_number_per_token_is_named(micro, chosen, told):
+  with pytest.raises(ValueError, match=told):
+    terms.policy_gradient(**chosen).per_token(OUT, micro)
 
 
 def test_a_head_of_a_group_that_there_is_not_is_refused():
