@@ -2,13 +2,15 @@
 
   function(episodes, task, memory, *, settings) -> one part per episode
 
-  episodes: samples of one task, of which no environment failed; in a search a single one. Until the rewards are given
-    out, `turn.reward` is what the environment itself gave for the turn.
+  episodes: samples of one task, of which no environment failed. They are a whole group; a strategy that has trajectories
+    graded while it samples asks about others: a search about a single one, a best of several about all candidates.
+    Until the rewards are given out, `turn.reward` is what the environment itself gave for the turn.
   task: theirs.
   memory: what the function remembers of the task from one group to the next, {} at first: a dict of JSON values that
     the function changes as it likes. It is kept in the checkpoints of a run, and passes through JSON after every group,
-    so that a run which is killed and goes on remembers the same. In an evaluation it begins and ends empty, and what a
-    search's single ends leave in it is forgotten. `@across_tasks` makes it one for all tasks.
+    so that a run which is killed and goes on remembers the same. In an evaluation it begins and ends empty. A run whose
+    strategy has trajectories graded while it samples, as a search does, ends with an error where a function leaves
+    something in it. `@across_tasks` makes it one for all tasks.
   a part: a number, or one number for every turn of the episode. `EnvironmentFailed` in its place says that no reward
     can be made of this episode; an exception that is raised says so of all of them.
 

@@ -115,7 +115,7 @@ class Collector:
     samples: int,
     temperature: float,
     version: int,
-    memory: Mapping[str, Any],
+    memory: Mapping[str, Any] | None,
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
     """Samples a group of `samples` trajectories for each visit of a task.
@@ -125,9 +125,13 @@ class Collector:
       base_key: with a trajectory's uid it determines what is sampled.
       visits: which tasks of the split, and the group of each.
       version: update count of the params, recorded with every token.
-      memory: what reward functions remember, see `combine.remembered`; nothing in an evaluation. What they remember of
-        trajectories that the strategy grades itself, in an order that may be a matter of timing, is forgotten.
+      memory: what reward functions remember, see `combine.remembered`; None in an evaluation, which begins with nothing
+        and forgets it.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
+
+    Raises:
+      ValueError: a reward function remembers something of trajectories that the strategy grades itself, in an order
+        that may be a matter of timing; not in an evaluation.
     """
     tasks, unmade = self._tasks(visits, split)
     with contextlib.closing(WorkerPool(self.workers)) as pool:
@@ -139,15 +143,15 @@ class Collector:
         environment_seconds=self.environment_seconds,
         pool=pool,
         policy_version=version,
-        grade=lambda trajectories: self._rewarded(trajectories, tasks, memory)[0],
+        grade=functools.partial(self._graded_apart, tasks=tasks, memory=memory),
         on_finish=on_finish,
         judge=None if self.judge is None else functools.partial(self.judge, params),
         siblings=self.siblings,
       )
       sampled = self.sampler.sample(collection)
-    after = memory
+    after = memory or {}
     if not self.sampler.graded:
-      graded, after = self._rewarded(sampled.trajectories, tasks, memory)
+      graded, after = self._rewarded(sampled.trajectories, tasks, after)
       sampled = dataclasses.replace(sampled, trajectories=graded)
     return _without_those_that_do_not_fit(sampled, tasks, unmade, after)
 
@@ -165,6 +169,23 @@ class Collector:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens, self.end_on)
     uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
     return [Request(task, uid, group, self.seed_of(group, uid), temperature, *limits) for uid in uids]
+
+  def _graded_apart(
+    self, trajectories: Sequence[Trajectory], *, tasks: Mapping[int, Task], memory: Mapping[str, Any] | None
+  ) -> list[Trajectory]:
+    """The trajectories with their rewards, for a strategy that asks for them while it samples; see `collect`."""
+    before = memory or {}
+    graded, after = self._rewarded(trajectories, tasks, before)
+    if memory is not None and after != before:
+      both = [(before.get(where, {}), after.get(where, {})) for where in {**before, **after}]
+      names = sorted({name for old, new in both for name in {**old, **new} if old.get(name) != new.get(name)})
+      raise ValueError(
+        f"the reward part {' and '.join(map(repr, names))} remembers something of a group, and rollout.strategy has its "
+        "trajectories graded while it samples, some at a time and in an order that may be a matter of timing, so that "
+        "nothing can be remembered: choose a strategy that leaves the grading to the end, such as 'independent', or a "
+        "reward function that keeps nothing in its memory"
+      )
+    return graded
 
   def _rewarded(
     self, sampled: Sequence[Trajectory], tasks: Mapping[int, Task], memory: Mapping[str, Any]

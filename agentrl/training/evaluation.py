@@ -112,7 +112,7 @@ def collect_held_out(
     samples=samples,
     temperature=config.eval.temperature,
     version=step,
-    memory={},
+    memory=None,
   )
   save(got)
   for line in lines_of(got.left_out):

@@ -175,8 +175,13 @@ def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts):
   remembered = {"another task": {"correct": {"best": 1.0}}}
   acting = dataclasses.replace(parts, collector=collector)
   got = collect(acting, memory=remembered, on_finish=lambda t: seen.update({t.uid: t}))
-  assert got.memory == remembered  # it grades its samples itself
+  assert got.memory == remembered
   assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)] and len(seen) == 12
+  reward = make_reward({"correct": 1.0, f"{__name__}:best_of_all": 1.0}, {})
+  acting = dataclasses.replace(parts, collector=dataclasses.replace(collector, reward=reward))
+  with pytest.raises(ValueError, match="the reward part 'best_of_all' remembers something .* while it samples"):
+    collect(acting, memory=remembered)
+  assert len(collect(acting, memory=None).trajectories) == 4  # an evaluation forgets it anyway
   for t in got.trajectories:
     tries = [seen[derived_uid("try", t.uid, n)] for n in range(3)]
     best = max(tries, key=lambda one: one.reward_parts["correct"])
