@@ -1,12 +1,21 @@
-"""Reads metrics.jsonl, for the run that goes on and for its report; `training/metrics.py` says what a line is."""
+"""Reads metrics.jsonl, for the run that goes on and for its report; `training/metrics.py` says what a line is.
+
+And the names of metrics: those that a function may report, and those that are the run's own.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
+# Groups of metrics that a run itself reports, and those of its objective.
+RUN_GROUPS = (
+  "train", "update", "optimizer", "time", "rollout", "reward", "eval", "eval_search", "hosting", "curriculum",
+)  # fmt: skip
+OBJECTIVE_GROUPS = ("policy", "sampler", "value", "observations")
 _SHOWN_BYTES = 60  # of a wrong line, in its error
 
 
@@ -19,6 +28,27 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
   """
   *whole, _ = path.read_bytes().split(b"\n")
   return [_line(text, f"{path} is damaged, line {number}") for number, text in enumerate(whole, 1)]
+
+
+def check_names(names: Collection[Any], *, named: str, taken: Collection[str] = RUN_GROUPS) -> None:
+  """Checks the names of metrics that a function reports.
+
+  Args:
+    names: of its metrics.
+    named: the function, and the key of the config that chooses it.
+    taken: groups, and whole names, that are not for it.
+
+  Raises:
+    ValueError: one is not of the form "group/name", or would write over a metric of the run.
+  """
+  for name in names:
+    if not isinstance(name, str) or not all(name.partition("/")):
+      raise ValueError(f"{named} reports a metric called {name!r}: name it 'group/name', such as 'mine/{name}'")
+    group, _, rest = name.partition("/")
+    if group in taken or name in taken:
+      raise ValueError(
+        f"{named} reports a metric called {name!r}, which the run reports itself: name it otherwise, such as 'mine/{rest}'"
+      )
 
 
 def _line(text: bytes, where: str) -> dict[str, Any]:

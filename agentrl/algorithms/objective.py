@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from agentrl.algorithms.contract import HeadSpec, Policy
 from agentrl.algorithms.forward import Outputs, outputs
 from agentrl.algorithms.gradients import LossOutput, Mask
 from agentrl.batching.pack import Column
+from agentrl.metrics_file import RUN_GROUPS, check_names
 from agentrl.ops.reduce import Reduction, token_mean
 from agentrl.types import Batch, Trajectory
 
@@ -139,7 +140,7 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
       key = kind, term.reduce or reduce
       weighed = term.weight * values
       summed[key] = summed[key] + weighed if key in summed else weighed
-      check_metric_names(diagnostics, named=named)
+      check_names(diagnostics, named=named, taken=(*RUN_GROUPS, "policy/loss"))
       found.add(diagnostics, *counted[kind])
     shares = [
       reduce_by(values, counted[kind][0], micro.action_sequence, counted[kind][1], micro.sequence_group)
@@ -182,13 +183,6 @@ def per_token_of(given: Any, shape: Sequence[int], *, named: str) -> tuple[jax.A
 
 def _types(given: Sequence[Any]) -> str:
   return ", ".join(type(each).__name__ for each in given)
-
-
-def check_metric_names(names: Collection[str], *, named: str) -> None:
-  """Raises ValueError where a metric of a function is not called "group/name"; `named` says whose it is."""
-  for name in names:
-    if not isinstance(name, str) or not all(name.partition("/")):
-      raise ValueError(f"{named} reports a metric called {name!r}: name it 'group/name', such as 'mine/{name}'")
 
 
 def _counted(micro: Batch, *, observed: bool, mask: Mask | None) -> jax.Array:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agentrl.credit.contract import Assign, CreditFunction, Declared, declared_by
+from agentrl.credit.contract import Assign, Credit, CreditFunction, Declared, Learner, declared_by
 from agentrl.credit.gae import gae
 from agentrl.credit.gdpo import gdpo
 from agentrl.credit.gigpo import gigpo
@@ -24,8 +24,10 @@ from agentrl.credit.turn_gae import turn_gae
 from agentrl.credit.turn_returns import turn_returns
 from agentrl.credit.value_baseline import reward, value_baseline
 from agentrl.credit.visits import visits
+from agentrl.metrics_file import OBJECTIVE_GROUPS, RUN_GROUPS, check_names
 from agentrl.named import by_name, settings_of, with_settings
 from agentrl.settings import FINITE, Range, above, at_least, between
+from agentrl.types import Trajectory
 
 CREDIT: Mapping[str, CreditFunction] = {
   "grpo": grpo,
@@ -78,8 +80,18 @@ def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
     options: its settings, from the section `algo.credit_options`.
 
   Raises:
-    ValueError: there is no such function, or it has no such setting.
+    ValueError: there is no such function, or it has no such setting. Called, it raises one where the function gives no
+      `Credit`, or metrics that are not named "group/name" or have the name of one that the run reports.
   """
   function = by_name(CREDIT, name, kind="credit")
   bound = with_settings(function, options, section="algo.credit_options")
-  return ChosenCredit(bound, declared_by(function, {**settings_of(function), **options}))
+  named = f"algo.credit={name!r}"
+
+  def assign(learner: Learner, trajectories: Sequence[Trajectory]) -> Credit:
+    found = bound(learner, trajectories)
+    if not isinstance(found, Credit):
+      raise ValueError(f"{named} must give a Credit; it gave a {type(found).__name__}")
+    check_names(found.metrics, named=named, taken=(*RUN_GROUPS, *OBJECTIVE_GROUPS))
+    return found
+
+  return ChosenCredit(assign, declared_by(function, {**settings_of(function), **options}))

@@ -23,7 +23,8 @@ class Credit(NamedTuple):
   Attributes:
     advantages: f32 [T_n] each.
     returns: f32 [T_n] each, what a value head should say in front of the token; None where nobody is to learn values.
-    metrics: numbers that are reported.
+    metrics: numbers that are reported, by "group/name"; in no group that the run or its objective reports, see
+      `metrics_file.RUN_GROUPS`.
   """
 
   advantages: list[np.ndarray]

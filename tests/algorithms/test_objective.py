@@ -135,6 +135,11 @@ WRONG = [
   (lambda o, m: (0.0, {}), "its values are a float"),
   (lambda o, m: (-o.logp, {"a/b": o.logp.mean()}), r"the shape of its diagnostic 'a/b' is \(\)"),
   (lambda o, m: (-o.logp, {"a/b": 3.0}), "its diagnostic 'a/b' are a float"),
+  (
+    lambda o, m: (-o.logp, {"policy/loss": o.logp}),
+    "reports a metric called 'policy/loss', which the run reports itself",
+  ),
+  (lambda o, m: (-o.logp, {"train/reward": o.logp}), "a metric called 'train/reward', which the run reports itself"),
   (lambda o, m: (-o.logp, {"nll": -o.logp}), "reports a metric called 'nll': name it 'group/name', such as 'mine/nll'"),
 ]
 

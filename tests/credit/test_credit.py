@@ -37,6 +37,35 @@ def test_a_wrong_name_or_setting_is_named(name, options, message):
     make_credit(name, options)
 
 
+def reporting(learner, trajectories, *, name="mine/scale"):
+  return Credit([np.zeros(len(t.tokens), np.float32) for t in trajectories], metrics={name: 77.0})
+
+
+def bare(learner, trajectories):
+  return [np.zeros(len(t.tokens), np.float32) for t in trajectories]
+
+
+@pytest.mark.parametrize(
+  "name", ["train/reward", "policy/loss", "eval/success", "time/step_s", "rollout/x", "reward/y"]
+)
+def test_a_metric_of_the_run_is_not_written_over(dialogues, nobody, name):
+  told = f"algo.credit='.*:reporting' reports a metric called '{name}', which the run reports itself"
+  with pytest.raises(ValueError, match=told):
+    make_credit(f"{__name__}:reporting", {"name": name}).assign(nobody, dialogues)
+  assert make_credit(f"{__name__}:reporting", {}).assign(nobody, dialogues).metrics == {"mine/scale": 77.0}
+
+
+@pytest.mark.parametrize("name", ["scale", "mine/", "/scale"])
+def test_a_metric_without_a_group_is_told_with_the_credit(dialogues, nobody, name):
+  with pytest.raises(ValueError, match=f"algo.credit='.*:reporting' .* called '{name}': name it 'group/name'"):
+    make_credit(f"{__name__}:reporting", {"name": name}).assign(nobody, dialogues)
+
+
+def test_what_is_no_credit_is_told(dialogues, nobody):
+  with pytest.raises(ValueError, match="algo.credit='.*:bare' must give a Credit; it gave a list"):
+    make_credit(f"{__name__}:bare", {}).assign(nobody, dialogues)
+
+
 def test_what_is_declared_may_depend_on_the_settings():
   assert not make_credit("gae", {}).declared.reference
   assert make_credit("gae", {"kl_coef": 0.1}).declared == Declared(heads=("value",), reference=True, chains=True)
