@@ -109,6 +109,16 @@ def naming(key: str) -> Iterator[None]:
     raise ValueError(f"{key}: {error}") from error
 
 
+@contextlib.contextmanager
+def noting(whose: str) -> Iterator[None]:
+  """An error inside, of whatever kind, has a note that says whose code raised it."""
+  try:
+    yield
+  except Exception as error:
+    error.add_note(whose)
+    raise
+
+
 def settings_of(function: Callable[..., Any]) -> dict[str, Any]:
   """The settings of a function: its keyword-only arguments that have a default, by name."""
   parameters = inspect.signature(function).parameters.values()

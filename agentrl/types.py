@@ -292,6 +292,8 @@ class VisitShares:
 class Trajectory:
   """One root-to-leaf path: host, ragged, NumPy. T is its own length.
 
+  Its arrays are made read-only: rewards, credit and filters of anybody's read the same ones that are trained on.
+
   Attributes:
     tokens: int32 [T], exactly the ids that the model saw and wrote; never decoded and re-encoded.
     action_mask: bool [T], True where the policy sampled the token (stop token included).
@@ -331,6 +333,10 @@ class Trajectory:
   temperature: float = 1.0
   visits: VisitShares | None = None
   failure: Failure | None = None
+
+  def __post_init__(self):
+    for array in (self.tokens, self.action_mask, self.sampler_logp, self.entropy, self.turn, self.policy_version):
+      array.flags.writeable = False
 
   @property
   def prompt_length(self) -> int:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from agentrl.named import by_name, check_name, module_by_name, settings_of, with_settings
+from agentrl.named import by_name, check_name, module_by_name, noting, settings_of, with_settings
 
 LOSSES = {"ppo": 1, "gspo": 2}
 
@@ -80,3 +80,9 @@ def test_names_without_functions_are_checked_alike():
   check_name(("ppo", "gspo"), "ppo", kind="loss")
   with pytest.raises(ValueError, match=r"no loss is called 'gpso': did you mean 'gspo'\? known: gspo, ppo$"):
     check_name(("ppo", "gspo"), "gpso", kind="loss")
+
+
+def test_an_error_of_somebody_s_function_says_whose_it_was():
+  with pytest.raises(KeyError) as error, noting("in algo.credit='mine'"):
+    {}["x"]
+  assert error.value.__notes__ == ["in algo.credit='mine'"]

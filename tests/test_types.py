@@ -24,6 +24,14 @@ from agentrl.types import (
 )
 
 
+def test_the_arrays_of_a_trajectory_are_read_only():
+  made = trajectory([-1, 0])
+  for same in (made, dataclasses.replace(made, reward=1.0)):
+    for name in ("tokens", "action_mask", "sampler_logp", "entropy", "turn", "policy_version"):
+      with pytest.raises(ValueError, match="read-only"):
+        getattr(same, name)[0] = 1
+
+
 def trajectory(turn, stop=StopReason.ANSWERED):
   turn = np.asarray(turn, np.int32)
   mask = turn >= 0

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentrl.named import by_name, check_name, with_settings
+from agentrl.named import by_name, check_name, noting, with_settings
 from agentrl.types import StopReason, Trajectory, TurnKind
 
 
@@ -157,6 +156,10 @@ def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]])
   chosen = [with_settings(functions[name], options.get(name, {}), section=f"filter_options.{name}") for name in names]
 
   def filtered(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    return functools.reduce(lambda kept, keep_some: keep_some(kept), chosen, without_failures(trajectories))
+    kept = without_failures(trajectories)
+    for name, keep_some in zip(names, chosen, strict=True):
+      with noting(f"in the filter {name!r}"):
+        kept = keep_some(kept)
+    return kept
 
   return filtered

@@ -25,7 +25,7 @@ from agentrl.credit.turn_returns import turn_returns
 from agentrl.credit.value_baseline import reward, value_baseline
 from agentrl.credit.visits import visits
 from agentrl.metrics_file import OBJECTIVE_GROUPS, RUN_GROUPS, check_names
-from agentrl.named import by_name, settings_of, with_settings
+from agentrl.named import by_name, noting, settings_of, with_settings
 from agentrl.settings import FINITE, Range, above, at_least, between
 from agentrl.types import Trajectory
 
@@ -88,7 +88,8 @@ def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
   named = f"algo.credit={name!r}"
 
   def assign(learner: Learner, trajectories: Sequence[Trajectory]) -> Credit:
-    found = bound(learner, trajectories)
+    with noting(f"in {named}"):
+      found = bound(learner, trajectories)
     if not isinstance(found, Credit):
       raise ValueError(f"{named} must give a Credit; it gave a {type(found).__name__}")
     check_names(found.metrics, named=named, taken=(*RUN_GROUPS, *OBJECTIVE_GROUPS))

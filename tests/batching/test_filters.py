@@ -163,6 +163,17 @@ def test_filters_run_in_the_order_of_their_names_with_their_settings_behind_the_
   assert uids(filters.make_filters((OWN, "best_of_group"), best | {OWN: {"beyond": 1}})(sampled)) == [3, 5]
 
 
+def writing(trajectories):
+  trajectories[0].tokens[:] = 65
+  return trajectories
+
+
+def test_a_filter_that_writes_into_trajectories_is_told():
+  with pytest.raises(ValueError, match="read-only") as error:
+    filters.make_filters((f"{__name__}:writing",), {})([trajectory(0, reward=1.0)])
+  assert error.value.__notes__ == [f"in the filter '{__name__}:writing'"]
+
+
 @pytest.mark.parametrize(
   ("names", "options", "message"),
   [

@@ -61,6 +61,19 @@ def test_a_metric_without_a_group_is_told_with_the_credit(dialogues, nobody, nam
     make_credit(f"{__name__}:reporting", {"name": name}).assign(nobody, dialogues)
 
 
+def writing(learner, trajectories):
+  trajectories[0].tokens[:] = 66
+  return Credit([np.zeros(len(t.tokens), np.float32) for t in trajectories])
+
+
+def test_a_credit_that_writes_into_trajectories_is_told(dialogues, nobody):
+  before = dialogues[0].tokens.copy()
+  with pytest.raises(ValueError, match="read-only") as error:
+    make_credit(f"{__name__}:writing", {}).assign(nobody, dialogues)
+  assert error.value.__notes__ == [f"in algo.credit='{__name__}:writing'"]
+  np.testing.assert_array_equal(dialogues[0].tokens, before)
+
+
 def test_what_is_no_credit_is_told(dialogues, nobody):
   with pytest.raises(ValueError, match="algo.credit='.*:bare' must give a Credit; it gave a list"):
     make_credit(f"{__name__}:bare", {}).assign(nobody, dialogues)

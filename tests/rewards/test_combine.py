@@ -20,6 +20,18 @@ from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Traj
 TASK = Task(id="t-0", family="tests", question="?")
 
 
+def writing(episodes, task, memory):
+  episodes[0].tokens[:] = 65
+  return [1.0] * len(episodes)
+
+
+def test_a_reward_function_that_writes_into_trajectories_is_told():
+  episode = trajectory()
+  (failed,), _ = assign(make_reward({f"{__name__}:writing": 1.0}, {}), [episode], TASK, {})
+  assert isinstance(failed, EnvironmentFailed) and not episode.tokens.any()
+  assert "the reward part 'writing' failed" in str(failed) and "read-only" in str(failed)
+
+
 def trajectory(stop=StopReason.ANSWERED, earned=(0.0, 0.0), **given):
   """Two turns, for which the environment gave `earned`."""
   zeros = np.zeros(8, np.float32)

@@ -179,7 +179,7 @@ def test_a_strategy_of_one_s_own_picks_the_best_of_several(parts):
   assert [(t.uid, t.group_id) for t in got.trajectories] == [(6, 3), (7, 3), (10, 5), (11, 5)] and len(seen) == 12
   reward = make_reward({"correct": 1.0, f"{__name__}:best_of_all": 1.0}, {})
   acting = dataclasses.replace(parts, collector=dataclasses.replace(collector, reward=reward))
-  with pytest.raises(ValueError, match="the reward part 'best_of_all' remembers something .* while it samples"):
+  with pytest.raises(ValueError, match=r"the reward part 'best_of_all' remembers something .* while it samples"):
     collect(acting, memory=remembered)
   assert len(collect(acting, memory=None).trajectories) == 4  # an evaluation forgets it anyway
   for t in got.trajectories:
