@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from agentrl.envs import output
 from agentrl.envs.deadline import call_within
 from agentrl.envs.tool import ToolLimits, ToolRunner, Toolset, ToolSpec, tools_of
+from agentrl.raised import place_of
 from agentrl.types import Action, EnvironmentFailed, FailureKind, Message, Observation, Task
 from agentrl.types import TurnKind as Kind
 
@@ -158,7 +159,7 @@ class ToolEnvironment:
     try:
       parts = call_within(self._setting.limits.call_seconds, lambda: _parts(self._check(task, answer)))
     except Exception as error:
-      told = f"task {task.id}: checking the answer failed: {output.error_line(error)} ({output.place_of(error)})"
+      told = f"task {task.id}: checking the answer failed: {output.error_line(error)} ({place_of(error)})"
       raise EnvironmentFailed(told, FailureKind.REWARD) from error
     self._task = None
     return Observation("", done=True, parts=parts)

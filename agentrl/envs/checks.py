@@ -17,6 +17,7 @@ import numpy as np
 
 from agentrl.envs import output
 from agentrl.envs.tool import ToolSpec
+from agentrl.raised import place_of
 from agentrl.types import (
   LARGEST_REWARD,
   MOST_NESTED,
@@ -42,7 +43,7 @@ def failure_of(error: BaseException) -> EnvironmentFailed:
   """Any exception that comes out of an environment is the environment's failure; its words are cut."""
   if isinstance(error, EnvironmentFailed):
     return EnvironmentFailed(output.words_of(error, _REASON_CHARS), error.kind)
-  place = output.place_of(error)
+  place = place_of(error)
   return EnvironmentFailed(output.error_line(error) + (f" ({place})" if place else ""))
 
 

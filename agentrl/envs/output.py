@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import sysconfig
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Set
 from typing import Any
 
@@ -15,10 +12,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: JSON can write a lo
 _REPLACED = re.compile(rf"{SURROGATE.pattern}|\x00")
 _ADDRESS = re.compile(r"<.* at 0x[0-9A-Fa-f]+>+", re.DOTALL)
 _ERROR_CHARS = 300
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(
-  os.path.join(path, "") for path in (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), _OURS)
-)
 
 
 def to_text(value: Any) -> str:
@@ -74,20 +67,6 @@ def error_line(error: BaseException) -> str:
   """An exception on one short line, such as "ZeroDivisionError: division by zero"."""
   line = f"{type(error).__name__}: {' '.join(_said_by(error)[:_ERROR_CHARS].split())}"
   return _REPLACED.sub("\ufffd", line.rstrip(": "))
-
-
-def place_of(error: BaseException) -> str:
-  """Where an exception was raised, such as "my_env.py, line 31, in step"; empty where it never was.
-
-  Of the calls that led to it the last one in code that is neither Python's, nor an installed library's, nor ours; the
-  last of all where there is none. The file's folder is left out: it may name a user.
-  """
-  frames = traceback.extract_tb(error.__traceback__)
-  users = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
-  if not frames:
-    return ""
-  last = (users or frames)[-1]
-  return f"{os.path.basename(last.filename)}, line {last.lineno}, in {last.name}"
 
 
 def words_of(error: BaseException, max_chars: int = sys.maxsize) -> str:

@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import numbers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -176,14 +176,40 @@ def _asked(function: RewardFunction, name: str, episodes: Sequence[Trajectory], 
 
   The memory is a copy that went through JSON, as it will have gone where the run was killed and goes on.
   """
+  own = json.loads(json.dumps(memory))
   try:
-    own = json.loads(json.dumps(memory))
-    parts = list(function(episodes, task, own))
-    if len(parts) != len(episodes):
-      raise ValueError(f"it gave {len(parts)} parts of {len(episodes)} episodes")
-    return parts, json.loads(json.dumps(own, allow_nan=False))
+    given = function(episodes, task, own)
+    given = list(given) if isinstance(given, Iterator) else given  # a generator runs here
   except Exception as error:
     return [failure(error, task, name)] * len(episodes), memory
+  try:
+    parts = _one_for_each(given, len(episodes))
+    return parts, _as_saved(own)
+  except ValueError as error:
+    told = f"task {task.id}: the reward part {name!r}: {error}"
+    return [EnvironmentFailed(told, FailureKind.REWARD)] * len(episodes), memory
+
+
+def _one_for_each(given: Any, episodes: int) -> list[Any]:
+  """What a function gave as a list. Raises ValueError where it is no list of one part for each episode."""
+  if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+    raise ValueError(f"it gave {_kind(given)}; a list with one part for each of {episodes} episodes was due")
+  parts = list(given)
+  if len(parts) != episodes:
+    raise ValueError(f"it gave {len(parts)} parts of {episodes} episodes; one for each was due")
+  return parts
+
+
+def _as_saved(own: dict[str, Any]) -> dict[str, Any]:
+  """What a function remembers, as a checkpoint gives it back. Raises ValueError where it is no JSON."""
+  try:
+    return json.loads(json.dumps(own, allow_nan=False))
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(f"what it keeps in `memory` must be JSON values: {error}") from error
+
+
+def _kind(value: Any) -> str:
+  return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _given(name: str, episode: Trajectory, task: Task) -> Any:
@@ -247,7 +273,7 @@ def _checked(value: Any, what: str, task: Task) -> float:
   except OverflowError:
     number = math.inf
   if number is None or not abs(number) <= LARGEST_REWARD:
-    found = f"a {type(value).__name__}" if number is None else f"{number:g}"
+    found = _kind(value) if number is None else f"{number:g}"
     told = f"task {task.id}: {what} is {found}; it must be a finite number of at most {LARGEST_REWARD:g} either way"
     raise EnvironmentFailed(told, FailureKind.REWARD)
   return number

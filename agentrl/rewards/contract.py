@@ -12,7 +12,7 @@
     strategy has trajectories graded while it samples, as a search does, ends with an error where a function leaves
     something in it. `@across_tasks` makes it one for all tasks.
   a part: a number, or one number for every turn of the episode. `EnvironmentFailed` in its place says that no reward
-    can be made of this episode; an exception that is raised says so of all of them.
+    can be made of this episode; an exception that is raised says so of all of them, and its place in the code is told.
 
 `each` makes one of a function of a single episode. Imports no JAX.
 """
@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agentrl.raised import place_of
 from agentrl.types import EnvironmentFailed, FailureKind, Task, Trajectory
 
 Part = float | Sequence[float] | EnvironmentFailed
@@ -66,10 +67,11 @@ def _asked(function: Callable[..., Any], episode: Trajectory, task: Task, settin
 
 
 def failure(error: Exception, task: Task, name: str) -> EnvironmentFailed:
-  """What an episode gets in place of a reward, where the part `name` broke on it."""
+  """What an episode gets in place of a reward, where the part `name` broke on it; names the line of its code."""
   if isinstance(error, EnvironmentFailed):
     return error
-  return EnvironmentFailed(told(error, f"task {task.id}: the reward part {name!r} failed"), FailureKind.REWARD)
+  words = told(error, f"task {task.id}: the reward part {name!r} failed")
+  return EnvironmentFailed(f"{words} ({place_of(error)})", FailureKind.REWARD)
 
 
 def told(error: Exception, what: str) -> str:

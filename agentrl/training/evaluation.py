@@ -17,11 +17,11 @@ from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
 from agentrl.training.run_folder import RunFolder
 from agentrl.training.saved import restore_params
-from agentrl.types import Trajectory, first_visits
+from agentrl.types import FailureKind, Trajectory, first_visits
 
 
 class EnvironmentsFailed(RuntimeError):
-  """Too many environments failed for the run to mean anything; names the first cause."""
+  """Too many trajectories have no reward for the run to mean anything; names the first cause."""
 
 
 def evaluate(
@@ -101,7 +101,7 @@ def collect_held_out(
     save: is given them before they are checked, so that they are there to be looked at where too many failed.
 
   Raises:
-    EnvironmentsFailed: too many environments failed, or all of them, so that there is nothing to measure.
+    EnvironmentsFailed: too many trajectories have no reward, or all of them, so that there is nothing to measure.
     TasksLeftOut: nearly all tasks had to be left out.
   """
   got = collector.collect(
@@ -119,29 +119,30 @@ def collect_held_out(
     logging.warning("evaluation: %s", line)
   check_left_out(got.left_out, config.eval.tasks, enough=1)
   check_failures(config.rollout.max_failed_share, got.trajectories)
-  reasons = _reasons(got.trajectories)
-  if len(reasons) == len(got.trajectories):
-    raise EnvironmentsFailed(f"all {len(reasons)} environments of the evaluation failed; the first said: {reasons[0]}")
-  if reasons:
-    logging.warning(
-      "%d of %d environments of the evaluation failed; its numbers are about the others. The first said: %s",
-      len(reasons), len(got.trajectories), reasons[0],
-    )  # fmt: skip
+  failed = [t for t in got.trajectories if t.failure is not None]
+  if len(failed) == len(got.trajectories):
+    raise EnvironmentsFailed(f"evaluation: {failures_told(got.trajectories)}: there is nothing to measure")
+  if failed:
+    logging.warning("evaluation: %s; its numbers are about the others", failures_told(got.trajectories))
   return got
 
 
 def check_failures(limit: float, trajectories: Sequence[Trajectory]) -> None:
-  """Raises EnvironmentsFailed where more than `limit` of the trajectories lost their environment."""
-  reasons = _reasons(trajectories)
-  if len(reasons) > limit * len(trajectories):
+  """Raises EnvironmentsFailed where more than `limit` of the trajectories have no reward."""
+  if sum(t.failure is not None for t in trajectories) > limit * len(trajectories):
     raise EnvironmentsFailed(
-      f"{len(reasons)} of {len(trajectories)} environments failed in one step, more than "
-      f"rollout.max_failed_share={limit}; the first said: {reasons[0]}"
+      f"in one step more than rollout.max_failed_share={limit} have no reward: {failures_told(trajectories)}"
     )
 
 
-def _reasons(trajectories: Sequence[Trajectory]) -> list[str]:
-  return [t.failure.reason for t in trajectories if t.failure is not None]
+def failures_told(trajectories: Sequence[Trajectory]) -> str:
+  """Whose failures they are, the environment's or the reward's, how many, and what the first said."""
+  failures = [t.failure for t in trajectories if t.failure is not None]
+  of_rewards = sum(failure.kind is FailureKind.REWARD for failure in failures)
+  counts = {"the environments": len(failures) - of_rewards, "the rewards": of_rewards}
+  told = " and ".join(f"{count} of {who}" for who, count in counts.items() if count) or "none"
+  said = f" (the first said: {failures[0].reason})" if failures else ""
+  return f"of {len(trajectories)} trajectories {told} failed{said}"
 
 
 def evaluate_policy(config: ConfigDict, *, run: pathlib.Path | None, step: int | None) -> dict[str, float]:

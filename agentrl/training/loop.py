@@ -23,7 +23,7 @@ from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.sizes import check_sizes
 from agentrl.training.checkpoint import Checkpointer
-from agentrl.training.evaluation import EnvironmentsFailed, check_failures, evaluate, tree_records
+from agentrl.training.evaluation import EnvironmentsFailed, check_failures, evaluate, failures_told, tree_records
 from agentrl.training.left_out import lines_of
 from agentrl.training.progress import Progress
 from agentrl.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   """Trains as the config says.
 
   Raises:
-    EnvironmentsFailed: too many environments failed; names the first cause. The last checkpoint is kept.
+    EnvironmentsFailed: too many trajectories have no reward; names the first cause. The last checkpoint is kept.
     TasksLeftOut: nearly all tasks cannot be made, or have prompts that do not fit.
     NothingToTrainOn: all steps were taken, and none of them changed the policy.
     NonFinite: a number is NaN or infinite; names step and number. Nothing that came of it is saved.
@@ -258,7 +258,8 @@ class Trainer:
     """
     if at.host["failed"]:
       self.progress.note(
-        f"{at.host['failed']} environments failed in the stage {stage.title!r}; their trajectories were left out. "
+        f"{at.host['failed']} trajectories of the stage {stage.title!r} have no reward, since their environment or "
+        "their reward failed; they were left out. "
         "metrics.jsonl counts them by kind (rollout/failed_*), and trajectories/ says why"
       )
     if stage.steps and not int(at.state.updates):
@@ -293,12 +294,11 @@ def _notes(samples: Samples, *, nothing: bool, why: str, failed: tuple[int, int]
 
   Args:
     nothing: the step trained on nothing. why: what the algorithm said of that.
-    failed: environments that failed in the stage, before the step and after it; told whenever their number has doubled.
+    failed: trajectories of the stage without a reward, before the step and after it; told whenever there are twice as
+      many.
   """
   notes = lines_of(samples.left_out)
-  reasons = [t.failure.reason for t in samples.trajectories if t.failure is not None]
-  told = f"of {len(samples.trajectories)} trajectories {len(reasons)} environments failed"
-  told += f" (the first said: {reasons[0]})" if reasons else ""
+  told = failures_told(samples.trajectories)
   before, after = failed
   if nothing:
     told = f"there was nothing to train on: {told}, and {len(samples.kept)} passed the filters"

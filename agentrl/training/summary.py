@@ -198,7 +198,7 @@ def evaluation_metrics(trajectories: Sequence[Trajectory], samples: int) -> dict
     if not t.failed:
       by_task[t.group_id].append(succeeded(t))
   if not by_task:
-    raise RuntimeError(f"all {len(trajectories)} environments of the evaluation failed")
+    raise RuntimeError(f"none of the {len(trajectories)} trajectories of the evaluation has a reward")
   means = np.asarray([np.mean(outcomes) for outcomes in by_task.values()])
   valid = [t for t in trajectories if not t.failed]
   low, high = success_interval(means)

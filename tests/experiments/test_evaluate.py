@@ -52,7 +52,8 @@ def test_an_evaluation_all_of_whose_environments_fail_is_no_success(config_file,
   monkeypatch.setattr(evaluation, "build_experiment", lambda config: parts)
   assert evaluate.main(["--config", str(config_file), "--config.rollout.max_failed_share=1.0"]) == 1
   error = capsys.readouterr().err
-  assert "EnvironmentsFailed: all 2 environments of the evaluation failed" in error and "the database is away" in error
+  assert "EnvironmentsFailed: evaluation: of 2 trajectories 2 of the environments failed" in error
+  assert "the database is away" in error
 
 
 def test_a_folder_of_weights(config_file, tmp_path):

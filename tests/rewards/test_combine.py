@@ -185,7 +185,7 @@ def _unspeakable(trajectory, task):
 @pytest.mark.parametrize(
   ("function", "words"),
   [
-    (lambda trajectory, task: None, "'own' is a NoneType"),
+    (lambda trajectory, task: None, "'own' is None"),
     (lambda trajectory, task: "1.0", "'own' is a str"),
     (lambda trajectory, task: math.nan, "'own' is nan"),
     (lambda trajectory, task: [1.0, math.inf], "'own' is inf"),
@@ -275,8 +275,15 @@ def test_one_episode_that_has_no_reward_costs_no_other_one_its_own(monkeypatch):
   ("function", "words"),
   [
     (lambda episodes, task, memory: 1 / 0, "the reward part 'own' failed: ZeroDivisionError"),
+    (lambda episodes, task, memory: {}["x"], "failed: KeyError: 'x' (test_combine.py, line "),
+    (lambda episodes, task, memory: (1 / 0 for _ in episodes), " (test_combine.py, line "),
+    (lambda episodes, task, memory: None, "it gave None; a list with one part for each of 2 episodes was due"),
+    (lambda episodes, task, memory: {0: 1.0, 1: 2.0}, "it gave a dict; a list"),
     (lambda episodes, task, memory: [1.0], "it gave 1 parts of 2 episodes"),
-    (lambda episodes, task, memory: memory.update(seen={1, 2}) or [1.0, 2.0], "set is not JSON serializable"),
+    (
+      lambda episodes, task, memory: memory.update(seen={1, 2}) or [1.0, 2.0],
+      "must be JSON values: Object of",
+    ),
     (lambda episodes, task, memory: memory.update(seen=math.nan) or [1.0, 2.0], "Out of range float values"),
   ],
 )

@@ -17,6 +17,9 @@ def share(trajectory, task, *, of, plus=0.0):
   return trajectory / of + plus
 
 
+LINE = inspect.getsourcelines(share.__wrapped__)[1] + 3  # of its `return`
+
+
 def test_each_asks_about_one_episode_after_another():
   assert share([1, 2], TASK, {}, of=4) == [0.25, 0.5]
   assert share.__doc__ == "A doc." and share.__name__ == "share"
@@ -34,6 +37,7 @@ def test_an_episode_on_which_it_breaks_gets_the_failure_in_place_of_a_part():
   fine, broken = share([1, "a"], TASK, {}, of=4)
   assert fine == 0.25 and isinstance(broken, EnvironmentFailed) and broken.kind is FailureKind.REWARD
   assert str(broken).startswith("task t-0: the reward part 'share' failed: TypeError")
+  assert str(broken).endswith(f" (test_contract.py, line {LINE}, in share)")
 
 
 def test_what_already_says_that_the_environment_failed_stays_as_it_is():

@@ -61,8 +61,18 @@ def test_a_missing_checkpoint_is_told(parts, tiny_config, tmp_path):
 def test_failures_beyond_the_limit_name_the_first():
   second = dataclasses.replace(FAILED, failure=Failure(FailureKind.RAISED, "second"))
   evaluation.check_failures(0.5, [FAILED, trajectory(0, 1)])  # exactly the limit passes
-  with pytest.raises(RuntimeError, match=r"2 of 3 .*rollout.max_failed_share=0.5; the first said: the worker died"):
+  told = r"max_failed_share=0.5 have no reward: of 3 trajectories 2 of the .* failed \(the first said: the worker died"
+  with pytest.raises(RuntimeError, match=told):
     evaluation.check_failures(0.5, [trajectory(0, 1), FAILED, second])
+
+
+def test_a_reward_that_failed_is_told_as_the_rewards_failure():
+  unpaid = dataclasses.replace(FAILED, failure=Failure(FailureKind.REWARD, "the reward part 'own' failed"))
+  told = "of 3 trajectories {} failed (the first said: the reward part 'own' failed)"
+  assert evaluation.failures_told([unpaid, unpaid, trajectory(0, 1)]) == told.format("2 of the rewards")
+  both = "1 of the environments and 1 of the rewards"
+  assert evaluation.failures_told([unpaid, FAILED, trajectory(0, 1)]) == told.format(both)
+  assert evaluation.failures_told([trajectory(0, 1)]) == "of 1 trajectories none failed"
 
 
 def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
@@ -74,7 +84,8 @@ def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
   with pytest.raises(evaluation.EnvironmentsFailed, match="OSError: no such database"):
     evaluation.evaluate(tiny_config, broken_parts, {"policy": parts.params}, None, step=0)
   lenient = config_lib.resolve(tiny_config, {"rollout": {"max_failed_share": 1.0}}, where="test")
-  with pytest.raises(evaluation.EnvironmentsFailed, match=r"all 2 environments of the evaluation .* no such database"):
+  told = r"evaluation: of 2 trajectories 2 of the environments failed .* no such database.*nothing to measure"
+  with pytest.raises(evaluation.EnvironmentsFailed, match=told):
     evaluation.evaluate(lenient, broken_parts, {"policy": parts.params}, None, step=0)
 
 

@@ -110,7 +110,7 @@ def test_failed_environments_leave_the_evaluation():
   assert metrics["eval/success"] == 0.5 and metrics["eval/environment_failures"] == 1
   assert metrics["eval/pass@2"] == 0.0  # task 0 has one sample left, and cannot tell
   assert "eval/pass@2" not in summary.evaluation_metrics([trajectory(0, 1), FAILED], 2)
-  with pytest.raises(RuntimeError, match="all 2 environments"):
+  with pytest.raises(RuntimeError, match="none of the 2 trajectories"):
     summary.evaluation_metrics([FAILED, FAILED], 2)
 
 
