@@ -146,6 +146,11 @@ def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, se
   return functools.partial(function, **settings)
 
 
+def type_told(value: Any) -> str:
+  """What came where something else was due, in words that no value can break: "None", "a list"."""
+  return "None" if value is None else f"a {type(value).__name__}"
+
+
 def _attribute(path: str, kind: str) -> Any:
   """What stands at "module:attribute"."""
   where, _, attribute = path.partition(":")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentrl.named import by_name, check_name, noting, with_settings
+from agentrl.named import by_name, check_name, noting, type_told, with_settings
 from agentrl.types import StopReason, Trajectory, TurnKind
 
 
@@ -148,7 +149,8 @@ def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]])
     options: settings of filters, by the same names.
 
   Raises:
-    ValueError: no such filter, no such setting, or settings for a filter that is not chosen.
+    ValueError: no such filter, no such setting, or settings for a filter that is not chosen; the filter, where one of
+      them gives something else than some of its trajectories in their order.
   """
   for name in options:
     check_name(names, name, kind="filter with filter_options")
@@ -159,7 +161,24 @@ def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]])
     kept = without_failures(trajectories)
     for name, keep_some in zip(names, chosen, strict=True):
       with noting(f"in the filter {name!r}"):
-        kept = keep_some(kept)
+        kept = _of_these(keep_some(kept), kept, name)
     return kept
 
   return filtered
+
+
+def _of_these(given: Any, trajectories: Sequence[Trajectory], name: str) -> list[Trajectory]:
+  """What a filter gave of trajectories.
+
+  Raises:
+    ValueError: it is no list of some of them, each once, in their order; names the filter.
+  """
+  if not isinstance(given, list | tuple) or not all(isinstance(t, Trajectory) for t in given):
+    raise ValueError(f"filters: {name!r} gave {type_told(given)}; a list of the trajectories that it keeps was due")
+  place = {t.uid: n for n, t in enumerate(trajectories)}
+  places = [place.get(t.uid, -1) for t in given]
+  if -1 in places or any(b <= a for a, b in itertools.pairwise(places)):
+    raise ValueError(
+      f"filters: {name!r} must give some of the trajectories that it was given, each once, in their order"
+    )
+  return list(given)

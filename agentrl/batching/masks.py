@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.batching.filters import has_turn, keep
-from agentrl.named import by_name, by_path, check_name, with_settings
+from agentrl.named import by_name, by_path, check_name, type_told, with_settings
 from agentrl.ops.reduce import Reduction, token_weights
 from agentrl.types import StopReason, Trajectory, TurnKind
 
@@ -104,7 +104,15 @@ class Masking(NamedTuple):
 
   def trained(self, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Those that no rule masks, in order; a branch of a masked one takes its place, see `filters.keep`."""
-    return keep(trajectories, lambda t: not any(rule(t) for rule in self.rules.values()))
+    return keep(trajectories, lambda t: not any(_asked(name, rule, t) for name, rule in self.rules.items()))
+
+
+def _asked(name: str, rule: Callable[[Trajectory], bool], trajectory: Trajectory) -> bool:
+  """Whether a rule masks a trajectory. Raises ValueError where it says neither True nor False; names it."""
+  said = rule(trajectory)
+  if not isinstance(said, bool | np.bool_):
+    raise ValueError(f"algo.masked: the rule {name!r} gave {type_told(said)}; True or False was due")
+  return bool(said)
 
 
 def make_masking(names: Sequence[str], options: Mapping[str, Mapping[str, Any]], denominator: str) -> Masking:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agentrl.credit.contract import Assign, Credit, CreditFunction, Declared, Learner, declared_by
+from agentrl.credit.contract import Assign, Credit, CreditFunction, Declared, Learner, check_credit, declared_by
 from agentrl.credit.gae import gae
 from agentrl.credit.gdpo import gdpo
 from agentrl.credit.gigpo import gigpo
@@ -25,7 +25,7 @@ from agentrl.credit.turn_returns import turn_returns
 from agentrl.credit.value_baseline import reward, value_baseline
 from agentrl.credit.visits import visits
 from agentrl.metrics_file import OBJECTIVE_GROUPS, RUN_GROUPS, check_names
-from agentrl.named import by_name, noting, settings_of, with_settings
+from agentrl.named import by_name, naming, noting, settings_of, with_settings
 from agentrl.settings import FINITE, Range, above, at_least, between
 from agentrl.types import Trajectory
 
@@ -80,19 +80,22 @@ def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
     options: its settings, from the section `algo.credit_options`.
 
   Raises:
-    ValueError: there is no such function, or it has no such setting. Called, it raises one where the function gives no
-      `Credit`, or metrics that are not named "group/name" or have the name of one that the run reports.
+    ValueError: there is no such function, or it has no such setting. Called, it raises one where the function gives
+      something else than a `Credit` of these trajectories, or metrics that are not named "group/name" or have the name
+      of one that the run reports.
   """
   function = by_name(CREDIT, name, kind="credit")
   bound = with_settings(function, options, section="algo.credit_options")
   named = f"algo.credit={name!r}"
+  with naming(named):
+    declared = declared_by(function, {**settings_of(function), **options})
 
   def assign(learner: Learner, trajectories: Sequence[Trajectory]) -> Credit:
     with noting(f"in {named}"):
       found = bound(learner, trajectories)
-    if not isinstance(found, Credit):
-      raise ValueError(f"{named} must give a Credit; it gave a {type(found).__name__}")
+    with naming(named):
+      check_credit(found, trajectories)
     check_names(found.metrics, named=named, taken=(*RUN_GROUPS, *OBJECTIVE_GROUPS))
     return found
 
-  return ChosenCredit(assign, declared_by(function, {**settings_of(function), **options}))
+  return ChosenCredit(assign, declared)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from agentrl.named import check_name, naming, type_told
 from agentrl.types import Trajectory
 
 
@@ -81,9 +82,15 @@ def declares(**what: Any) -> Callable[[CreditFunction], CreditFunction]:
 
   Args:
     **what: attributes of `Declared`; one that depends on the settings is a function of them.
+
+  Raises:
+    ValueError: `Declared` has no such attribute; names the function and the attributes.
   """
 
   def mark(function: CreditFunction) -> CreditFunction:
+    with naming(f"@declares of the credit function {function.__name__}"):
+      for name in what:
+        check_name(Declared._fields, name, kind="attribute of `Declared`")
     function.declared = what
     return function
 
@@ -93,4 +100,34 @@ def declares(**what: Any) -> Callable[[CreditFunction], CreditFunction]:
 def declared_by(function: CreditFunction, settings: Mapping[str, Any]) -> Declared:
   """What a credit function declares under settings, the defaults among them; nothing where it declares nothing."""
   what = vars(function).get("declared", {})
-  return Declared(**{name: value(settings) if callable(value) else value for name, value in what.items()})
+  declared = Declared(**{name: value(settings) if callable(value) else value for name, value in what.items()})
+  if not isinstance(declared.heads, tuple | list):
+    raise ValueError(f"it declares heads={declared.heads!r}; names of heads in a tuple were due, such as ('value',)")
+  return declared
+
+
+def check_credit(given: Any, trajectories: Sequence[Trajectory]) -> None:
+  """Raises ValueError where a credit function gave no `Credit` of these trajectories; says what was due and what came.
+
+  Args:
+    given: what it gave.
+    trajectories: that it was asked about.
+  """
+  if not isinstance(given, Credit):
+    raise ValueError(f"it gave {type_told(given)} where a `Credit` was due, such as Credit(advantages)")
+  for name, arrays in (("advantages", given.advantages), ("returns", given.returns)):
+    if arrays is None and name == "returns":
+      continue
+    due = f"an array of one number for each token of each of {len(trajectories)} trajectories"
+    if not isinstance(arrays, list | tuple):
+      raise ValueError(f"its `{name}` are {type_told(arrays)}; a list was due: {due}")
+    if len(arrays) != len(trajectories):
+      raise ValueError(f"its `{name}` are {len(arrays)}; {due} was due")
+    for t, array in zip(trajectories, arrays, strict=True):
+      if np.shape(array) != np.shape(t.tokens):
+        raise ValueError(
+          f"its `{name}` of trajectory {t.uid} (task {t.task_id}) have the shape {np.shape(array)}; one number for "
+          f"each of its tokens was due: {np.shape(t.tokens)}"
+        )
+  if not isinstance(given.metrics, Mapping):
+    raise ValueError(f"its `metrics` are {type_told(given.metrics)}; numbers by name were due")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agentrl.named import by_name, with_settings
+from agentrl.named import by_name, type_told, with_settings
 from agentrl.rewards import REWARDS
 from agentrl.rewards.contract import RewardFunction, failure, is_across_tasks
 from agentrl.types import LARGEST_REWARD, EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
@@ -193,7 +193,7 @@ def _asked(function: RewardFunction, name: str, episodes: Sequence[Trajectory], 
 def _one_for_each(given: Any, episodes: int) -> list[Any]:
   """What a function gave as a list. Raises ValueError where it is no list of one part for each episode."""
   if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-    raise ValueError(f"it gave {_kind(given)}; a list with one part for each of {episodes} episodes was due")
+    raise ValueError(f"it gave {type_told(given)}; a list with one part for each of {episodes} episodes was due")
   parts = list(given)
   if len(parts) != episodes:
     raise ValueError(f"it gave {len(parts)} parts of {episodes} episodes; one for each was due")
@@ -206,10 +206,6 @@ def _as_saved(own: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(own, allow_nan=False))
   except (TypeError, ValueError, RecursionError) as error:
     raise ValueError(f"what it keeps in `memory` must be JSON values: {error}") from error
-
-
-def _kind(value: Any) -> str:
-  return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _given(name: str, episode: Trajectory, task: Task) -> Any:
@@ -273,7 +269,7 @@ def _checked(value: Any, what: str, task: Task) -> float:
   except OverflowError:
     number = math.inf
   if number is None or not abs(number) <= LARGEST_REWARD:
-    found = _kind(value) if number is None else f"{number:g}"
+    found = type_told(value) if number is None else f"{number:g}"
     told = f"task {task.id}: {what} is {found}; it must be a finite number of at most {LARGEST_REWARD:g} either way"
     raise EnvironmentFailed(told, FailureKind.REWARD)
   return number

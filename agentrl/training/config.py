@@ -122,7 +122,7 @@ def read_file(file: pathlib.Path) -> ModuleType:
   """A config file as a module, run anew.
 
   Raises:
-    ConfigError: no such file, or it has no `get_config`.
+    ConfigError: no such file, or it has no `get_config`, or `ARMS` that are no settings by name.
   """
   if not file.is_file():
     others = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
@@ -133,7 +133,16 @@ def read_file(file: pathlib.Path) -> ModuleType:
   spec.loader.exec_module(module)
   if "get_config" not in vars(module):
     raise ConfigError(f"{file} has no function get_config(smoke=False); a config file must define it")
+  if "ARMS" in vars(module) and not _is_named_settings(module.ARMS):
+    raise ConfigError(f'{file}: ARMS must be settings by the name of the arm, such as {{"plain": {{}}}}')
   return module
+
+
+def _is_named_settings(arms: Any) -> bool:
+  """Whether it is a mapping of names to settings, and not empty."""
+  if not isinstance(arms, Mapping) or not arms:
+    return False
+  return all(isinstance(name, str) and isinstance(settings, Mapping) for name, settings in arms.items())
 
 
 def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:

@@ -17,12 +17,12 @@ import dataclasses
 import json
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from agentrl.named import by_name, settings_of, with_settings
+from agentrl.named import by_name, settings_of, type_told, with_settings
 from agentrl.settings import at_least, between, check_ranges, setting
 from agentrl.training.config import resolve
 from agentrl.training.left_out import LeftOut
@@ -92,7 +92,10 @@ def make_curriculum(settings: CurriculumSettings) -> Curriculum:
   function = by_name(CURRICULA, settings.name, kind="curriculum.name")
   with_options = with_settings(function, settings.options, section=_SECTION)
   resolve(settings_of(function), settings.options, where=_SECTION)  # a value of another type is an error
-  return with_options()
+  made = with_options()
+  if not isinstance(made, Curriculum):
+    raise ValueError(f"curriculum.name={settings.name!r} gave {type_told(made)} where a `Curriculum` was due")
+  return made
 
 
 # ---- a run and its curriculum ---------------------------------------------------------------------------------------
@@ -111,15 +114,20 @@ def next_visits(curriculum: Curriculum, record: State, count: int) -> tuple[dict
   """The next `count` visits, and the record behind them.
 
   Raises:
-    ValueError: the curriculum gave something else than `count` numbers of tasks.
-    TypeError: its state is no JSON.
+    ValueError: the curriculum gave something else than a state of JSON values and `count` numbers of tasks.
   """
   outcomes = [Outcome(**outcome) for outcome in record["outcomes"]]
-  state, indices = curriculum.ask(record["state"], outcomes, count)
-  if len(indices) != count or any(not isinstance(index, int | np.integer) or index < 0 for index in indices):
-    raise ValueError(f"the curriculum was asked for {count} numbers of tasks, from 0 up, and gave {indices!r}")
+  given = curriculum.ask(record["state"], outcomes, count)
+  if not isinstance(given, tuple) or len(given) != 2:
+    raise ValueError(f"curriculum.name: `ask` of the curriculum gave {type_told(given)}; (state, indices) was due")
+  state, indices = given
+  numbers = list(indices) if isinstance(indices, Iterable) else []
+  if len(numbers) != count or any(not isinstance(index, int | np.integer) or index < 0 for index in numbers):
+    raise ValueError(
+      f"curriculum.name: the curriculum was asked for {count} numbers of tasks, from 0 up, and gave {indices!r}"
+    )
   group = record["next_group"]
-  visits = [Visit(group + n, int(index)) for n, index in enumerate(indices)]
+  visits = [Visit(group + n, int(index)) for n, index in enumerate(numbers)]
   return {"next_group": group + count, "state": _as_saved(state), "outcomes": []}, visits
 
 
@@ -143,8 +151,17 @@ def with_outcomes(
 
 
 def _as_saved(state: State) -> dict[str, Any]:
-  """The state as a checkpoint gives it back: tuples are lists, and all keys are text."""
-  return json.loads(json.dumps(dict(state), allow_nan=False))
+  """The state as a checkpoint gives it back: tuples are lists, and all keys are text.
+
+  Raises:
+    ValueError: it is no mapping of JSON values.
+  """
+  if not isinstance(state, Mapping):
+    raise ValueError(f"curriculum.name: the curriculum's state is {type_told(state)}; a dict of JSON values was due")
+  try:
+    return json.loads(json.dumps(dict(state), allow_nan=False))
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(f"curriculum.name: the curriculum's state must be a dict of JSON values: {error}") from error
 
 
 # ---- the curricula --------------------------------------------------------------------------------------------------

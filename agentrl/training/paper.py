@@ -20,6 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from agentrl.named import type_told
 from agentrl.report.claims import Claim
 from agentrl.training import config as config_lib
 from agentrl.training.config_keys import entry
@@ -67,10 +68,17 @@ def claims_of(file: pathlib.Path) -> Sequence[Claim]:
   """The claims of a config file; none where it has none.
 
   Raises:
-    ConfigError: it does not exist, or a claim names an arm that it does not have.
+    ConfigError: it does not exist, its `CLAIMS` are no claims, or one names an arm that it does not have.
   """
   module = config_lib.read_file(file)
   claims = vars(module).get("CLAIMS", ())
+  if not isinstance(claims, tuple | list) or not all(isinstance(claim, Claim) for claim in claims):
+    raise config_lib.ConfigError(
+      f"{file}: CLAIMS is {type_told(claims)}; a tuple of Claim(...) was due. Of one claim it ends with a comma: "
+      "CLAIMS = (Claim(...),)"
+    )
+  if claims and "ARMS" not in vars(module):
+    raise config_lib.ConfigError(f"{file} has CLAIMS and no ARMS that they could be about")
   for claim in claims:
     if unknown := [arm for arm in claim.arms if arm not in module.ARMS]:
       raise config_lib.ConfigError(f"{file}: the claim {claim.says!r} names an arm {unknown[0]!r} that is not in ARMS")

@@ -175,6 +175,25 @@ def test_a_filter_that_writes_into_trajectories_is_told():
 
 
 @pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    (lambda trajectories: None, "filters: 'own' gave None; a list of the trajectories that it keeps was due"),
+    (lambda trajectories: [True, False, True], "filters: 'own' gave a list; a list of the trajectories"),
+    (
+      lambda trajectories: trajectories[:1] * 2,
+      "'own' must give some of .* each once, in their order",
+    ),
+    (lambda trajectories: trajectories[::-1], "'own' must give some of the trajectories"),
+    (lambda trajectories: [trajectory(9)], "'own' must give some of the trajectories"),
+  ],
+)
+def test_what_a_filter_may_not_give_is_told(monkeypatch, given, message):
+  monkeypatch.setattr(filters, "FILTERS", {"own": given})
+  with pytest.raises(ValueError, match=message):
+    filters.make_filters(("own",), {})([trajectory(n, reward=0.0) for n in range(3)])
+
+
+@pytest.mark.parametrize(
   ("names", "options", "message"),
   [
     (("flat_group",), {}, "no entry of filters is called 'flat_group': did you mean 'flat_groups'"),

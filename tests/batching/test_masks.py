@@ -50,6 +50,15 @@ def test_a_rule_of_yours_has_settings_whose_key_a_config_keeps_without_dots():
   assert trained((OWN,), {OWN.replace(".", "/"): {"least": 3}}) == [0, 1, 2]
 
 
+def forgetful(trajectory):
+  """A rule that says nothing."""
+
+
+def test_a_rule_that_says_neither_true_nor_false_is_told():
+  with pytest.raises(ValueError, match=r"algo\.masked: the rule '.*:forgetful' gave None; True or False was due"):
+    trained((f"{__name__}:forgetful",))
+
+
 def test_a_branch_takes_the_place_of_its_masked_parent():
   parent = trajectory(0, kinds=(CALL, VOID))
   (left,) = masks.make_masking(("void_turns",), {}, "trained").trained([parent, branch(1, 0, 2)])

@@ -41,10 +41,6 @@ def reporting(learner, trajectories, *, name="mine/scale"):
   return Credit([np.zeros(len(t.tokens), np.float32) for t in trajectories], metrics={name: 77.0})
 
 
-def bare(learner, trajectories):
-  return [np.zeros(len(t.tokens), np.float32) for t in trajectories]
-
-
 @pytest.mark.parametrize(
   "name", ["train/reward", "policy/loss", "eval/success", "time/step_s", "rollout/x", "reward/y"]
 )
@@ -74,9 +70,32 @@ def test_a_credit_that_writes_into_trajectories_is_told(dialogues, nobody):
   np.testing.assert_array_equal(dialogues[0].tokens, before)
 
 
-def test_what_is_no_credit_is_told(dialogues, nobody):
-  with pytest.raises(ValueError, match="algo.credit='.*:bare' must give a Credit; it gave a list"):
-    make_credit(f"{__name__}:bare", {}).assign(nobody, dialogues)
+@pytest.mark.parametrize(
+  ("given", "words"),
+  [
+    (lambda ts: [np.ones(len(t.tokens)) for t in ts], "it gave a list where a `Credit` was due"),
+    (lambda ts: Credit(1.0), "its `advantages` are a float; a list was due"),
+    (
+      lambda ts: Credit([1.0 for _ in ts]),
+      r"of trajectory \d+ .* have the shape \(\); one number for each",
+    ),
+    (lambda ts: Credit([np.ones((len(t.tokens), 1)) for t in ts]), r"have the shape \(\d+, 1\); .* was due: \(\d+,\)"),
+    (lambda ts: Credit([np.ones(len(t.tokens)) for t in ts][:1]), "its `advantages` are 1; an array of one number"),
+    (lambda ts: Credit([np.ones(len(t.tokens)) for t in ts], [np.ones(2)]), "its `returns` are 1; an array"),
+    (lambda ts: Credit([np.ones(len(t.tokens)) for t in ts], metrics=0.5), "its `metrics` are a float"),
+  ],
+)
+def test_what_is_no_credit_of_the_trajectories_is_told(monkeypatch, dialogues, nobody, given, words):
+  monkeypatch.setitem(CREDIT, "own", lambda learner, trajectories: given(trajectories))
+  with pytest.raises(ValueError, match=rf"algo\.credit='own': .*{words}"):
+    make_credit("own", {}).assign(nobody, dialogues)
+
+
+def test_what_nobody_can_declare_is_told():
+  with pytest.raises(ValueError, match=r"credit function first_minus_mean: .* 'heds': did you mean 'heads'"):
+    declares(heds=("value",))(first_minus_mean)
+  with pytest.raises(ValueError, match=r"declares heads='value'; names of heads in a tuple were due"):
+    declared_by(declares(heads="value")(lambda learner, trajectories: None), {})
 
 
 def test_what_is_declared_may_depend_on_the_settings():

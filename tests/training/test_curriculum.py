@@ -253,6 +253,10 @@ def short():
   return Curriculum(lambda first, seed: {}, lambda state, outcomes, count: (state, [0]))
 
 
+def nothing():
+  pass
+
+
 def secretive():
   return Curriculum(lambda first, seed: {"draw": object()}, lambda state, outcomes, count: (state, [0] * count))
 '''
@@ -287,8 +291,25 @@ def test_what_no_curriculum_may_give_is_an_error(own):
   short = make(f"{own}:short", {})
   with pytest.raises(ValueError, match=r"was asked for 2 numbers of tasks, from 0 up, and gave \[0\]"):
     lib.next_visits(short, lib.begin_visits(short, first=0, seed=0), 2)
-  with pytest.raises(TypeError, match="not JSON serializable"):
+  with pytest.raises(ValueError, match=r"curriculum\.name: .* state must be a dict of JSON values: .*object"):
     lib.begin_visits(make(f"{own}:secretive", {}), first=0, seed=0)
+  with pytest.raises(ValueError, match=r"curriculum\.name='my_curricula:nothing' gave None where a `Curriculum` was"):
+    make(f"{own}:nothing", {})
+
+
+@pytest.mark.parametrize(
+  ("answer", "words"),
+  [
+    ([0, 1], r"`ask` of the curriculum gave a list; \(state, indices\) was due"),
+    (({"seen": {1}}, [0, 1]), "state must be a dict of JSON values: Object of type set"),
+    ((None, [0, 1]), "state is None; a dict of JSON values was due"),
+    (({}, 2), "asked for 2 numbers of tasks, from 0 up, and gave 2"),
+  ],
+)
+def test_what_is_no_state_and_no_indices_is_told(answer, words):
+  wrong = lib.Curriculum(lambda first, seed: {}, lambda state, outcomes, count: answer)
+  with pytest.raises(ValueError, match=rf"curriculum\.name: .*{words}"):
+    lib.next_visits(wrong, lib.begin_visits(wrong, first=0, seed=0), 2)
 
 
 # ---- in a run ------------------------------------------------------------------------------------------------------
