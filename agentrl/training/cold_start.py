@@ -113,13 +113,22 @@ def authored_traces(
 
 def _trace(tasks, chat, index: int, task: Task, habit: str, max_tokens: int, max_actions: int) -> Trajectory:
   actions = tasks.oracle(task, habit)
-  request = Request(task, index, index, index, 1.0, max_tokens=max_tokens + 1, max_turns=len(actions) + 1)
-  trace = play(Episode(request, tasks.environment, chat, policy_version=0), actions)
+
+  def played(most: int) -> Trajectory:
+    request = Request(task, index, index, index, 1.0, max_tokens=most, max_turns=len(actions) + 1)
+    return play(Episode(request, tasks.environment, chat, policy_version=0), actions)
+
+  trace = played(max_tokens + 1)
+  if trace.stop is StopReason.LENGTH_LIMIT:
+    trace = played(_NO_LIMIT)  # to say how long it is
   tokens, written = len(trace.tokens), int(trace.action_mask.sum())
-  if trace.stop is StopReason.LENGTH_LIMIT or tokens > max_tokens or written > max_actions:
+  needed = {"row_tokens": tokens} if tokens > max_tokens else {}
+  needed |= {"row_actions": written} if written > max_actions else {}
+  if needed:
+    raised = " and ".join(f"pack.{key} to {value}" for key, value in needed.items())
     raise EnvironmentFailed(
-      f"its {tokens} tokens, {written} of them actions, and what follows them do not fit into a row of "
-      f"pack.row_tokens={max_tokens} and pack.row_actions={max_actions}: raise them",
+      f"it has {tokens} tokens, {written} of them actions, and a row holds pack.row_tokens={max_tokens} and "
+      f"pack.row_actions={max_actions}: raise {raised}",
       FailureKind.PROMPT,
     )
   return trace

@@ -163,7 +163,7 @@ class Trainer:
   ) -> Position:
     """Where a stage goes on, or begins with an evaluation; tells people."""
     state = self.experiment.place(state)
-    counters = {**source.counters, "failed": 0}
+    counters = {**source.counters, "failed": 0, "nothing": ""}
     at = Position(state, 0, counters)
     restored = checkpoints.restore_latest(state)
     if restored is not None:
@@ -246,8 +246,9 @@ class Trainer:
     metrics |= {"update/trajectories": trained, "update/empty": not update, **update}
     metrics |= {"time/step_s": time.monotonic() - started}
     failed = at.host["failed"] + sum(t.failed for t in samples.trajectories)
-    notes = _notes(samples, nothing=not update, why=why, failed=(at.host["failed"], failed))
-    host = {**at.host, **samples.counters, "failed": failed}
+    nothing = "" if update else _nothing(samples, why)
+    notes = _notes(samples, nothing, failed=(at.host["failed"], failed))
+    host = {**at.host, **samples.counters, "failed": failed, "nothing": at.host["nothing"] or nothing}
     return Position(state, at.step + 1, host), metrics, notes
 
   def _end(self, stage: Stage, at: Position) -> None:
@@ -266,6 +267,7 @@ class Trainer:
       raise NothingToTrainOn(
         f"none of the {stage.steps} steps of the stage {stage.title!r} had anything to train on, so the policy is what "
         f"it was; metrics.jsonl in {self.folder.path} says how many trajectories failed, and how many the filters kept"
+        f". Of the first step: {at.host['nothing']}"
       )
 
 
@@ -289,23 +291,30 @@ def _prepare(
     return None, {}, str(nothing)
 
 
-def _notes(samples: Samples, *, nothing: bool, why: str, failed: tuple[int, int]) -> list[str]:
+def _notes(samples: Samples, nothing: str, *, failed: tuple[int, int]) -> list[str]:
   """What a user should hear of a step beside its numbers.
 
   Args:
-    nothing: the step trained on nothing. why: what the algorithm said of that.
+    nothing: of a step that trained on nothing, why; else empty.
     failed: trajectories of the stage without a reward, before the step and after it; told whenever there are twice as
       many.
   """
   notes = lines_of(samples.left_out)
-  told = failures_told(samples.trajectories)
   before, after = failed
   if nothing:
-    told = f"there was nothing to train on: {told}, and {len(samples.kept)} passed the filters"
-    notes.append(f"{told}; {why}" if why else told)
+    notes.append(f"there was nothing to train on: {nothing}")
   elif after.bit_length() > before.bit_length():
+    told = failures_told(samples.trajectories)
     notes.append(f"{told}, {after} in all so far; they are left out of the update")
   return notes
+
+
+def _nothing(samples: Samples, why: str) -> str:
+  """Why a step had nothing to train on; `why`: what the algorithm said of that, which may be empty."""
+  told = f"{failures_told(samples.trajectories)}, and {len(samples.kept)} passed the filters"
+  if samples.left_out:
+    told = f"{len(samples.left_out)} tasks were left out (the first: {samples.left_out[0].reason}); {told}"
+  return f"{told}; {why}" if why else told
 
 
 def _learn(

@@ -137,6 +137,10 @@ def test_a_demonstration_that_does_not_fit_or_breaks_is_left_out_and_the_others_
   assert {task.group for task in got.left_out} == set(range(12)) - set(expected)
   reasons = {task.group: task.reason for task in got.left_out}
   assert f"pack.row_tokens={max(lengths) - 1}" in reasons[longest] and whole.tasks[longest].id in reasons[longest]
+  assert f"it has {max(lengths)} tokens" in reasons[longest]
+  assert reasons[longest].endswith(f": raise pack.row_tokens to {max(lengths)}")
+  cut = authored_traces(parts.tasks, parts.chat, [longest], mix={}, seed=0, max_tokens=max(lengths) - 5)
+  assert cut.left_out[0].reason.endswith(f": raise pack.row_tokens to {max(lengths)}")
   assert all((t.tokens == whole.traces[t.group_id].tokens).all() for t in got.traces)
 
 

@@ -25,6 +25,7 @@ from agentrl.training import config as config_lib
 from agentrl.training import loop, metrics, sources
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import evaluate_policy
+from agentrl.training.left_out import LeftOut
 from agentrl.training.run_folder import RunFolder, RunFolderError
 from agentrl.types import Failure, FailureKind, StopReason, Trajectory, Turn, TurnKind
 from tests.training.conftest import numbers
@@ -282,13 +283,21 @@ def test_environments_that_fail_are_told_when_their_number_has_doubled():
   )
   samples = sources.Samples([], [failed, trajectory(0, 1, 1.0)], {}, {}, {})
   told = "of 2 trajectories 1 of the environments failed (the first said: no disk), {} in all so far"
-  notes = [loop._notes(samples, nothing=False, failed=(n, n + 1)) for n in range(4)]
+  notes = [loop._notes(samples, "", failed=(n, n + 1)) for n in range(4)]
   assert [[told.format(n + 1) in text for text in found] for n, found in enumerate(notes)] == [
     [True],
     [True],
     [],
     [True],
   ]
+
+
+def test_tasks_that_were_left_out_are_a_reason_for_nothing_to_train_on():
+  left_out = [LeftOut(3, "its prompt has 90 tokens"), LeftOut(4, "its prompt has 91 tokens")]
+  samples = sources.Samples([], [], {}, {}, {}, left_out=left_out)
+  told = "2 tasks were left out (the first: its prompt has 90 tokens); of 0 trajectories none failed, and 0 passed the "
+  assert loop._nothing(samples, "").startswith(told)
+  assert loop._notes(samples, "no task", failed=(0, 0))[-1] == "there was nothing to train on: no task"
 
 
 def test_steps_that_no_checkpoint_has_are_told_and_repeated(run, unbroken, tmp_path, monkeypatch, capsys):
@@ -337,7 +346,8 @@ def test_a_step_without_anything_to_learn_from_is_a_step(run, tiny_experiment, t
 def test_a_run_that_never_had_anything_to_train_on_is_no_success(run, tiny_experiment, tmp_path, capsys):
   for _ in range(2):  # nor is it one when it is started again
     with pytest.raises(
-      loop.NothingToTrainOn, match="none of the 3 steps of the stage 'train' had anything to train on"
+      loop.NothingToTrainOn,
+      match=r"none of the 3 steps of the stage 'train' had anything to train on.* Of the first step: of 4 trajectories",
     ):
       run(tmp_path / "run", dataclasses.replace(tiny_experiment(), filter=lambda trajectories: []))
   assert [line["update/empty"] for line in numbers(tmp_path / "run")[3:]] == [1, 1, 1]
