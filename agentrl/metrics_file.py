@@ -47,7 +47,8 @@ def check_names(names: Collection[Any], *, named: str, taken: Collection[str] = 
     group, _, rest = name.partition("/")
     if group in taken or name in taken:
       raise ValueError(
-        f"{named} reports a metric called {name!r}, which the run reports itself: name it otherwise, such as 'mine/{rest}'"
+        f"{named} reports a metric called {name!r}, which the run reports itself: give it another name, such as "
+        f"'mine/{rest}'"
       )
 
 

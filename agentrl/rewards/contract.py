@@ -2,8 +2,9 @@
 
   function(episodes, task, memory, *, settings) -> one part per episode
 
-  episodes: samples of one task, of which no environment failed. They are a whole group; a strategy that has trajectories
-    graded while it samples asks about others: a search about a single one, a best of several about all candidates.
+  episodes: samples of one task, of which no environment failed. They are a whole group; a strategy that has
+    trajectories graded while it samples asks about others: a search about a single one, a best of several about all
+    candidates.
     Until the rewards are given out, `turn.reward` is what the environment itself gave for the turn.
   task: theirs.
   memory: what the function remembers of the task from one group to the next, {} at first: a dict of JSON values that
