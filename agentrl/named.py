@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None)}  # as annotations write them
 
 
 def by_name(table: Mapping[str, T], name: str, *, kind: str) -> T:
@@ -132,7 +133,8 @@ def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, se
     section: dotted key of the section, for the error.
 
   Raises:
-    ValueError: it has no such keyword; names the nearest, and those it has. Or one that it needs is missing.
+    ValueError: it has no such keyword; names the nearest, and those it has. Or one that it needs is missing, or a value
+      is of another type than the annotation or the default says; where neither says one, any is welcome.
   """
   keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
   known, named = [p.name for p in keywords], getattr(function, "__name__", repr(function))
@@ -143,7 +145,29 @@ def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, se
       raise ValueError(f"{section}.{name}: {hint}{named} takes {', '.join(known) or 'no settings'}")
   if missing := [p.name for p in keywords if p.default is p.empty and p.name not in settings]:
     raise ValueError(f"{section} lacks {', '.join(missing)}, which {named} needs")
-  return functools.partial(function, **settings)
+  types = {p.name: _types_of(p) for p in keywords}
+  return functools.partial(function, **{
+    name: _of_type(value, types[name], f"{section}.{name}", named) for name, value in settings.items()
+  })  # fmt: skip
+
+
+def _types_of(parameter: inspect.Parameter) -> set[type]:
+  """The types that an argument takes, of numbers, texts and booleans; empty where neither it nor its default says."""
+  if parameter.annotation is not parameter.empty:
+    written = inspect.formatannotation(parameter.annotation).strip("'\"").split("|")
+    if all(name.strip() in _TYPES for name in written):
+      return {_TYPES[name.strip()] for name in written}
+  return {type(parameter.default)} & {bool, int, float, str}
+
+
+def _of_type(value: Any, types: set[type], key: str, function: str) -> Any:
+  """The value, an integer as a float where a float is due; raises ValueError where it is of none of the types."""
+  if not types or type(value) in types:
+    return value
+  if float in types and type(value) is int:
+    return float(value)
+  due = " or ".join(sorted(kind.__name__ for kind in types)).replace("NoneType", "None")
+  raise ValueError(f"{key} of {function} must be of type {due}, not {type(value).__name__}: {value!r}")
 
 
 def type_told(value: Any) -> str:

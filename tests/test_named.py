@@ -54,6 +54,39 @@ def test_a_setting_that_a_function_has_not_is_answered_with_the_nearest(own):
     with_settings(lambda logp: logp, {"tau": 2.0}, section="algo.loss")
 
 
+def typed(x, *, k: int = 2, share: float = 0.5, on: bool = True, name: str = "a", most: int | None = None,
+          need: "float", bound: "float | None" = 2.0, plain=3, free=None, many=(1,)):  # fmt: skip
+  return k, share, most, need, bound, free, many
+
+
+@pytest.mark.parametrize(
+  ("given", "told"),
+  [
+    ({"k": 2.5}, "x.k of typed must be of type int, not float: 2.5"),
+    ({"k": "x"}, "x.k of typed must be of type int, not str: 'x'"),
+    ({"k": True}, "x.k of typed must be of type int, not bool"),
+    ({"k": None}, "x.k of typed must be of type int, not NoneType"),
+    ({"share": "0.5"}, "x.share of typed must be of type float, not str"),
+    ({"share": True}, "x.share of typed must be of type float, not bool"),
+    ({"on": 1}, "x.on of typed must be of type bool, not int"),
+    ({"name": 1}, "x.name of typed must be of type str, not int"),
+    ({"most": 1.5}, "x.most of typed must be of type None or int, not float"),
+    ({"need": "1"}, "x.need of typed must be of type float, not str"),
+    ({"bound": "1"}, "x.bound of typed must be of type None or float, not str"),
+    ({"plain": 0.5}, "x.plain of typed must be of type int, not float"),
+  ],
+)
+def test_a_setting_of_another_type_is_named(given, told):
+  with pytest.raises(ValueError, match=f"^{told}"):
+    with_settings(typed, {"need": 1.0, **given}, section="x")
+
+
+def test_settings_of_the_right_types_pass():
+  settings = {"k": 3, "share": 1, "most": 4, "need": 2, "bound": None, "free": "any", "many": [2]}
+  found = with_settings(typed, settings, section="x")(0)
+  assert found == (3, 1.0, 4, 2.0, None, "any", [2]) and isinstance(found[1], float) and isinstance(found[3], float)
+
+
 def test_a_setting_that_a_function_needs_is_asked_for():
   def scaled(value, *, by, plus=0.0):
     return by * value + plus

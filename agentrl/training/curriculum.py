@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agentrl.named import by_name, settings_of, type_told, with_settings
+from agentrl.named import by_name, type_told, with_settings
 from agentrl.settings import at_least, between, check_ranges, setting
-from agentrl.training.config import resolve
 from agentrl.training.left_out import LeftOut
 from agentrl.training.summary import succeeded
 from agentrl.types import Trajectory, Visit
@@ -90,9 +89,7 @@ def make_curriculum(settings: CurriculumSettings) -> Curriculum:
     ModuleNotFoundError: there is no module at the import path.
   """
   function = by_name(CURRICULA, settings.name, kind="curriculum.name")
-  with_options = with_settings(function, settings.options, section=_SECTION)
-  resolve(settings_of(function), settings.options, where=_SECTION)  # a value of another type is an error
-  made = with_options()
+  made = with_settings(function, settings.options, section=_SECTION)()
   if not isinstance(made, Curriculum):
     raise ValueError(f"curriculum.name={settings.name!r} gave {type_told(made)} where a `Curriculum` was due")
   return made

@@ -217,7 +217,7 @@ def test_outcomes_are_of_samples_that_have_a_reward():
     ("fresh", {"every": 0}, "curriculum.options.every=0 must be at least 1"),
     ("fresh", {"every": 2, "place": 2}, "curriculum.options.place=2 must be at least 0 and at most 1"),
     ("pool", {"size": 0}, "curriculum.options.size=0 must be at least 1"),
-    ("pool", {"size": "8"}, "curriculum.options: size must be of type int"),
+    ("pool", {"size": "8"}, "curriculum.options.size of pool must be of type int, not str: '8'"),
     ("band", {"low": 0.8, "high": 0.2}, "curriculum.options.high=0.2 must be at least 0.8 and at most 1"),
     ("band", {"explore": 1.5}, "curriculum.options.explore=1.5 must be at least 0 and at most 1"),
   ],
