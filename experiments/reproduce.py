@@ -16,7 +16,7 @@ import pathlib
 import sys
 
 from agentrl.report import claims_table
-from agentrl.report.claims import Claim
+from agentrl.report.claims import Claim, runs_of
 from agentrl.report.paper import write_paper
 from agentrl.report.recorded import record
 from agentrl.training import reproduce
@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
     arguments.paper, chosen, range(arguments.seeds), workdir, overrides=overrides, smoke=arguments.smoke
   )
   with alone_in(workdir, otherwise="give another --workdir"), alone_in(out, otherwise="give another --out"):
+    check_judged(arguments.paper, names, claims, out, overrides=overrides, smoke=arguments.smoke)
     run_missing(runs, claims, out, jobs=arguments.jobs)
     for file in write_paper(out, names, claims):
       print(f"Wrote {file}")
@@ -83,27 +84,44 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
     write_claims()
 
 
-def run_missing(runs: list[reproduce.Run], claims: tuple[Claim, ...], out: pathlib.Path, *, jobs: int | None) -> None:
-  """Runs and records those of the runs that are not recorded.
+def check_judged(
+  file: pathlib.Path,
+  names: list[str],
+  claims: tuple[Claim, ...],
+  out: pathlib.Path,
+  *,
+  overrides: list[str],
+  smoke: bool,
+) -> None:
+  """Checks all recorded runs of a paper: claims are judged by them beside those that this command makes.
 
   Args:
-    jobs: processes at a time; None: `reproduce.default_jobs`.
+    names: arms of the paper, also those that are not run.
+    overrides, smoke: of the command.
 
   Raises:
     ConfigError: a recorded run was made with other settings.
     ValueError: a recorded run has not kept what a claim reads.
   """
+  for arm in names:
+    for kept in runs_of(out, arm).values():
+      reproduce.check_recorded(reproduce.as_recorded(file, arm, kept, overrides=overrides, smoke=smoke), kept)
+      for claim in claims:
+        if arm in claim.arms:
+          claim.measure.read(kept, kept)  # a claim that is newer than the recorded run may ask for what it dropped
+
+
+def run_missing(runs: list[reproduce.Run], claims: tuple[Claim, ...], out: pathlib.Path, *, jobs: int | None) -> None:
+  """Runs and records those of the runs that are not recorded.
+
+  Args:
+    jobs: processes at a time; None: `reproduce.default_jobs`.
+  """
   metrics = {claim.measure.metric for claim in claims}
   costs = {claim.measure.cost for claim in claims} - {""}
   missing = []
   for one in runs:
-    kept = out / one.arm / one.path.name
-    if not one.is_cold_start and kept.is_dir():
-      reproduce.check_recorded(one, kept)
-      for claim in claims:
-        if one.arm in claim.arms:
-          claim.measure.read(kept, kept)  # a claim that is newer than the recorded run may ask for what it dropped
-    elif not one.is_cold_start:
+    if not one.is_cold_start and not (out / one.arm / one.path.name).is_dir():
       missing += [one] if one.begins_with in (None, *missing) else [one.begins_with, one]
   if not missing:
     return

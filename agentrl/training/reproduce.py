@@ -134,6 +134,29 @@ def _run(file: pathlib.Path, arm: str, seed: int, workdir: pathlib.Path, overrid
   return Run(arm, seed, path, arguments, steps=0)
 
 
+def as_recorded(
+  file: pathlib.Path, arm: str, recorded: pathlib.Path, *, overrides: Sequence[str] = (), smoke: bool = False
+) -> Run:
+  """The run that a command would make in the place of a recorded one, for `check_recorded`.
+
+  Args:
+    file: config file with `ARMS`. arm: of the recorded run. recorded: its folder, named after its seed.
+    overrides, smoke: as of `plan`.
+
+  Raises:
+    ConfigError: an override does not fit the arm.
+  """
+  given = (*overrides, f"--config.seed={recorded.name.removeprefix('seed')}")
+  try:
+    config = config_lib.load(f"{file}:{arm}", given, smoke=smoke)
+  except config_lib.ConfigError as error:
+    raise config_lib.ConfigError(
+      f"{recorded} was recorded with other settings: these do not fit it ({error}). Give another --out, or remove it"
+    ) from error
+  run = _run(file, arm, int(recorded.name.removeprefix("seed")), recorded.parent.parent, given, smoke)
+  return dataclasses.replace(run, steps=config.cold_start.steps + config.train.steps)
+
+
 def _share_cold_start(one: ConfigDict, other: ConfigDict) -> bool:
   """Whether both configs begin with a cold start of their own, and of the same settings."""
   (stage, *_), (theirs, *_) = stages_of(other), stages_of(one)

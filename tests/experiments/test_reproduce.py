@@ -90,6 +90,28 @@ def test_recorded_runs_of_other_settings_end_it(run):
   assert (status, ran) == (1, []) and "rollout.groups: there 8, now 3" in said
 
 
+@pytest.mark.parametrize(
+  "asked", [("--seeds", "1", "--arms", "hot"), ("--seeds", "1", "--arms", "plain"), ("--seeds", "1")]
+)
+def test_a_claim_is_judged_by_runs_of_the_same_settings_alone(run, tmp_path, asked):
+  """Also where the command runs some arms, or fewer seeds, and the others are recorded."""
+  run("--seeds", "2")
+  status, ran, said = run(*asked, "--config.rollout.groups=3", "--out", str(tmp_path / "kept"))
+  assert (status, ran) == (1, []) and "rollout.groups: there 8, now 3" in said
+  (tmp_path / "kept" / "plain" / "seed0").rename(tmp_path / "elsewhere")
+  (tmp_path / "kept" / "hot" / "seed0").rename(tmp_path / "elsewhere" / "hot")
+  status, ran, said = run(*asked, "--config.rollout.groups=3")
+  assert (status, ran) == (1, []) and "seed1 was recorded with other settings" in said
+
+
+def test_an_override_that_does_not_fit_a_recorded_arm_is_told(run, paper):
+  run("--seeds", "1", "--arms", "plain")
+  text = paper.read_text().replace('"hot": {', '"hot": {"algorithm": "ppo", ')
+  paper.write_text(text)
+  status, ran, said = run("--seeds", "1", "--arms", "hot", "--config.algo.value_coef=0.3")
+  assert (status, ran) == (1, []) and "plain/seed0 was recorded with other settings: these do not fit it" in said
+
+
 def test_a_claim_about_what_was_not_measured_is_told(run, paper):
   paper.write_text(paper.read_text().replace('"eval/success"', '"eval/succes"'))
   status, _, said = run("--seeds", "1")
