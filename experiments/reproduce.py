@@ -100,12 +100,14 @@ def check_judged(
     overrides, smoke: of the command.
 
   Raises:
-    ConfigError: a recorded run was made with other settings.
+    ConfigError: a recorded run was made with other settings, or is not done.
     ValueError: a recorded run has not kept what a claim reads.
   """
   for arm in names:
     for kept in runs_of(out, arm).values():
-      reproduce.check_recorded(reproduce.as_recorded(file, arm, kept, overrides=overrides, smoke=smoke), kept)
+      one = reproduce.as_recorded(file, arm, kept, overrides=overrides, smoke=smoke)
+      reproduce.check_recorded(one, kept)
+      reproduce.check_finished(one, kept)
       for claim in claims:
         if arm in claim.arms:
           claim.measure.read(kept, kept)  # a claim that is newer than the recorded run may ask for what it dropped

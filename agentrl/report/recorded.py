@@ -56,9 +56,11 @@ def record(
   Raises:
     FileExistsError: something else than a recorded run stands at the destination.
     FileNotFoundError: `run` is no run, or has no step yet.
-    ValueError: a file of it is damaged, or what is to be kept is larger than `MAX_BYTES`.
+    ValueError: it is not done, or lacks the metrics of a step; a file of it is damaged; or what is to be kept is larger
+      than `MAX_BYTES`.
   """
   found = source.load(run)
+  _check_whole(found)
   made = destination.with_name(f".{destination.name}.tmp")
   for folder in (destination, made):
     _check_replaceable(folder)
@@ -83,6 +85,19 @@ def record(
     shutil.rmtree(destination)
   made.rename(destination)
   return destination
+
+
+def _check_whole(run: source.Run) -> None:
+  """Raises ValueError where the metrics of a run end before its last step, or some of them are missing."""
+  steps = [line["step"] for line in run.lines]
+  if steps[-1] < run.steps:
+    raise ValueError(
+      f"{run.path} has metrics up to step {steps[-1]} of {run.steps}: a recorded run counts as done. Let it go on with "
+      "the command that started it; to have it end here, with another --config.train.steps"
+    )
+  if not source.is_recorded(run.path) and steps != [*range(min(steps[0], run.cold_start), steps[-1] + 1)]:
+    missing = min({*range(min(steps[0], run.cold_start), steps[-1] + 1)} - {*steps}, default=steps[0])
+    raise ValueError(f"{run.path} lacks the metrics of step {missing}: put its metrics.jsonl back from a copy")
 
 
 def _check_replaceable(folder: pathlib.Path) -> None:

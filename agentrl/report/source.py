@@ -58,6 +58,11 @@ class Run(NamedTuple):
     """Step at which the cold start ended; 0 where there was none."""
     return cold_start_steps(self.config)
 
+  @property
+  def steps(self) -> int:
+    """Step at which the run is done, by its config; 0 where it does not say."""
+    return self.cold_start + (self.config["train"]["steps"] if "train" in self.config else 0)
+
 
 def load(path: pathlib.Path) -> Run:
   """Reads a run folder.
@@ -104,7 +109,8 @@ def read_config(path: pathlib.Path) -> Mapping[str, Any]:
   """config.json of a run folder."""
   with _reading(path / "config.json", "config"):
     config = json.loads((path / "config.json").read_bytes())
-    records.check(config, {"cold_start": records.MayLack({"steps": int})}, "the config")
+    section = records.MayLack({"steps": int})
+    records.check(config, {"cold_start": section, "train": section}, "the config")
   return config
 
 

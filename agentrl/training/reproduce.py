@@ -164,6 +164,15 @@ def _share_cold_start(one: ConfigDict, other: ConfigDict) -> bool:
   return own and not stage_differences(stage, one, other)
 
 
+def check_finished(run: Run, recorded: pathlib.Path) -> None:
+  """Raises ConfigError where a recorded run in the place of this one ends before its last step."""
+  if (step := last_step(recorded / "metrics.jsonl")) < run.steps:
+    raise config_lib.ConfigError(
+      f"{recorded} has metrics up to step {step} of {run.steps}: it is no run that is done. Put it back from a copy, "
+      "or remove it to run it anew"
+    )
+
+
 def check_recorded(run: Run, recorded: pathlib.Path) -> None:
   """Raises ConfigError where a recorded run in the place of this one was made with other settings.
 

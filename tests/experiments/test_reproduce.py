@@ -135,6 +135,15 @@ def test_a_newer_claim_about_what_a_recorded_run_has_dropped_says_so_before_anyt
   assert (status, ran) == (1, []) and told in said and "remove this folder and run experiments/reproduce.py" in said
 
 
+def test_a_recorded_run_that_was_cut_short_is_no_seed_that_is_done(run, tmp_path):
+  run("--seeds", "1")
+  metrics = tmp_path / "kept" / "hot" / "seed0" / "metrics.jsonl"
+  metrics.write_text("".join(line + "\n" for line in metrics.read_text().splitlines()[:3]))
+  for arms in ("hot", "plain"):
+    status, ran, said = run("--seeds", "1", "--arms", arms)
+    assert (status, ran) == (1, []) and "hot/seed0 has metrics up to step 2 of 3: it is no run that is done" in said
+
+
 def test_a_wrong_arm_names_the_nearest(run):
   status, ran, said = run("--arms", "hott")
   assert (status, ran) == (1, []) and "no arm is called 'hott': did you mean 'hot'?" in said

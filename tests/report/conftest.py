@@ -44,7 +44,9 @@ def _trajectory(group, solved):
 
 @pytest.fixture
 def run_path(tmp_path):
-  config = config_lib.resolve({}, {"seed": 0, "cold_start": {"steps": 2}, "name": "<i>x</i>"}, where="test")
+  config = config_lib.resolve(
+    {}, {"seed": 0, "cold_start": {"steps": 2}, "train": {"steps": 3}, "name": "<i>x</i>"}, where="test"
+  )
   tasks = {g: Task(f"task-{g}", "keys", f"question <{g}>?", "A") for g in range(3)}
   with RunFolder.open(tmp_path / "run", config) as folder:
     for step in range(6):

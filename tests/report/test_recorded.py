@@ -148,6 +148,22 @@ def test_what_is_too_large_is_refused_and_leaves_the_old_one(run_path, tmp_path,
   assert list((tmp_path / "seed0").iterdir()) == []
 
 
+def test_a_run_that_is_not_done_is_not_recorded(run_path, tmp_path):
+  file = run_path / "metrics.jsonl"
+  whole = file.read_text().splitlines(keepends=True)
+  for kept, told in (
+    (whole[:4], "run has metrics up to step 3 of 5: a recorded run counts as done"),
+    (whole[:3] + whole[4:], "run lacks the metrics of step 3: put its metrics.jsonl back"),
+    (whole[3:], "run lacks the metrics of step 2: put its metrics.jsonl back"),
+  ):
+    file.write_text("".join(kept))
+    with pytest.raises(ValueError, match=told):
+      recorded.record(run_path, tmp_path / "seed0")
+    assert not (tmp_path / "seed0").exists()
+  file.write_text("".join(whole[2:]))  # it took over a cold start
+  assert recorded.record(run_path, tmp_path / "seed0").is_dir()
+
+
 def test_the_recorded_runs_are_small():
   runs = [file.parent for file in RESULTS.rglob("config.json")]
   assert len(runs) > 50 and max(map(recorded.size_of, runs)) <= recorded.MAX_BYTES
