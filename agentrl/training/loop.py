@@ -75,6 +75,11 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
   experiment = build_experiment(config)
   at = Handed(experiment.params, None, 0)
   with contextlib.closing(experiment.tasks), Progress(metrics=_SHOWN) as progress:
+    if folder.changed_modules:
+      names = " and ".join(folder.changed_modules)
+      progress.note(
+        f"{names} changed since this run was started: it goes on with what the code says now, see run.json."
+      )
     trainer = Trainer(config, folder, experiment, progress)
     for stage in stages_of(config):
       if not stage.run:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from agentrl.envs import supervisor
 from agentrl.training import config as config_lib
-from agentrl.training import resume
+from agentrl.training import own_code, resume
 from agentrl.training.redacted import differences_shown
 from agentrl.training.saved import stage_differences
 from agentrl.training.stages import stages_of
@@ -174,7 +174,7 @@ def check_finished(run: Run, recorded: pathlib.Path) -> None:
 
 
 def check_recorded(run: Run, recorded: pathlib.Path) -> None:
-  """Raises ConfigError where a recorded run in the place of this one was made with other settings.
+  """Raises ConfigError where a recorded run in the place of this one was made with other settings or modules.
 
   What moves no number, such as how often it was saved, may differ, and keys that only one of the two versions has.
   """
@@ -187,6 +187,13 @@ def check_recorded(run: Run, recorded: pathlib.Path) -> None:
     told = "\n".join(f"  {d.key}: there {d.old!r}, now {d.new!r}" for d in lines)
     raise config_lib.ConfigError(
       f"{recorded} was recorded with other settings:\n{told}\nGive another --out, or remove it to run it anew"
+    )
+  record = recorded / "run.json"
+  starts = json.loads(record.read_bytes())["starts"] if record.is_file() else []
+  if modules := own_code.changed(starts, own_code.hashes(config)):
+    raise config_lib.ConfigError(
+      f"{recorded} was recorded with another version of {' and '.join(modules)}, which has changed since or is not on "
+      "PYTHONPATH now. Give another --out, or remove it to run it anew"
     )
 
 

@@ -1,7 +1,8 @@
 """A run's folder: what it was told, what it measured, what it sampled, and where it can go on.
 
 config.json     the resolved config, without credentials; a run goes on with it, but for the settings of `resume.FREE`
-run.json        id, and for each start: what `start_record.py` says, and the settings that changed, [old, new] by key
+run.json        id, and for each start: what `start_record.py` says, the settings that changed, [old, new] by key, and a
+                hash of each module of one's own that the config names, see `own_code.py`
 metrics.jsonl   one line per step; see `metrics.py`
 trajectories/   train_000012.jsonl.gz, eval_000012.jsonl.gz: sampled with the weights of that step
 trees/          train_000012_7.json: the search with uid 7 of that step, drawn by `agentrl.report`
@@ -22,7 +23,7 @@ from typing import IO, Any
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import disk, lock, metrics, resume
+from agentrl.training import disk, lock, metrics, own_code, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
 from agentrl.training.redacted import differences_shown, redacted_config
@@ -45,12 +46,22 @@ class RunFolder:
     path: the folder.
     config: the locked config.
     id: random, the same at every start.
+    changed_modules: of one's own, whose source was another one when the run in the folder was started.
   """
 
-  def __init__(self, path: pathlib.Path, config: ConfigDict, run_id: str, held: IO, writer: metrics.MetricsWriter):
+  def __init__(
+    self,
+    path: pathlib.Path,
+    config: ConfigDict,
+    run_id: str,
+    held: IO,
+    writer: metrics.MetricsWriter,
+    changed_modules: Sequence[str],
+  ):
     self.path = path
     self.config = config
     self.id = run_id
+    self.changed_modules = changed_modules
     self._lock = held
     self._writer = writer
 
@@ -87,7 +98,7 @@ class RunFolder:
     try:
       changes = _changes(path, config)
       with _writable(path):
-        run_id = _record_start(path / "run.json", changes)
+        run_id, changed_modules = _record_start(path / "run.json", changes, own_code.hashes(config))
         disk.write_atomically(path / "config.json", config_lib.to_json(shown).encode())
       writer = metrics.MetricsWriter(
         path / "metrics.jsonl",
@@ -99,7 +110,7 @@ class RunFolder:
     except BaseException:
       lock.unlock(held)
       raise
-    return cls(path, config, run_id, held, writer)
+    return cls(path, config, run_id, held, writer, changed_modules)
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -295,17 +306,21 @@ def _has_results(path: pathlib.Path) -> bool:
   return (lines.exists() and lines.stat().st_size > 0) or any((path / "checkpoints").glob("*/*"))
 
 
-def _record_start(file: pathlib.Path, changes: Sequence[config_lib.Difference]) -> str:
-  """Adds a start to run.json; returns the run's id."""
+def _record_start(
+  file: pathlib.Path, changes: Sequence[config_lib.Difference], modules: Mapping[str, str]
+) -> tuple[str, list[str]]:
+  """Adds a start to run.json; returns the run's id, and the modules that changed since results were made."""
   record = {"id": uuid.uuid4().hex[:12], "starts": []}
   if file.exists():
     record = disk.read_json(file, "remove it, and the run goes on without the record of its earlier starts")
   kinds = {"id": str, "starts": list}
   if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
     raise RunFolderError(f"{file} is no record of a run: remove it, and the run goes on without its earlier starts")
-  record["starts"].append(start_record() | {"changed": {c.key: [c.old, c.new] for c in changes}})
+  changed_modules = own_code.changed(record["starts"], modules) if _has_results(file.parent) else []
+  settings = {c.key: [c.old, c.new] for c in changes}
+  record["starts"].append(start_record() | {"changed": settings, "modules": dict(modules)})
   disk.write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())
-  return record["id"]
+  return record["id"], changed_modules
 
 
 def _check_no_gap(path: pathlib.Path, first: int, step: int, stages: Sequence[Stage]) -> None:

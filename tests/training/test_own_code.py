@@ -1,0 +1,78 @@
+"""A change of the modules of one's own that a config names is noticed."""
+
+import importlib
+import json
+
+import pytest
+
+from agentrl.training import config as config_lib
+from agentrl.training import own_code, reproduce
+from agentrl.training.defaults import run_config
+from agentrl.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+  """A package of one's own on the path."""
+  folder = tmp_path / "on_path" / "lab_of_own_code"
+  folder.mkdir(parents=True)
+  for name in ("__init__", "losses", "rewards", "ways", "worlds", "unused"):
+    (folder / f"{name}.py").write_text("def mine(): return 1\n")
+  monkeypatch.syspath_prepend(folder.parent)
+  importlib.invalidate_caches()
+  return folder
+
+
+SETTINGS = {
+  "algo": {"policy_loss": "lab_of_own_code.losses:mine"},
+  "reward": {"correct": 1.0, "lab_of_own_code.rewards:mine": 0.5},
+}
+
+
+def test_modules_are_found_wherever_a_config_names_them(lab):
+  config = config_lib.resolve({}, {
+    "algorithm": "grpo", "rollout": {"strategy": "lab_of_own_code.ways"}, "model": {"path": "agentrl.models:x"},
+    "task": {"family": "countdown", "mixture": {"a": {"family": "lab_of_own_code.worlds", "weight": 1.0}}},
+    "other": ["nowhere.to.be:found", "a: b", "lab_of_own_code.unused"], **SETTINGS,
+  }, where="test")  # fmt: skip
+  found = own_code.hashes(config)
+  assert sorted(found) == [f"lab_of_own_code.{name}" for name in ("losses", "rewards", "ways", "worlds")]
+  assert own_code.hashes(config) == found and own_code.hashes(run_config({}, where="test")) == {}
+  (lab / "losses.py").write_text("def mine(): return -1\n")
+  now = own_code.hashes(config)
+  assert own_code.changed([{"modules": found}, {"modules": now}], now) == ["lab_of_own_code.losses"]
+  assert own_code.changed([{"modules": now}, {"of": "before"}], now) == []
+  assert own_code.changed([{"modules": now}], {}) == sorted(now)
+
+
+def test_a_run_that_goes_on_with_another_module_is_told(lab, tmp_path):
+  config = run_config(SETTINGS, where="test")
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    assert folder.changed_modules == []
+  (lab / "losses.py").write_text("def mine(): return 0\n")
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    assert folder.changed_modules == []  # nothing was measured yet
+    folder.write_metrics(0, {"a/b": 1})
+  (lab / "losses.py").write_text("def mine(): return -1\n")
+  with RunFolder.open(tmp_path / "run", config) as folder:
+    assert folder.changed_modules == ["lab_of_own_code.losses"]
+  *_, before, last = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
+  assert before["modules"].keys() == last["modules"].keys() and before["modules"] != last["modules"]
+
+
+def test_a_recorded_run_of_another_module_is_none_of_this_command(lab, tmp_path):
+  paper = tmp_path / "paper.py"
+  paper.write_text(
+    "from agentrl.training.paper import arm_config\n"
+    f"ARMS = {{'plain': {SETTINGS}}}\n"
+    "def get_config(arm, smoke): return arm_config({}, ARMS[arm], {}, where=__file__)\n"
+  )
+  kept = tmp_path / "plain" / "seed0"
+  config = config_lib.load(f"{paper}:plain", ["--config.seed=0"])
+  with RunFolder.open(kept, config):
+    pass
+  run = reproduce.as_recorded(paper, "plain", kept)
+  reproduce.check_recorded(run, kept)
+  (lab / "rewards.py").write_text("def mine(): return -1\n")
+  with pytest.raises(config_lib.ConfigError, match=r"recorded with another version of lab_of_own_code\.rewards, which"):
+    reproduce.check_recorded(run, kept)
