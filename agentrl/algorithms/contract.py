@@ -104,6 +104,8 @@ class Algorithm(NamedTuple):
   `heads`: what the module's `heads(cfg)` declares, by name. `compares`: it learns from how the samples of a prompt
   differ, and nothing from one alone. `chains`: its credit goes from token to token, and takes no branches. `siblings`:
   it learns from the visited siblings of a search's path, which come as branches; without it there must be none.
+  `rewards`: it learns from rewards, which authored traces have none of. `imitates`: it learns to do what every
+  trajectory does that it is given, whatever that was worth.
   """
 
   init: Callable[[jax.Array, Any], LearnerState]
@@ -114,3 +116,5 @@ class Algorithm(NamedTuple):
   compares: bool = False
   chains: bool = False
   siblings: bool = False
+  rewards: bool = False
+  imitates: bool = False

@@ -224,7 +224,7 @@ def make_credited(
     return batch, metrics
 
   declared = {name: getattr(chosen.declared, name) for name in ("compares", "chains", "siblings")}
-  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, **declared)
+  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, rewards=True, **declared)
 
 
 def _check(declared: Declared, learns: Learner, cfg: ConfigDict) -> None:

@@ -61,7 +61,9 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
     kept = _best(without_failures(trajectories), cfg.min_reward, cfg.top_share)
     return learns.pack(kept, {}), {"sft/kept": np.float32(len(kept) / len(trajectories))}
 
-  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads)
+  imitates = cfg.min_reward is None and cfg.top_share == 1.0
+  rewards = cfg.top_share != 1.0
+  return Algorithm(learns.init, prepare, learns.update, heads=learns.heads, rewards=rewards, imitates=imitates)
 
 
 def _terms(cfg: ConfigDict) -> list[Term]:

@@ -78,6 +78,7 @@ class SourceKind(NamedTuple):
     reads: keys that it reads of the section of the stage.
     sections: of the config, that its trajectories depend on beside that section and `saved.READ`.
     sampled: the strategy samples them, in groups: what learns from them has to fit both.
+    rewarded: they have rewards.
   """
 
   make: Callable[[ConfigDict, Experiment, Stage, int], Source]
@@ -87,6 +88,7 @@ class SourceKind(NamedTuple):
     "curriculum", "rollout", "strategy", "search", "engine", "reward", "reward_options", "filters", "filter_options",
   )  # fmt: skip
   sampled: bool = True
+  rewarded: bool = True
 
 
 def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
@@ -223,6 +225,6 @@ def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
 
 
 SOURCES: Mapping[str, SourceKind] = {
-  "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=(), sampled=False),
+  "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=(), sampled=False, rewarded=False),
   "rollouts": SourceKind(rollouts, _samples),
 }

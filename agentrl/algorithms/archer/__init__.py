@@ -122,4 +122,4 @@ def make(policy: Policy, optimizer: optax.GradientTransformation, cfg: ConfigDic
   learns = learner.make_learner(actor_policy, optimizer, actor_terms(cfg), reduce=learner.reduction(cfg))
   actor = Actor(learns, critics, table, cfg.actor.batch, cfg.actor.center)
   archer = Archer(policy, cfg, critics, actor, table)
-  return Algorithm(archer.init, archer.prepare, archer.update, archer.judge, heads=learns.heads)
+  return Algorithm(archer.init, archer.prepare, archer.update, archer.judge, heads=learns.heads, rewards=True)

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from agentrl import algorithms
@@ -63,6 +64,33 @@ def make_earlier(
   """
   own = {"learning_rate": section.learning_rate, "value_warmup": 0, "schedule": stage.schedule}
   return make_algorithm(stage, policy, dataclasses.replace(optimizer, **own), section.algo, sequences=sequences)
+
+
+def check_source(stage: Stage, algorithm: Algorithm, *, rewarded: bool, sampled: bool, filtered: bool) -> None:
+  """Whether an algorithm can learn something from where a stage has its trajectories; warns where it is little.
+
+  Args:
+    stage: names the source.
+    algorithm: of the stage.
+    rewarded: the trajectories have rewards.
+    sampled: the policy itself sampled them.
+    filtered: filters choose among them.
+
+  Raises:
+    ValueError: it learns from rewards, and they have none.
+  """
+  named = f"{stage.algorithm_key}={stage.algorithm!r}"
+  if algorithm.rewards and not rewarded:
+    raise ValueError(
+      f"{named} learns from rewards, and the trajectories of {stage.name}.source={stage.source!r} have none: choose "
+      f"another source, such as 'rollouts', or another {stage.algorithm_key}, such as 'sft' of all of them"
+    )
+  if algorithm.imitates and sampled and not filtered:
+    logging.warning(
+      "%s imitates all that the policy itself samples (%s.source=%r), whatever it is worth: it learns nothing from the "
+      "reward. Choose among them by `filters`, such as ('best_of_group',), or by algo.min_reward or algo.top_share",
+      named, stage.name, stage.source,
+    )  # fmt: skip
 
 
 def check_samples(stage: Stage, algorithm: Algorithm, strategy: str, sampler: Sampler, group_size: int) -> None:

@@ -27,7 +27,7 @@ from agentrl.rollout.search.planner import SearchConfig
 from agentrl.rollout.strategies.contract import Sampler, Surroundings
 from agentrl.rollout.strategies.tree_search import tree_search
 from agentrl.training import jax_flags, sharding
-from agentrl.training.build.algorithm import check_needs, check_samples, make_algorithm, make_earlier
+from agentrl.training.build.algorithm import check_needs, check_samples, check_source, make_algorithm, make_earlier
 from agentrl.training.build.chat import ChatSettings
 from agentrl.training.build.model import ModelSettings, load_policy
 from agentrl.training.build.optimizer import OptimizerSettings
@@ -138,6 +138,8 @@ def _build(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Ar
   earlier = {s.name: make_earlier(s, policy, optimizer, config[s.name], sequences=most[s.name]) for s in before}
   for stage, kind in kinds.items():
     learns = algorithm if stage.final else earlier[stage.name]
+    filtered = bool(config.filters)
+    check_source(stage, learns, rewarded=kind.rewarded, sampled=kind.sampled, filtered=filtered)
     acting = [sampler.evaluate_with or sampler, searching] if stage.final else []
     if kind.sampled:
       check_samples(stage, learns, rollout.strategy, sampler, rollout.group_size)

@@ -7,10 +7,12 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from agentrl import algorithms
 from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.algorithms.terms import value_head
 from agentrl.batching.pack import PackConfig
 from agentrl.rollout.strategies.contract import Needs, Sampler
+from agentrl.training import config as config_lib
 from agentrl.training.build import algorithm
 from agentrl.training.build.optimizer import OptimizerSettings
 from agentrl.training.defaults import run_config
@@ -109,6 +111,35 @@ def test_samples_that_it_cannot_learn_from_are_named(stage, named):
     algorithm.check_samples(stage, NOTHING._replace(chains=True), "branching", branching, 2)
   with pytest.raises(ValueError, match=f"of {named} .* needs rollout.strategy='tree_search', not 'independent'"):
     algorithm.check_samples(stage, NOTHING._replace(siblings=True), "independent", independent, 2)
+
+
+def test_what_learns_from_rewards_is_refused_where_there_are_none():
+  learns = NOTHING._replace(rewards=True)
+  algorithm.check_source(COLD, learns, rewarded=True, sampled=True, filtered=False)
+  told = r"^cold_start.algorithm='grpo' learns from rewards, and .* of cold_start.source='authored' have none"
+  with pytest.raises(ValueError, match=told):
+    algorithm.check_source(COLD, learns, rewarded=False, sampled=False, filtered=False)
+
+
+def test_what_imitates_samples_that_nothing_chooses_is_warned_of(caplog):
+  def warned(**given):
+    caplog.clear()
+    algorithm.check_source(COLD, NOTHING._replace(imitates=True), rewarded=True, **given)
+    return caplog.text
+
+  with caplog.at_level("WARNING", logger="absl"):
+    assert "imitates all that the policy itself samples" in warned(sampled=True, filtered=False)
+    assert not warned(sampled=True, filtered=True) and not warned(sampled=False, filtered=False)
+
+
+def test_what_the_algorithms_say_of_rewards():
+  defaults = {name: algorithms.load(name).default_config() for name in ("grpo", "sft")}
+  made = {name: algorithms.load(name).make(POLICY, optax.sgd(1.0), cfg) for name, cfg in defaults.items()}
+  assert {name: (one.rewards, one.imitates) for name, one in made.items()} == {
+    "grpo": (True, False), "sft": (False, True),
+  }  # fmt: skip
+  best = config_lib.resolve(defaults["sft"], {"top_share": 0.5}, where="test")
+  assert not algorithms.load("sft").make(POLICY, optax.sgd(1.0), best).imitates
 
 
 @pytest.mark.parametrize(("stage", "named"), [(COLD, "cold_start.algorithm='grpo'"), (LAST, "algorithm='ppo'")])
