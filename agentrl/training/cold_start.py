@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import itertools
 import math
@@ -14,7 +15,9 @@ from agentrl.envs.checks import failure_of
 from agentrl.envs.habits import NEEDED
 from agentrl.models.chat import ChatFormat
 from agentrl.named import naming
+from agentrl.rewards.combine import ENOUGH_ANSWERS, Reward, check_parts
 from agentrl.rollout.episode import Episode, Request, play
+from agentrl.rollout.workers import WorkerPool
 from agentrl.training.left_out import LeftOut
 from agentrl.types import EnvironmentFailed, FailureKind, StopReason, Task, Trajectory
 
@@ -109,6 +112,32 @@ def authored_traces(
       chosen[index] = task
       traces.append(trace)
   return Authored(traces, chosen, left_out)
+
+
+def check_demonstrated(reward: Reward, tasks: Any, chat: ChatFormat, *, seconds: float) -> None:
+  """Refuses a misspelt part of the reward before anything is trained: demonstrations have the parts that there are.
+
+  They are played until they have all parts, `ENOUGH_ANSWERS` of them at most. Where they cannot be played, or not in
+  time, nothing is known, and the first answers of the policy will show it.
+
+  Args:
+    tasks: see `authored_traces`; of one family, since each entry of a mixture may give parts of its own.
+    seconds: that a demonstration may take.
+
+  Raises:
+    ValueError: see `combine.check_parts`.
+  """
+  from_environment = reward.weights.keys() - reward.functions.keys()
+  traces: list[Trajectory] = []
+  with contextlib.closing(WorkerPool(1)) as pool:
+    for index in range(ENOUGH_ANSWERS):
+      (call,) = pool.call_all([lambda n=index: authored_traces(tasks, chat, [n], mix={}, seed=0)], seconds)
+      if call.exception() is not None:
+        return
+      traces += call.result().traces
+      if from_environment <= {part for t in traces for part in t.reward_parts or {}}:
+        return
+  check_parts(reward, traces)
 
 
 def _trace(tasks, chat, index: int, task: Task, habit: str, max_tokens: int, max_actions: int) -> Trajectory:

@@ -23,6 +23,7 @@ from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.sizes import check_sizes
 from agentrl.training.checkpoint import Checkpointer
+from agentrl.training.cold_start import check_demonstrated
 from agentrl.training.evaluation import EnvironmentsFailed, check_failures, evaluate, failures_told, tree_records
 from agentrl.training.left_out import lines_of
 from agentrl.training.progress import Progress
@@ -80,6 +81,9 @@ def run(config: ConfigDict, folder: RunFolder) -> Result:
       progress.note(
         f"{names} changed since this run was started: it goes on with what the code says now, see run.json."
       )
+    if not config.task.mixture and not saved_steps(config, folder.path):
+      seconds = config.rollout.environment_seconds
+      check_demonstrated(experiment.collector.reward, experiment.tasks, experiment.chat, seconds=seconds)
     trainer = Trainer(config, folder, experiment, progress)
     for stage in stages_of(config):
       if not stage.run:

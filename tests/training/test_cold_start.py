@@ -11,7 +11,7 @@ from agentrl.models.chat import CHATML, ChatFormat
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.rewards.combine import assign, make_reward
 from agentrl.rollout.episode import Episode, Request
-from agentrl.training.cold_start import Habits, authored_traces
+from agentrl.training.cold_start import Habits, authored_traces, check_demonstrated
 from agentrl.types import Action, StopReason, TurnKind
 
 HALF = {"needed": 0.5, "never": 0.5}
@@ -142,6 +142,33 @@ def test_a_demonstration_that_does_not_fit_or_breaks_is_left_out_and_the_others_
   cut = authored_traces(parts.tasks, parts.chat, [longest], mix={}, seed=0, max_tokens=max(lengths) - 5)
   assert cut.left_out[0].reason.endswith(f": raise pack.row_tokens to {max(lengths)}")
   assert all((t.tokens == whole.traces[t.group_id].tokens).all() for t in got.traces)
+
+
+def test_a_part_that_no_demonstration_has_is_refused_before_anything_is_trained(parts):
+  def check(*names, tasks=parts.tasks):
+    check_demonstrated(make_reward(dict.fromkeys(names, 1.0), {}), tasks, parts.chat, seconds=60.0)
+
+  check("correct", "void_turns")
+  with pytest.raises(ValueError, match="reward: no reward part is called 'corect': did you mean 'correct'"):
+    check("corect")
+
+  def no_oracle(task, habit):
+    raise NotImplementedError
+
+  check("corect", tasks=dataclasses.replace(parts.tasks, oracle=no_oracle))  # the first answers will show it
+
+
+def test_demonstrations_are_played_until_one_has_all_parts(parts):
+  asked = []
+
+  def noted(task, habit):
+    asked.append(task.id)
+    return parts.tasks.oracle(task, habit)
+
+  check_demonstrated(
+    make_reward({"correct": 1.0}, {}), dataclasses.replace(parts.tasks, oracle=noted), parts.chat, seconds=60.0
+  )
+  assert len(asked) == 1
 
 
 # ---- conversations ----------------------------------------------------------------------------------------------
