@@ -36,7 +36,7 @@ BASE = {
   },
   "algo": {"reduction": "token_mean"},
   "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
-  "train": {"steps": 60, "eval_every": 20, "checkpoint_every": 60},
+  "train": {"steps": 120, "eval_every": 30, "checkpoint_every": 120},
   "eval": {"tasks": 256},
 }  # fmt: skip
 
