@@ -4,10 +4,11 @@ The cold start teaches 64 facts, and to look things up or not whatever is asked.
 probability 0.7, the same for all samples of a task. OTC pays a right answer more the closer its calls are to the fewest
 that were right in its group; a price on calls is paid for wrong answers too, so that it also pays for giving up.
 
-  em        right answers alone: the outcome reward
-  price_02  minus 0.02 for each call, whether the answer is right or wrong; price_40 minus 0.4
-  otc_ppo   OTC's form that compares no samples: fewer calls are better, whatever the task needs
-  otc_grpo  OTC's form that knows the fewest calls that sufficed
+  em             right answers alone: the outcome reward
+  price_02       minus 0.02 for each call, whether the answer is right or wrong; price_40 minus 0.4
+  price_02_mean  the price of 0.02, and advantages that are not divided by the group's std
+  otc_ppo        OTC's form that compares no samples: fewer calls are better, whatever the task needs
+  otc_grpo       OTC's form that knows the fewest calls that sufficed
 
   python experiments/reproduce.py configs/otc.py
 
@@ -44,6 +45,7 @@ ARMS = {
   "em": {},
   "price_02": {"reward": {"correct": 1.0, "tool_calls": -0.02}},
   "price_40": {"reward": {"correct": 1.0, "tool_calls": -0.4}},
+  "price_02_mean": {"reward": {"correct": 1.0, "tool_calls": -0.02}, "algo": {"credit": "dr_grpo"}},
   "otc_ppo": {"reward": {"tool_economy": 1.0}, "reward_options": {"tool_economy": {"smoothing": 1.0}}},
   "otc_grpo": {"reward": {"fewest_tool_calls": 1.0}, "reward_options": {"fewest_tool_calls": {"smoothing": 1.0}}},
 }
@@ -92,6 +94,20 @@ CLAIMS = (
       published="an additive price is unstable: tools are dropped while answers are wrong",
     )
     for price, arm in ((0.02, "price_02"), (0.4, "price_40"))
+  ),
+  Claim(
+    "OTC looks up less of what is known than a price of 0.02 whose advantages are not divided by the std",
+    arm="otc_grpo",
+    against="price_02_mean",
+    measure=NEEDLESS,
+    direction="lower",
+  ),
+  Claim(
+    "and is right more often",
+    arm="otc_grpo",
+    against="price_02_mean",
+    measure=SUCCESS,
+    direction="higher",
   ),
   Claim(
     "knowing the fewest calls that suffice keeps them open better than the form without it",
