@@ -54,7 +54,7 @@ def curve(run: pathlib.Path, *, cost: str, value: str) -> Curve:
     if line["step"] >= first and line.get(value) is not None:
       points.append((spent, line[value]))
   if not points or not measured:
-    raise source.lacking(run, f"{value!r} or no {cost!r}", lines)
+    raise source.lacking(run, [value, cost], lines)
   source.check_summed(run, [line for line in lines if line["step"] >= first], cost)
   return Curve(*np.asarray(points, float).T)
 

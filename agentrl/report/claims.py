@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.named import check_name
 from agentrl.report import source, statistics
 from agentrl.report.measures import AtEqual, CostToReach, Measure, Reading, Spent, values_after_cold_start
 
@@ -60,7 +61,8 @@ class Claim:
   published: str = ""
 
   def __post_init__(self):
-    Direction(self.direction)
+    known = [direction.value for direction in Direction]
+    check_name(known, self.direction, kind=f"direction of the claim {self.says!r}")
     if self.against == BEFORE and isinstance(self.measure, _NEEDS_ANOTHER_ARM):
       raise ValueError(f"the claim {self.says!r} compares a cost with what was before RL; name another arm")
 

@@ -183,7 +183,7 @@ def _values(run: pathlib.Path, metric: str, of: Callable[[source.Line], bool]) -
   first = source.cold_start_steps(source.read_config(run))
   _, values = source.series([line for line in lines if line["step"] >= first and of(line)], metric)
   if not values:
-    raise source.lacking(run, repr(metric), lines)
+    raise source.lacking(run, [metric], lines)
   return values
 
 

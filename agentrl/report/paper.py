@@ -13,11 +13,13 @@ from agentrl.report.measures import values_after_cold_start
 METRIC, COST = "eval/success", "rollout/sampled"  # drawn where no claim names others
 
 
-def write_paper(results: pathlib.Path, names: Sequence[str], claims: Sequence[Claim]) -> list[pathlib.Path]:
+def write_paper(results: pathlib.Path, paper: str, names: Sequence[str], claims: Sequence[Claim]) -> list[pathlib.Path]:
   """Writes README.md and the figures beside the recorded runs of a paper.
 
   Args:
-    results: its folder. names: its arms; those without recorded runs are left out.
+    results: its folder.
+    paper: the file of the paper, as the page names it.
+    names: its arms; those without recorded runs are left out.
     claims: what is judged; a figure is drawn of the arms that they name, for each metric and cost that they name.
 
   Returns:
@@ -29,7 +31,7 @@ def write_paper(results: pathlib.Path, names: Sequence[str], claims: Sequence[Cl
   figures = [_draw(results, drawn, cost, metric) for cost, metric in _axes(claims)] if drawn else []
   metric = next((claim.measure.metric for claim in claims if claim.measure.metric), METRIC)
   parts = [
-    f"# configs/{results.name}.py\n\nWritten by `python experiments/reproduce.py configs/{results.name}.py`.\n",
+    f"# {paper}\n\nWritten by `python experiments/reproduce.py {paper}`.\n",
     *[f"![{file.stem}]({file.name})\n" for file in figures],
     f"`{metric}`, by seed:\n\n{_runs_table(runs, metric)}",
     table([judge(claim, results) for claim in claims]) if claims else "",

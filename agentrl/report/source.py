@@ -1,6 +1,7 @@
 """Reads a run folder, as far as it got."""
 
 import contextlib
+import difflib
 import gzip
 import itertools
 import json
@@ -161,15 +162,20 @@ def check_summed(path: pathlib.Path, lines: Sequence[Line], cost: str) -> None:
     )
 
 
-def lacking(path: pathlib.Path, names: str, lines: Sequence[Line]) -> ValueError:
-  """The error for a run that lacks metrics.
+def lacking(path: pathlib.Path, names: Sequence[str], lines: Sequence[Line]) -> ValueError:
+  """The error for a run that lacks one of some metrics; names the nearest that it has.
 
   Args:
     path: of the run.
-    names: of the metrics, as the sentence has them: "'a/b' or no 'c/d'".
+    names: of the metrics.
     lines: of the run.
   """
-  told = f"{path}: no {names} after the cold start; its last line has {sorted(lines[-1])}"
+  has = sorted({name for line in lines for name in line})
+  near = [difflib.get_close_matches(name, has, n=1) for name in names if name not in has]
+  hint = f"; did you mean {', '.join(repr(found[0]) for found in near if found)}?" if any(near) else ""
+  told = (
+    f"{path}: no {' or no '.join(map(repr, names))} after the cold start{hint}; its last line has {sorted(lines[-1])}"
+  )
   return ValueError(told + (_AGAIN if is_recorded(path) else ""))
 
 

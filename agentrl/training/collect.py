@@ -181,9 +181,9 @@ class Collector:
       names = sorted({name for old, new in both for name in {**old, **new} if old.get(name) != new.get(name)})
       raise ValueError(
         f"the reward part {' and '.join(map(repr, names))} remembers something of a group, and rollout.strategy has "
-        "its trajectories graded while it samples, some at a time and in an order that may be a matter of timing, so that "
-        "nothing can be remembered: choose a strategy that leaves the grading to the end, such as 'independent', or a "
-        "reward function that keeps nothing in its memory"
+        "its trajectories graded while it samples, some at a time and in an order that may be a matter of timing, so "
+        "that nothing can be remembered: choose a strategy that leaves the grading to the end, such as 'independent', "
+        "or a reward function that keeps nothing in its memory"
       )
     return graded
 

@@ -130,7 +130,12 @@ def read_file(file: pathlib.Path) -> ModuleType:
     raise ConfigError(f"there is no config file {file}" + (f"; did you mean {hint}?" if hint else ""))
   spec = importlib.util.spec_from_file_location(f"agentrl_config_{file.stem}", file)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  try:
+    spec.loader.exec_module(module)
+  except ConfigError:
+    raise
+  except ValueError as error:
+    raise ConfigError(f"{file}: {error}") from error
   if "get_config" not in vars(module):
     raise ConfigError(f"{file} has no function get_config(smoke=False); a config file must define it")
   if "ARMS" in vars(module) and not _is_named_settings(module.ARMS):

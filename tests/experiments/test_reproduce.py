@@ -112,10 +112,50 @@ def test_an_override_that_does_not_fit_a_recorded_arm_is_told(run, paper):
   assert (status, ran) == (1, []) and "plain/seed0 was recorded with other settings: these do not fit it" in said
 
 
-def test_a_claim_about_what_was_not_measured_is_told(run, paper):
+def test_a_claim_about_what_was_not_measured_is_told_behind_the_first_run(run, paper):
   paper.write_text(paper.read_text().replace('"eval/success"', '"eval/succes"'))
-  status, _, said = run("--seeds", "1")
-  assert status == 1 and "no 'eval/succes' or no 'mine/cost' after the cold start; its last line has" in said
+  status, ran, said = run("--seeds", "2")
+  assert status == 1 and ran == ["plain0 cold", "plain0"]
+  assert "the claim 'heat helps': " in said and "no 'eval/succes' or no 'mine/cost' after the cold start; did" in said
+  assert "; did you mean 'eval/success'?; its last line has" in said
+
+
+def test_a_direction_that_there_is_not_names_file_and_claim(run, paper):
+  paper.write_text(paper.read_text().replace('"higher"', '"hihger"'))
+  status, ran, said = run("--seeds", "1")
+  assert (status, ran) == (1, []) and f"{paper}: no direction of the claim 'heat helps' is called 'hihger'" in said
+  assert "did you mean 'higher'? known: higher, lower" in said
+
+
+def test_a_smoke_run_is_of_one_seed_and_made_anew(paper, run, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for temperature in (1.5, 1.25):  # other settings are no error the second time
+    paper.write_text(paper.read_text().replace("1.5", str(temperature)))
+    assert reproduce.main([str(paper), "--smoke", "--jobs", "1"]) == 0
+  kept = tmp_path / "runs" / "paper_smoke" / "results"
+  assert [path.name for path in kept.glob("hot/*")] == ["seed0"]
+  assert (kept / "README.md").read_text().startswith(f"# {paper}\n") and not (tmp_path / "results").exists()
+
+
+def test_results_go_beside_the_configs_of_the_paper(tmp_path, monkeypatch):
+  ours, theirs = reproduce.ROOT / "configs" / "otc.py", tmp_path / "configs" / "otc.py"
+  assert reproduce.results_of(ours) == reproduce.RESULTS / "otc" and reproduce.is_ours(ours)
+  assert reproduce.results_of(theirs) == tmp_path / "results" / "otc" and not reproduce.is_ours(theirs)
+  assert reproduce.results_of(tmp_path / "otc.py") == tmp_path / "results" / "otc"
+  assert (reproduce.shown(ours), reproduce.shown(theirs)) == ("configs/otc.py", str(theirs))
+
+
+def test_the_page_of_our_claims_is_written_for_our_papers_alone(run, paper, tmp_path, monkeypatch):
+  monkeypatch.setattr(reproduce, "RESULTS", tmp_path)  # that of the paper's results
+  assert run("--seeds", "1")[0] == 0 and not (tmp_path / "CLAIMS.md").exists()
+  monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+  (tmp_path / "configs").mkdir()
+  ours = paper.rename(tmp_path / "configs" / "paper.py")
+  monkeypatch.setattr(runs_of_papers, "run_all", None)  # all is recorded
+  assert (
+    reproduce.main([str(ours), "--seeds", "1", "--out", str(tmp_path / "kept"), "--workdir", str(tmp_path / "w")]) == 0
+  )
+  assert "heat helps" in (tmp_path / "CLAIMS.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_claim_that_makes_no_sense_is_refused():
   for measure in (REACH, Spent("rollout/trajectories"), AtEqual("eval/success", "rollout/trajectories")):
     with pytest.raises(ValueError, match="name another arm"):
       claim(measure, against=BEFORE)
-  with pytest.raises(ValueError, match="'more' is not a valid Direction"):
+  with pytest.raises(ValueError, match=r"no direction of the claim 'a is better' is called 'more': .*higher, lower"):
     claim(direction="more")
 
 

@@ -23,8 +23,9 @@ def test_a_page_has_figure_runs_and_verdicts(results):
     Claim("better", "a", "b", AtEqual("eval/success", GAMES), "higher"),
     Claim("cheap", "a", "b", CostToReach(GAMES, "eval/success", 0.7), "lower"),
   ]
-  page, figure = write_paper(results, ["a", "b", "not_run"], claims)
+  page, figure = write_paper(results, "configs/my.py", ["a", "b", "not_run"], claims)
   text = page.read_text()
+  assert text.startswith("# configs/my.py\n\nWritten by `python experiments/reproduce.py configs/my.py`")
   assert "| a | 0, 1 | 0.25, 0.25 | 0.75, 0.875 | 0.0, 0.0 |" in text and "not_run" not in text
   assert "![success](success.png)" in text and figure.read_bytes()[:4] == b"\x89PNG"
   assert text.count("**holds**") == 1 and text.count("**undecided**") == 1
@@ -32,5 +33,5 @@ def test_a_page_has_figure_runs_and_verdicts(results):
 
 def test_a_paper_without_runs_says_that_nothing_was_run(tmp_path):
   (tmp_path / "mine").mkdir()
-  (page,) = write_paper(tmp_path / "mine", ["a", "b"], [Claim("better", "a", "b", END, "higher")])
+  (page,) = write_paper(tmp_path / "mine", "my.py", ["a", "b"], [Claim("better", "a", "b", END, "higher")])
   assert "**not yet run**" in page.read_text()
