@@ -126,19 +126,28 @@ def settings_of(function: Callable[..., Any]) -> dict[str, Any]:
   return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
 
 
-def with_settings(function: Callable[..., T], settings: Mapping[str, Any], *, section: str) -> Callable[..., T]:
+def with_settings(
+  function: Callable[..., T], settings: Mapping[str, Any], *, section: str, called: str = ""
+) -> Callable[..., T]:
   """The function with keyword arguments from a section of a config.
 
   Args:
     section: dotted key of the section, for the error.
+    called: how the config calls the function, for the error; empty: as it calls itself.
 
   Raises:
     ValueError: it has no such keyword; names the nearest, and those it has. Or one that it needs is missing, or a value
       is of another type than the annotation or the default says; where neither says one, any is welcome.
   """
-  keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-  known, named = [p.name for p in keywords], getattr(function, "__name__", repr(function))
+  parameters = inspect.signature(function).parameters
+  keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+  known, named = [p.name for p in keywords], called or getattr(function, "__name__", repr(function))
   for name in settings:
+    if name in parameters and name not in known:
+      raise ValueError(
+        f"{section}.{name}: {name!r} is no setting of {named}, since it is no keyword-only argument; settings stand "
+        f"behind a `*`: def {named}(..., *, {name}=...)"
+      )
     if name not in known:
       near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
       hint = f"did you mean {near[0]!r}? " if near else ""

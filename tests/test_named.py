@@ -50,6 +50,8 @@ def test_a_setting_that_a_function_has_not_is_answered_with_the_nearest(own):
   sapo = by_name(LOSSES, f"{own}:sapo", kind="policy loss")
   with pytest.raises(ValueError, match=r"algo\.loss\.tao: did you mean 'tau'\? sapo takes tau"):
     with_settings(sapo, {"tao": 2.0}, section="algo.loss")
+  with pytest.raises(ValueError, match=r"algo\.loss\.tao: did you mean 'tau'\? smooth takes tau"):
+    with_settings(sapo, {"tao": 2.0}, section="algo.loss", called="smooth")
   with pytest.raises(ValueError, match=r"algo\.loss\.tau: <lambda> takes no settings"):
     with_settings(lambda logp: logp, {"tau": 2.0}, section="algo.loss")
 
@@ -85,6 +87,14 @@ def test_settings_of_the_right_types_pass():
   settings = {"k": 3, "share": 1, "most": 4, "need": 2, "bound": None, "free": "any", "many": [2]}
   found = with_settings(typed, settings, section="x")(0)
   assert found == (3, 1.0, 4, 2.0, None, "any", [2]) and isinstance(found[1], float) and isinstance(found[3], float)
+
+
+def test_a_setting_that_is_no_keyword_only_argument_says_where_settings_stand():
+  def scaled(value, by=2.0):
+    return by * value
+
+  with pytest.raises(ValueError, match=r"x\.by: 'by' is no setting of scaled.* stand behind a `\*`: def scaled"):
+    with_settings(scaled, {"by": 2.0}, section="x")
 
 
 def test_a_setting_that_a_function_needs_is_asked_for():

@@ -48,8 +48,10 @@ class Asked:
     Raises:
       ValueError: there is no such head.
     """
-    for name in names:
-      check_name(["logp", *self._learns.heads], name, kind="head")
+    for name in set(names) - {"logp"}:
+      if not self._learns.heads:
+        raise ValueError(f"the credit asks the head {name!r} for values, and no term of the algorithm trains a head")
+      check_name(self._learns.heads, name, kind="head")
     said = self._learns.evaluate(self._state.params, self._batch, names)
     self.columns |= {_column_of(name): said[name] for name in names}
 

@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | GRPO (https://arxiv.org/abs/2402.03300) | grpo | ppo | sequence_mean | kl_coef, kl k3 |
 | Dr.GRPO (https://arxiv.org/abs/2503.20783) | dr_grpo | ppo | sequence_sum_norm | constant: longest length |
-| RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | |
+| RLOO (https://arxiv.org/abs/2402.14740) | leave_one_out | reinforce | sequence_sum_norm | constant: 1, the default |
 | LOOP (https://arxiv.org/abs/2502.01600) | leave_one_out | ppo or turn_ratio | sequence_mean | several steps |
 | DAPO (https://arxiv.org/abs/2503.14476) | grpo | ppo | token_mean | clip_high 0.28, rollout.rounds > 1 |
 | GSPO (https://arxiv.org/abs/2507.18071) | grpo | gspo | sequence_mean | clip_low 3e-4, clip_high 4e-4 |
@@ -66,8 +66,8 @@ def default_config() -> ConfigDict:
     "masked": (),  # which trajectories leave the loss, not the baseline: names in batching.masks.RULES, or import paths
     "masked_options": {},  # settings of these rules, by name
     "masked_denominator": "trained",  # what the policy loss is divided by: name in batching.masks.DENOMINATORS
-    "shared_tokens": "once",  # what a token that several branches share counts: "once" or "per_branch"; see above
-    "epochs": 1,
+    "shared_tokens": "once",  # what a token that several branches share counts: "once", or "per_branch", for each
+    "epochs": 1,  # times that an update goes through its batch
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 

@@ -173,4 +173,4 @@ def make_learner(
 def reduction(cfg: ConfigDict) -> Reduction:
   """The reduction that `cfg.reduction` names, with the settings of `cfg.reduction_options`."""
   chosen = by_name(reduce_lib.REDUCTIONS, cfg.reduction, kind="reduction")
-  return with_settings(chosen, cfg.reduction_options, section="algo.reduction_options")
+  return with_settings(chosen, cfg.reduction_options, section="algo.reduction_options", called=cfg.reduction)

@@ -39,7 +39,7 @@ def default_config() -> ConfigDict:
     "masked": (),  # which trajectories leave the loss, not the baseline: names in batching.masks.RULES, or import paths
     "masked_options": {},  # settings of these rules, by name
     "masked_denominator": "trained",  # what the policy loss is divided by: name in batching.masks.DENOMINATORS
-    "epochs": 1,
+    "epochs": 1,  # times that an update goes through its batch
     "minibatches": 4,  # optimiser steps per epoch, of about as many action tokens each
   })  # fmt: skip
 

@@ -24,7 +24,7 @@ def default_config() -> ConfigDict:
     "reduction": "token_mean",  # name in ops.reduce.REDUCTIONS
     "reduction_options": {},  # keyword arguments of the reduction: {"constant": 512.0}
     "terms": {},  # further terms of the objective, see terms.py
-    "epochs": 1,
+    "epochs": 1,  # times that an update goes through its batch
     "minibatches": 1,  # optimiser steps per epoch, of about as many action tokens each
     "min_reward": config_dict.placeholder(float),  # least reward of what is cloned; authored traces have none
     "top_share": 1.0,  # and of those only this share with the highest rewards: filtered behaviour cloning

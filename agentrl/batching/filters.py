@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentrl.named import by_name, check_name, noting, type_told, with_settings
+from agentrl.named import by_name, noting, type_told, with_settings
 from agentrl.types import StopReason, Trajectory, TurnKind
 
 
@@ -153,7 +153,8 @@ def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]])
       them gives something else than some of its trajectories in their order.
   """
   for name in options:
-    check_name(names, name, kind="filter with filter_options")
+    if name not in names:
+      raise ValueError(f"filter_options.{name}: `filters` does not choose {name!r}; it chooses {tuple(names)}")
   functions = {name: by_name(FILTERS, name, kind="entry of filters") for name in names}
   chosen = [with_settings(functions[name], options.get(name, {}), section=f"filter_options.{name}") for name in names]
 

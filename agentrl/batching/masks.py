@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentrl.batching.filters import has_turn, keep
-from agentrl.named import by_name, by_path, check_name, type_told, with_settings
+from agentrl.named import by_name, by_path, type_told, with_settings
 from agentrl.ops.reduce import Reduction, token_weights
 from agentrl.types import StopReason, Trajectory, TurnKind
 
@@ -128,7 +128,8 @@ def make_masking(names: Sequence[str], options: Mapping[str, Mapping[str, Any]],
   """
   given = by_path(options)
   for name in given:
-    check_name(names, name, kind="rule of algo.masked with algo.masked_options")
+    if name not in names:
+      raise ValueError(f"algo.masked_options.{name}: algo.masked does not choose {name!r}; it chooses {tuple(names)}")
   rules = {
     name: with_settings(
       by_name(RULES, name, kind="entry of algo.masked"), given.get(name, {}), section=f"algo.masked_options.{name}"

@@ -21,11 +21,11 @@ from agentrl.ops.covariance_losses import clip_cov, kl_cov
 from agentrl.ops.ratios import masked_log_ratio, sequence_log_ratio
 from agentrl.ops.segments import segment_sum, segment_values
 from agentrl.ops.surrogates import Diagnostics, PolicyLoss, check_bounds, clipped, constant, declares, indicator
-from agentrl.settings import FINITE, above, at_least, between
+from agentrl.settings import FINITE, Range, above, at_least, between
 
 # Of the hyperparameters of policy losses, by name.
 RANGES = {
-  "clip_low": at_least(0, "it is a distance from ratio 1"),
+  "clip_low": Range(0, 1, hint="it is a distance from ratio 1, and no ratio is below 0"),
   "clip_high": at_least(0, "it is a distance from ratio 1"),
   "dual_clip": above(1, "it bounds the ratio from above; None switches it off"),
   "clip": at_least(0, "the ratio is bounded by 1 / (1 + clip) and 1 + clip"),

@@ -118,7 +118,11 @@ def by_constant(
   *,
   constant: float = 1.0,
 ) -> jax.Array:
-  """`sequence_sum_norm` in the common signature of `REDUCTIONS`."""
+  """`sequence_sum_norm` in the common signature of `REDUCTIONS`.
+
+  Args:
+    constant: 1 sums over the tokens, as RLOO does. Dr.GRPO divides by the longest that a sequence may get: say it.
+  """
   del sequence, sequence_group  # tokens of all sequences are divided by the same constant
   return sequence_sum_norm(values, mask, _count(sequence_length), constant=constant)
 

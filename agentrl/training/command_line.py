@@ -27,10 +27,16 @@ EXPECTED = (
 
 @contextlib.contextmanager
 def settings_of(where: str) -> Iterator[None]:
-  """Wrong settings are found deep inside, by code that does not know their file: adds it to the message."""
+  """Wrong settings are found deep inside, by code that does not know their file: adds it to the message.
+
+  Where a file or a module is missing it may be a setting that names it: what says so keeps its words, with a note.
+  """
   try:
     yield
   except ConfigError:
+    raise
+  except (OSError, ImportError) as error:
+    error.add_note(f"(in the run of {where})")
     raise
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error

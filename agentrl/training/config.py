@@ -227,7 +227,11 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   known, leaves = flatten(merged), flatten(overrides)
   for key, section in SECTIONS_OF_MODULES.items():
     if key in known and leaves.get(key, known[key]) != known[key]:
-      set_section(merged, section.name, section.load(leaves[key]).default_config())
+      try:
+        module = section.load(leaves[key])
+      except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+      set_section(merged, section.name, module.default_config())
   for key, name in SETTINGS_OF_CHOICES.items():
     if has_section(merged, name) and key in known and leaves.get(key, known[key]) != known[key]:
       set_section(merged, name, ConfigDict())

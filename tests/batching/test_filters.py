@@ -197,7 +197,11 @@ def test_what_a_filter_may_not_give_is_told(monkeypatch, given, message):
   ("names", "options", "message"),
   [
     (("flat_group",), {}, "no entry of filters is called 'flat_group': did you mean 'flat_groups'"),
-    (("overlong",), {"best_of_group": {}}, "no filter with filter_options is called 'best_of_group'"),
+    (
+      ("overlong",),
+      {"best_of_group": {}},
+      r"filter_options\.best_of_group: `filters` does not choose .*'overlong'",
+    ),
     (
       ("best_of_group",),
       {"best_of_group": {"counts": 2}},

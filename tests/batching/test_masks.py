@@ -93,7 +93,12 @@ def test_where_nothing_was_sampled_the_factor_is_1():
   [
     (("lost_turn",), {}, "all", "no entry of algo.masked is called 'lost_turn': did you mean 'lost_turns'"),
     (("overlong",), {"overlong": {"most": 3}}, "all", r"algo\.masked_options\.overlong\.most: overlong takes no"),
-    (("overlong",), {"lost_turns": {}}, "all", "no rule of algo.masked with algo.masked_options is called"),
+    (
+      ("overlong",),
+      {"lost_turns": {}},
+      "all",
+      r"algo\.masked_options\.lost_turns: algo.masked does not choose",
+    ),
     ((), {}, "al", "no algo.masked_denominator is called 'al': did you mean 'all'"),
   ],
 )

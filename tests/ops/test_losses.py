@@ -360,3 +360,7 @@ def test_bounds_that_make_no_sense_are_refused(bounds, message):
 def test_a_misspelt_hyperparameter_is_an_error():
   with pytest.raises(TypeError, match="clip_hihg"):
     losses.ppo(*[jnp.zeros((1, 1))] * 6, clip_hihg=0.3)
+
+
+def test_a_ratio_is_never_clipped_below_zero():
+  assert losses.RANGES["clip_low"].holds(1.0) and not losses.RANGES["clip_low"].holds(1.5)

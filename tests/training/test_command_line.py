@@ -6,7 +6,7 @@ import pytest
 
 from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
-from agentrl.training.command_line import check_out, run_command
+from agentrl.training.command_line import check_out, run_command, settings_of
 from agentrl.training.config import ConfigError
 from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
@@ -30,6 +30,19 @@ def test_what_a_user_can_act_on_is_one_message(kind, capsys):
   assert capsys.readouterr().err.splitlines()[0] == f"{kind.__name__}: what to do"
   with pytest.raises(kind):
     run_command(command, traceback=True, interrupted="")
+
+
+@pytest.mark.parametrize("kind", [FileNotFoundError, ModuleNotFoundError])
+def test_what_is_missing_names_the_config_that_asked_for_it(kind, capsys):
+  def command():
+    with settings_of("configs/x.py:arm"):
+      raise kind("cold_start.run: there is none")
+
+  assert run_command(command, traceback=False, interrupted="") == 1
+  told = capsys.readouterr().err
+  assert (
+    told.startswith(f"{kind.__name__}: cold_start.run: there is none") and "(in the run of configs/x.py:arm)" in told
+  )
 
 
 def test_a_result_that_could_not_be_written_is_an_error_before_the_work(tmp_path, monkeypatch):

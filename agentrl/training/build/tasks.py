@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,10 @@ from ml_collections import ConfigDict
 
 from agentrl import envs
 from agentrl.envs import mixture
-from agentrl.envs.hosting import Hosting
+from agentrl.envs.hosting import WORKERS, Hosting
+from agentrl.named import by_name
 from agentrl.settings import above, at_least, check_ranges, defaults_of, from_function, ranges_of, setting, settings_in
-from agentrl.training.config import flatten, resolve
+from agentrl.training.config import ConfigError, flatten, resolve
 
 _OneFamily = from_function(
   envs.make,
@@ -45,6 +47,9 @@ class EntrySettings(_OneFamily):
   weight: float = setting(1.0, "how often it is asked, against the other entries", above(0))
 
 
+_KEY_OF_TASK = re.compile(r"(?<![\w.])task\.(?!mixture\b)")
+
+
 def open_tasks(task: ConfigDict, hosting: ConfigDict, *, environment_seconds: float) -> envs.TaskSource:
   """Tasks and environments as the config has them; whoever is done with them closes them.
 
@@ -57,6 +62,7 @@ def open_tasks(task: ConfigDict, hosting: ConfigDict, *, environment_seconds: fl
     ValueError: a wrong setting; names the section.
   """
   hosted = Hosting(**hosting, call_seconds=environment_seconds)
+  by_name(WORKERS, hosted.backend, kind="hosting.backend")  # also where nothing is hosted
   settings = {**task.to_dict(), "mixture": whole_entries(task)}
   try:
     return mixture.make(**settings, hosting=hosted)
@@ -78,7 +84,10 @@ def whole_entries(task: ConfigDict) -> dict[str, dict[str, Any]]:
   ranges = ranges_of(settings_in(EntrySettings))
   entries = {}
   for name, own in task.mixture.items():
-    whole = resolve({"task": common}, {"task": own}, where=f"task.mixture.{name}").task
+    try:
+      whole = resolve({"task": common}, {"task": own}, where=f"task.mixture.{name}").task
+    except ConfigError as error:  # keys of an entry are those of `task`, and the user wrote them elsewhere
+      raise ConfigError(_KEY_OF_TASK.sub(f"task.mixture.{name}.", str(error))) from error
     check_ranges(flatten(whole), ranges, section=f"task.mixture.{name}")
     entries[name] = whole.to_dict()
   return entries

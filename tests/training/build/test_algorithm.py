@@ -72,7 +72,7 @@ def test_an_earlier_stage_has_a_rate_of_its_own(made):
 
 
 def test_an_unknown_algorithm_names_its_key():
-  with pytest.raises(ValueError, match=r"^cold_start.algorithm: no algorithm is called 'sfd': did you mean 'sft'"):
+  with pytest.raises(ValueError, match=r"^test: cold_start.algorithm: no .* is called 'sfd': did you mean 'sft'"):
     run_config({"cold_start": {"steps": 1, "algorithm": "sfd"}}, where="test")
   stage, _ = stages_of(run_config({"cold_start": {"steps": 1}}, where="test"))
   stage = dataclasses.replace(stage, algorithm="sfd")

@@ -24,8 +24,8 @@ def test_an_entry_has_what_the_section_has_and_its_own_over_it():
 @pytest.mark.parametrize(
   ("entry", "words"),
   [
-    ({"dificulty": 2}, r"task\.mixture\.hard: unknown config key 'task\.dificulty'; .*'task\.difficulty'"),
-    ({"difficulty": "2"}, r"task\.mixture\.hard: task\.difficulty must be of type int"),
+    ({"dificulty": 2}, r"unknown config key 'task\.mixture\.hard\.dificulty'; .*'task\.mixture\.hard\.difficulty'"),
+    ({"difficulty": "2"}, r"task\.mixture\.hard: task\.mixture\.hard\.difficulty must be of type int"),
     ({"difficulty": -1}, r"task\.mixture\.hard\.difficulty=-1 must be at least 0"),
     ({"weight": 0}, r"task\.mixture\.hard\.weight=0\.0 must be above 0"),
     (2.0, r"task\.mixture\.hard: task is a section"),
@@ -35,6 +35,12 @@ def test_a_wrong_entry_is_named(entry, words):
   config = run_config({"task": {"mixture": {"hard": entry}}}, where="test")
   with pytest.raises(ValueError, match=words):
     whole_entries(config.task)
+
+
+def test_a_wrong_backend_is_told_where_nothing_is_hosted_too():
+  config = run_config({"hosting": {"backend": "rya", "processes": 0}}, where="test")
+  with pytest.raises(ValueError, match=r"no hosting.backend is called 'rya': did you mean 'ray'"):
+    open_tasks(config.task, config.hosting, environment_seconds=60.0)
 
 
 def test_entries_are_set_on_the_command_line():
