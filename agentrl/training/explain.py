@@ -1,6 +1,6 @@
 """Prints a config, or what its keys mean.
 
-agentrl config configs/quickstart.py --config.seed=3        the config with every key, as JSON
+agentrl config configs/quickstart.py --config.seed=3        the config with every key, as JSON, once that it is checked
 agentrl config --explain                                    every key: its default, the numbers it takes, its meaning
 agentrl config --explain rollout                            the keys of a section, or one key
 agentrl config --explain algo --config.algorithm=ppo        the settings of an algorithm
@@ -12,19 +12,36 @@ agentrl config configs/archer_sixteen.py --explain algo     those of a config, w
 from __future__ import annotations
 
 import argparse
+import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from agentrl.command_line import run_command
+from agentrl.credit import CREDIT
+from agentrl.named import by_name, by_path, settings_of
+from agentrl.ops.corrections import CORRECTIONS
+from agentrl.ops.losses import POLICY_LOSSES
+from agentrl.ops.reduce import REDUCTIONS
 from agentrl.settings import Range, Setting, settings_in, told_of
 from agentrl.training import config as config_lib
+from agentrl.training.build.choices import check_choices
 from agentrl.training.build.sections import RunSettings
+from agentrl.training.command_line import settings_of as settings_of_file
 from agentrl.training.config_keys import entry, unknown_key
+from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import base_config
 
+# Sections of keyword arguments: the key that names the function, and where it is found.
+CHOSEN = {"curriculum.options": ("curriculum.name", CURRICULA)}
+CHOSEN_BY_ALGO = {
+  "loss": ("policy_loss", POLICY_LOSSES),
+  "credit_options": ("credit", CREDIT),
+  "correction_options": ("correction", CORRECTIONS),
+  "reduction_options": ("reduction", REDUCTIONS),
+}
 _WIDTH = 110  # characters of a line of meaning
 
 
@@ -53,9 +70,18 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
   else:
     config = config_lib.load(arguments.file, overrides, smoke=arguments.smoke)
   if arguments.explain is None:
-    print(config_lib.to_json(config), end="")
+    if arguments.file is not None:
+      with settings_of_file(arguments.file):
+        check_choices(config)
+    print(json.dumps(_with_dots(config.to_dict()), indent=2))
   else:
     print("\n".join(explained(config, arguments.explain)))
+
+
+def _with_dots(section: Mapping[str, Any]) -> dict[str, Any]:
+  """The section, and those within it, with import paths among the keys as they are written."""
+  inner = {key: _with_dots(value) if isinstance(value, Mapping) else value for key, value in section.items()}
+  return by_path(inner)
 
 
 def explained(config: ConfigDict, section: str = "") -> list[str]:
@@ -75,8 +101,26 @@ def explained(config: ConfigDict, section: str = "") -> list[str]:
   lines = []
   for setting in chosen:
     lines.append(_line(setting, entry(config, setting.key)))
-    lines += textwrap.wrap(setting.told, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    lines += _wrapped(setting.told)
+    lines += _wrapped(_taken(config, setting.key))
   return lines
+
+
+def _wrapped(text: str) -> list[str]:
+  return textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _taken(config: ConfigDict, key: str) -> str:
+  """What a section of keyword arguments may hold: the settings of the function that the config chooses."""
+  prefix, _, last = key.rpartition(".")
+  by_algo = CHOSEN_BY_ALGO if prefix in ("algo", "cold_start.algo") else {}
+  name, table = CHOSEN.get(key) or by_algo.get(last) or ("", {})
+  if not name:
+    return ""
+  name = name if key in CHOSEN else f"{prefix}.{name}"
+  function = entry(config, name)
+  settings = settings_of(by_name(table, function, kind=name))
+  return f"{name}={function!r} takes " + (", ".join(f"{k}={v!r}" for k, v in settings.items()) or "no settings")
 
 
 def settings_of_run(config: ConfigDict) -> list[Setting]:

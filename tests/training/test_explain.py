@@ -88,3 +88,15 @@ def test_what_is_not_there_is_named(argv, status, told, capsys):
 
 def test_the_command_lists_its_commands(capsys):
   assert main([]) == 0 and "Commands: config" in capsys.readouterr().out
+
+
+def test_a_config_is_checked_before_it_is_printed(capsys):
+  assert main(["config", "configs/quickstart.py", "--config.algo.policy_loss=nope"]) == 1
+  assert "configs/quickstart.py: algo: no policy loss is called 'nope'" in capsys.readouterr().err
+
+
+def test_a_section_of_a_chosen_function_says_what_the_function_takes(capsys):
+  assert main(["config", "--explain", "curriculum.options", "--config.curriculum.name=pool"]) == 0
+  assert "curriculum.name='pool' takes size=64" in capsys.readouterr().out
+  assert main(["config", "--explain", "algo.loss"]) == 0
+  assert "algo.policy_loss='ppo' takes clip_low=0.2, clip_high=0.2" in capsys.readouterr().out
