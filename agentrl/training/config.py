@@ -145,9 +145,8 @@ def read_file(file: pathlib.Path) -> ModuleType:
 
 def _is_named_settings(arms: Any) -> bool:
   """Whether it is a mapping of names to settings, and not empty."""
-  if not isinstance(arms, Mapping) or not arms:
-    return False
-  return all(isinstance(name, str) and isinstance(settings, Mapping) for name, settings in arms.items())
+  pairs = arms.items() if isinstance(arms, Mapping) else ()
+  return bool(pairs) and all(isinstance(name, str) and isinstance(settings, Mapping) for name, settings in pairs)
 
 
 def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:
