@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 
 import pytest
 
@@ -20,7 +21,8 @@ def lab(tmp_path, monkeypatch):
     (folder / f"{name}.py").write_text("def mine(): return 1\n")
   monkeypatch.syspath_prepend(folder.parent)
   importlib.invalidate_caches()
-  return folder
+  yield folder
+  sys.modules.pop("lab_of_own_code", None)  # finding a module imports the packages around it
 
 
 SETTINGS = {
