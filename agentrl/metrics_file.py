@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-# Groups of metrics that a run itself reports, and those of its objective.
+# Groups of metrics that a run itself reports.
 RUN_GROUPS = (
   "train", "update", "optimizer", "time", "rollout", "reward", "eval", "eval_search", "hosting", "curriculum",
 )  # fmt: skip
-OBJECTIVE_GROUPS = ("policy", "sampler", "value", "observations")
 _SHOWN_BYTES = 60  # of a wrong line, in its error
 
 
@@ -50,6 +49,20 @@ def check_names(names: Collection[Any], *, named: str, taken: Collection[str] = 
         f"{named} reports a metric called {name!r}, which the run reports itself: give it another name, such as "
         f"'mine/{rest}'"
       )
+
+
+def joined(credit: Mapping[str, Any], objective: Mapping[str, Any]) -> dict[str, Any]:
+  """The metrics of an update: those of its credit and those of its objective.
+
+  Raises:
+    ValueError: both report one, so that one of the two would be lost; names it.
+  """
+  if both := sorted(set(credit) & set(objective)):
+    raise ValueError(
+      f"the credit and the objective both report a metric called {both[0]!r}: give that of the credit, or of the term, "
+      "another name"
+    )
+  return {**credit, **objective}
 
 
 def _line(text: bytes, where: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentrl.metrics_file import read_metrics
+from agentrl.metrics_file import joined, read_metrics
 
 GOOD = b'{"step": 1, "wall_s": 0.5, "a/b": null, "nonfinite": ["a/b"]}\n'
 
@@ -33,3 +33,9 @@ def test_any_other_line_is_an_error_that_names_it(tmp_path, line, told):
   (tmp_path / "m").write_bytes(GOOD + line + b"\n" + GOOD)
   with pytest.raises(ValueError, match=rf"m is damaged, line 2:? {told}.*; put the file back from a copy"):
     read_metrics(tmp_path / "m")
+
+
+def test_what_credit_and_objective_both_report_is_told():
+  assert joined({"value/error": 1.0}, {"policy/loss": 2.0}) == {"value/error": 1.0, "policy/loss": 2.0}
+  with pytest.raises(ValueError, match="both report a metric called 'policy/loss'"):
+    joined({"policy/loss": 1.0}, {"policy/loss": 2.0})

@@ -24,7 +24,7 @@ from agentrl.credit.turn_gae import turn_gae
 from agentrl.credit.turn_returns import turn_returns
 from agentrl.credit.value_baseline import reward, value_baseline
 from agentrl.credit.visits import visits
-from agentrl.metrics_file import OBJECTIVE_GROUPS, RUN_GROUPS, check_names
+from agentrl.metrics_file import check_names
 from agentrl.named import by_name, naming, noting, settings_of, with_settings
 from agentrl.settings import FINITE, Range, above, at_least, between
 from agentrl.types import Trajectory
@@ -95,7 +95,7 @@ def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
       found = bound(learner, trajectories)
     with naming(named):
       check_credit(found, trajectories)
-    check_names(found.metrics, named=named, taken=(*RUN_GROUPS, *OBJECTIVE_GROUPS))
+    check_names(found.metrics, named=named)
     return found
 
   return ChosenCredit(assign, declared)

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import Algorithm, LearnerState
 from agentrl.batching.pack import NothingToPack, PackConfig, layout_tokens
+from agentrl.metrics_file import joined
 from agentrl.training import guards, sharding
 from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.build.rollout import RolloutSettings
@@ -341,7 +342,7 @@ def _learn(
     batch = sharding.place_batch(batch, experiment.mesh)
   updating = time.monotonic()
   state, update = algorithm.update(state, key, batch)
-  update = {name: float(value) for name, value in jax.device_get({**credit, **update}).items()}
+  update = {name: float(value) for name, value in jax.device_get(joined(credit, update)).items()}
   guards.require_finite_metrics(update)
   seconds = time.monotonic() - updating
   metrics = {**update, "time/update_s": seconds}

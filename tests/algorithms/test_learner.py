@@ -95,7 +95,7 @@ def test_what_terms_make_of_trajectories_is_packed(policy, trajectories):
     ({"reduction": "token_maen", "reduction_options": {}}, "no reduction is called 'token_maen': did you mean"),
     (
       {"reduction": "token_mean", "reduction_options": {"constant": 2.0}},
-      r"algo\.reduction_options\.constant: by_token takes no settings",
+      r"algo\.reduction_options\.constant: token_mean takes no settings",
     ),
   ],
 )
@@ -107,4 +107,6 @@ def test_wrong_reductions_are_named(cfg, message):
 def test_a_reduction_has_its_settings():
   values, mask = jnp.asarray([[1.0, 2.0]]), jnp.ones((1, 2), bool)
   chosen = learner.reduction(ConfigDict({"reduction": "sequence_sum_norm", "reduction_options": {"constant": 4.0}}))
-  np.testing.assert_allclose(chosen(values, mask, jnp.zeros((1, 2), jnp.int32), jnp.asarray([2.0])), 3.0 / 4.0)
+  np.testing.assert_allclose(
+    chosen(values, mask, jnp.zeros((1, 2), jnp.int32), jnp.asarray([2.0]), jnp.zeros(1, jnp.int32)), 3.0 / 4.0
+  )

@@ -11,7 +11,7 @@ from agentrl.report import curves, style, write_report
 RULES = re.findall(r"([^{}]+)\{([^{}]*)\}", style.CSS.replace("@media (max-width: 760px) {", ""))
 USED = set(re.findall(r"var\(--([\w-]+)\)", style.CSS))
 DEFINED = set(re.findall(r"--([\w-]+):", style.CSS))
-UNSTYLED = {"observation"}  # a block like any other
+UNSTYLED = {"observation", "strata"}  # a block like any other; what the choice of a stratum looks into
 
 
 def variable(name):
