@@ -219,7 +219,7 @@ while True:
     except OSError:
       pass
 """,
-    "killed by output",
+    "killed by (output|SIGXCPU)",  # whichever limit it meets first: most descriptors are not open, and that costs time
   ),
   "processor": Attempt("print('begun')\nwhile True: pass", r"^begun$[\s\S]*killed by (wall time|SIGXCPU)"),
 }
