@@ -64,7 +64,7 @@ class Habits:
 
   def _drawn(self, block: int) -> list[str]:
     """Of points that are spread evenly over [0, 1), each falls into the share of a habit; in random order."""
-    rng = random.Random(f"habits {self._seed} {block}")
+    rng = random.Random(f"habits of seed {self._seed}, block {block}")
     offset = rng.random()
     places = [bisect.bisect(self._ends, (n + offset) / _BLOCK) for n in range(_BLOCK)]
     rng.shuffle(places)
