@@ -25,7 +25,7 @@ BASE = {
   "engine": {"slots": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
   "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
   "reward": {"correct": 1.0},
-  "cold_start": {"steps": 450, "batch": 64, "mix": {"needed": 0.25, "never": 0.75}, "learning_rate": 3e-3},
+  "cold_start": {"steps": 600, "batch": 64, "mix": {"needed": 0.25, "never": 0.75}, "learning_rate": 3e-3},
   "algo": {"reduction": "token_mean"},
   "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
   "train": {"steps": 200, "eval_every": 50, "checkpoint_every": 50},
