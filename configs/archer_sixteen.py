@@ -29,7 +29,6 @@ returns.
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import AtEqual, CostToReach, Last
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 192, "vocabulary": 512},
@@ -149,15 +148,9 @@ CLAIMS = (
 
 SMOKE = {
   "cold_start": {"steps": 1, "batch": 4},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
   "eval": {"tasks": 2},
-  "rollout": {"groups": 2},
   "algo": {
     "critic": {"updates": 2, "batch": 4, "dialogues": 4},
     "actor": {"batch": 4, "warmup": 1},
   },
 }
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)

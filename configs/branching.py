@@ -17,7 +17,6 @@ Result (seeds 0, 1, 2; results/branching): baseline 16 -> 66 %, 8 -> 23 %, 25 ->
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import AtEqual, Last, Spent
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
@@ -79,13 +78,4 @@ CLAIMS = (
   ),
 )
 
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 6},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)
+SMOKE = {"rollout": {"group_size": 6}}

@@ -21,7 +21,6 @@ Result: not yet run.
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import Last
-from agentrl.training.paper import arm_config
 
 SHARES = {"solve_precision": 0.0, "solve_recall": 0.0, "solve_f1": 0.0}  # told, and worth nothing
 BASE = {
@@ -75,13 +74,4 @@ CLAIMS = (
   ),
 )
 
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 6},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)
+SMOKE = {"rollout": {"group_size": 6}}

@@ -22,7 +22,6 @@ large. Without the std the price of 0.02 changes nothing: 80 % with 1.35 calls. 
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import Last
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
@@ -120,14 +119,3 @@ CLAIMS = (
     direction="higher",
   ),
 )
-
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 2},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)

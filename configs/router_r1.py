@@ -22,7 +22,6 @@ by the token, these answer from tables, at a price a call. Result: not yet run.
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import Last
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
@@ -85,14 +84,3 @@ CLAIMS = (
   Claim("a fixed price saves as much", "price", "alpha_0", COST, "lower"),
   Claim("PPO learns to route, too", "ppo_3", BEFORE, SUCCESS, "higher", published="PPO is the paper's algorithm"),
 )  # fmt: skip
-
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 2},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)

@@ -21,7 +21,6 @@ Result: not yet run. The rate is the better one of 3e-4 and 1e-3 for `fine` on s
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import Last, Spent
-from agentrl.training.paper import arm_config
 
 STEPS = 60
 BASE = {
@@ -109,13 +108,4 @@ CLAIMS = (
   ),
 )
 
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 6},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)
+SMOKE = {"rollout": {"group_size": 6}}

@@ -26,7 +26,6 @@ Result (results/tree_countdown): one sample 34 -> 44 % in 600,000 tokens, mean o
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import AtEqual, Last
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
@@ -155,14 +154,8 @@ CLAIMS = (
 )
 
 SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1, "trajectories_every": 1},
-  "eval": {"tasks": 4, "samples": 2},
-  "rollout": {"groups": 2, "group_size": 2},
+  "train": {"trajectories_every": 1},
+  "eval": {"samples": 2},
   "search": {"simulations": 6, "width": 3},
   "engine": {"slots": 8, "decode_rows": 0},
 }
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentrl.training import config as config_lib
-from agentrl.training import evaluation
+from agentrl.training import config_file, evaluation
 from agentrl.training.command_line import check_out, run_command, settings_of
 from agentrl.training.disk import write_atomically
 from agentrl.training.run_folder import read_config
@@ -66,7 +66,7 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
     where = str(arguments.run / "config.json")
     config = config_lib.override(read_config(arguments.run), overrides, where=where, sections=("search", "eval"))
   else:
-    config, where = config_lib.load(arguments.config, overrides), arguments.config
+    config, where = config_file.load(arguments.config, overrides), arguments.config
   changes: dict[str, Any] = {"eval": {}}
   changes["eval"] |= {
     k: v for k in ("tasks", "samples", "search", "temperature") if (v := vars(arguments)[k]) is not None

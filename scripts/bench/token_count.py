@@ -14,6 +14,7 @@ from rich.table import Table
 
 from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training.build.experiment import build_experiment
 from agentrl.types import first_visits
 
@@ -30,7 +31,7 @@ def main(argv):
   parser.add_argument("--config", required=True)
   parser.add_argument("--groups", type=int, default=4)
   arguments = parser.parse_args(rest)
-  config = config_lib.load(arguments.config, overrides)
+  config = config_file.load(arguments.config, overrides)
   parts = build_experiment(config)
   got = parts.collector.collect(
     parts.driver_params({"policy": parts.params}), parts.keys["rollout"], first_visits(range(arguments.groups)),

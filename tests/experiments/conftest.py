@@ -8,11 +8,11 @@ from tests.training import conftest as tiny
 tiny_config, tiny_experiment, mac = tiny.tiny_config, tiny.tiny_experiment, tiny.mac
 
 FILE = """
-from agentrl.training import config
+from agentrl.training import config, config_file
 from tests.training.conftest import QUICKSTART, SETTINGS
 
 def get_config(smoke=False):
-  return config.resolve(config.load(QUICKSTART, smoke=True), SETTINGS, where=__file__)
+  return config.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where=__file__)
 """
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from agentrl.report import recorded
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training import reproduce as runs_of_papers
 from agentrl.training.lock import alone_in
 from agentrl.training.run_folder import RunFolder
@@ -14,14 +15,10 @@ from experiments import reproduce
 PAPER = """
   from agentrl.report.claims import Claim
   from agentrl.report.measures import AtEqual
-  from agentrl.training.paper import arm_config
 
   BASE = {"cold_start": {"steps": 1}, "train": {"steps": 2}}
   ARMS = {"plain": {}, "hot": {"rollout": {"temperature": 1.5}}}
   CLAIMS = (Claim("heat helps", "hot", "plain", AtEqual("eval/success", "mine/cost"), "higher"),)
-
-  def get_config(arm, smoke):
-    return arm_config(BASE, ARMS[arm], {}, where=__file__)
 """
 
 
@@ -40,7 +37,7 @@ def run(paper, tmp_path, monkeypatch, capsys):
   def run_all(runs, *, jobs, finished, shown):
     for one in runs:
       overrides, rest = config_lib.split_argv(one.arguments)
-      config = config_lib.load(rest[1], overrides)
+      config = config_file.load(rest[1], overrides)
       with RunFolder.open(one.path, config) as folder:
         for step in range(folder.last_measured_step + 1, one.steps + 1):
           success = config.rollout.temperature / 2 * (1 + config.seed / 100)

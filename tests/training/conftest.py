@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics
+from agentrl.training import config_file, loop, metrics
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.run_folder import RunFolder
 
@@ -36,7 +36,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def tiny_config():
-  return config_lib.resolve(config_lib.load(QUICKSTART, smoke=True), SETTINGS, where="test")
+  return config_lib.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where="test")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from agentrl.envs.numbers import is_number
 from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics
+from agentrl.training import config_file, loop, metrics
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.checkpoint import Checkpointer
@@ -35,7 +35,7 @@ def train(monkeypatch, tmp_path):
   calls = tmp_path / "calls"
 
   def start(every, smoke, processes, **changes):
-    base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
+    base = config_file.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
     first = base.cold_start.steps * base.cold_start.batch
     options = {"every": every, "first": first, "calls": str(calls)}
     changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}}

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, config_dict
 
 from agentrl.named import by_path
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training.config import ConfigError
 from agentrl.training.config_keys import entry
 from agentrl.training.defaults import run_config
@@ -39,8 +40,8 @@ def path(tmp_path):
 
 
 def test_load_reads_both_variants_and_locks(path):
-  assert config_lib.load(path).steps == 100
-  config = config_lib.load(path, smoke=True)
+  assert config_file.load(path).steps == 100
+  config = config_file.load(path, smoke=True)
   assert config.steps == 2
   assert config.lengths == (16, 32)
   with pytest.raises(AttributeError):
@@ -65,14 +66,14 @@ def test_load_reads_both_variants_and_locks(path):
   ],
 )
 def test_overrides(path, override, read, expected):
-  value = read(config_lib.load(path, [override]))
+  value = read(config_file.load(path, [override]))
   assert value == expected
   assert type(value) is type(expected)
 
 
 def test_later_override_wins_and_leaves_the_rest(path):
-  config = config_lib.load(path, ["--config.seed=3", "--config.seed=4"])
-  assert config_lib.differences(config_lib.load(path), config) == [("seed", 0, 4)]
+  config = config_file.load(path, ["--config.seed=3", "--config.seed=4"])
+  assert config_lib.differences(config_file.load(path), config) == [("seed", 0, 4)]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_later_override_wins_and_leaves_the_rest(path):
 )
 def test_a_wrong_override_is_named(path, override, words):
   with pytest.raises(ConfigError) as error:
-    config_lib.load(path, [override])
+    config_file.load(path, [override])
   assert all(word in str(error.value) for word in words), str(error.value)
 
 
@@ -202,7 +203,7 @@ def test_the_order_of_overrides_does_not_matter_to_what_a_choice_brings(override
 @pytest.mark.parametrize("reverse", [False, True])
 def test_each_order_of_a_choice_and_a_setting_of_it_gives_the_same(reverse):
   overrides = ["--config.algo.kl_coef=0.1", "--config.algorithm=ppo", "--config.algo.policy_loss=gspo"]
-  config = config_lib.load("configs/quickstart.py", overrides[::-1] if reverse else overrides)
+  config = config_file.load("configs/quickstart.py", overrides[::-1] if reverse else overrides)
   assert (config.algorithm, config.algo.kl_coef, config.algo.policy_loss) == ("ppo", 0.1, "gspo")
 
 
@@ -242,30 +243,6 @@ def test_options_as_a_whole_are_a_mapping(text):
     config_lib.override(task_config(), [f"--config.task.options={text}"], where="c")
 
 
-def test_a_missing_file_names_the_nearest(path):
-  with pytest.raises(ConfigError, match=r"smal\.py; did you mean .*small\.py"):
-    config_lib.load(path.with_name("smal.py"))
-
-
-@pytest.mark.parametrize(
-  ("body", "words"),
-  [
-    ("x = 1", "no function get_config"),
-    ("def get_config(smoke=False): return {}", "returned dict"),
-    (
-      "from ml_collections import ConfigDict\ndef get_config(smoke=False): return ConfigDict({'a': {'f': print}})",
-      "a.f is",
-    ),
-  ],
-)
-def test_a_wrong_file_is_named(tmp_path, body, words):
-  file = tmp_path / "wrong.py"
-  file.write_text(body)
-  with pytest.raises(ConfigError, match=words) as error:
-    config_lib.load(file)
-  assert "wrong.py" in str(error.value)
-
-
 def test_split_argv():
   argv = ["--workdir", "runs/a", "--config.seed=1", "--smoke", "--config.name=b"]
   assert config_lib.split_argv(argv) == (["--config.seed=1", "--config.name=b"], ["--workdir", "runs/a", "--smoke"])
@@ -277,10 +254,10 @@ def test_a_space_does_for_the_equals_sign():
 
 
 def test_another_algorithm_brings_its_own_defaults():
-  config = config_lib.load("configs/quickstart.py", ["--config.algorithm=ppo", "--config.algo.value_coef=0.9"])
+  config = config_file.load("configs/quickstart.py", ["--config.algorithm=ppo", "--config.algo.value_coef=0.9"])
   assert config.algorithm == "ppo" and config.algo.value_coef == 0.9 and "value_clip" in config.algo
-  same = config_lib.load("configs/quickstart.py", ["--config.algorithm=grpo"])
-  assert same.algo == config_lib.load("configs/quickstart.py").algo
+  same = config_file.load("configs/quickstart.py", ["--config.algorithm=grpo"])
+  assert same.algo == config_file.load("configs/quickstart.py").algo
 
 
 @pytest.mark.parametrize(
@@ -295,7 +272,7 @@ def test_another_algorithm_brings_its_own_defaults():
 )
 def test_a_wrong_override_is_told_what_would_be_right(override, told):
   with pytest.raises(ConfigError, match=told):
-    config_lib.load("configs/quickstart.py", [f"--config.{override}"])
+    config_file.load("configs/quickstart.py", [f"--config.{override}"])
 
 
 def test_the_algorithm_of_the_cold_start_brings_its_own_defaults():

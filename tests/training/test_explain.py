@@ -6,13 +6,14 @@ import pytest
 
 from agentrl.__main__ import main
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training.defaults import base_config, run_config
 from agentrl.training.explain import settings_of_run
 
 
 def test_a_config_is_printed_with_every_key(capsys):
   assert main(["config", "configs/quickstart.py", "--config.seed=3", "--smoke"]) == 0
-  wanted = config_lib.load("configs/quickstart.py", ["--config.seed=3"], smoke=True)
+  wanted = config_file.load("configs/quickstart.py", ["--config.seed=3"], smoke=True)
   assert config_lib.from_json(capsys.readouterr().out) == wanted
 
 

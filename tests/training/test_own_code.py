@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import own_code, reproduce
+from agentrl.training import config_file, own_code, reproduce
 from agentrl.training.defaults import run_config
 from agentrl.training.run_folder import RunFolder
 
@@ -64,13 +64,9 @@ def test_a_run_that_goes_on_with_another_module_is_told(lab, tmp_path):
 
 def test_a_recorded_run_of_another_module_is_none_of_this_command(lab, tmp_path):
   paper = tmp_path / "paper.py"
-  paper.write_text(
-    "from agentrl.training.paper import arm_config\n"
-    f"ARMS = {{'plain': {SETTINGS}}}\n"
-    "def get_config(arm, smoke): return arm_config({}, ARMS[arm], {}, where=__file__)\n"
-  )
+  paper.write_text(f"ARMS = {{'plain': {SETTINGS}}}\n")
   kept = tmp_path / "plain" / "seed0"
-  config = config_lib.load(f"{paper}:plain", ["--config.seed=0"])
+  config = config_file.load(f"{paper}:plain", ["--config.seed=0"])
   with RunFolder.open(kept, config):
     pass
   run = reproduce.as_recorded(paper, "plain", kept)

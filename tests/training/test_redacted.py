@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import saved
+from agentrl.training import config_file, saved
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.redacted import redacted_command, redacted_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
@@ -26,7 +26,7 @@ def weather(**settings):
 
 def config_with(servers):
   text = json.dumps({"servers": servers})
-  return config_lib.load("configs/quickstart.py", ["--config.task.tool=mcp", f"--config.task.tool_options={text}"])
+  return config_file.load("configs/quickstart.py", ["--config.task.tool=mcp", f"--config.task.tool_options={text}"])
 
 
 def test_a_config_loses_credentials_in_its_open_sections_and_nothing_else():

@@ -15,11 +15,10 @@ import time
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import reproduce
+from agentrl.training import config_file, reproduce
 from agentrl.training.redacted import redacted_config
 
 PAPER = """
-  from agentrl.training.paper import arm_config
 
   BASE = {"cold_start": {"steps": 3}, "train": {"steps": 4}}
   ARMS = {
@@ -28,9 +27,6 @@ PAPER = """
     "longer": {"cold_start": {"steps": 5}},
     "raw": {"cold_start": {"steps": 0}},
   }
-
-  def get_config(arm, smoke):
-    return arm_config(BASE, ARMS[arm], {"train": {"steps": 2}} if smoke else {}, where=__file__)
 """
 TRAINER = """
   import json, pathlib, sys, time
@@ -105,7 +101,7 @@ def test_arms_with_the_same_cold_start_share_one_for_each_seed(paper, tmp_path):
 
 def test_a_cold_start_is_the_same_whichever_arms_are_run(paper, tmp_path):
   (cold, ppo) = reproduce.plan(paper, ["ppo"], [0], tmp_path, overrides=["--config.eval.tasks=3"], smoke=True)
-  assert cold.path == tmp_path / "cold_starts" / "plain" / "seed0" and cold.steps == 3 and ppo.steps == 5
+  assert cold.path == tmp_path / "cold_starts" / "plain" / "seed0" and cold.steps == 2 and ppo.steps == 4
   assert {"--smoke", "--config.eval.tasks=3"} <= set(ppo.arguments) & set(cold.arguments)
 
 
@@ -237,7 +233,7 @@ def test_how_far_a_run_got_is_in_its_last_whole_line(tmp_path, text, step):
 
 def test_recorded_runs_of_other_settings_are_told(paper, tmp_path):
   (_, run) = reproduce.plan(paper, ["ppo"], [0], tmp_path / "runs")
-  recorded = config_lib.load(f"{paper}:ppo", ["--config.seed=0", "--config.train.eval_every=3"]).to_dict()
+  recorded = config_file.load(f"{paper}:ppo", ["--config.seed=0", "--config.train.eval_every=3"]).to_dict()
   (tmp_path / "config.json").write_text(json.dumps({**recorded, "of_before": 1}))
   reproduce.check_recorded(run, tmp_path)
   (tmp_path / "config.json").write_text(json.dumps({**recorded, "train": {**recorded["train"], "steps": 9}}))
@@ -248,7 +244,7 @@ def test_recorded_runs_of_other_settings_are_told(paper, tmp_path):
 def test_recorded_runs_without_their_credentials_are_the_same_and_none_is_told(paper, tmp_path):
   given = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 3}']
   (_, run) = reproduce.plan(paper, ["plain"], [0], tmp_path / "runs", overrides=given)
-  config = config_lib.load(f"{paper}:plain", ["--config.seed=0", *given])
+  config = config_file.load(f"{paper}:plain", ["--config.seed=0", *given])
   (tmp_path / "config.json").write_text(config_lib.to_json(redacted_config(config)))
   reproduce.check_recorded(run, tmp_path)
   other = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 4}']

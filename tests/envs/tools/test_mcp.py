@@ -27,6 +27,7 @@ from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.tool import ToolLimits, tools_of
 from agentrl.envs.tools import mcp
 from agentrl.training import config as config_lib
+from agentrl.training import config_file
 from agentrl.training.build.experiment import build_experiment
 from agentrl.types import Action, EnvironmentFailed, Task, ToolCall, ToolFailure, TurnKind
 from experiments import train
@@ -350,7 +351,7 @@ def test_wrong_sources_are_errors_when_they_are_made(stdio):
 
 def test_a_run_s_config_names_servers(stdio):
   servers = {"test": {"command": stdio["command"], "args": list(stdio["args"]), "tools": ["calculate"], "shared": True}}
-  config = config_lib.load(
+  config = config_file.load(
     "configs/quickstart.py",
     ["--config.task.tool=mcp", "--config.task.oracle_tool=calculator", f"--config.task.tool_options.servers={servers}"],
     smoke=True,

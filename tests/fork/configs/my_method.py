@@ -1,7 +1,5 @@
 """Five methods of a fork, each an arm that names functions and modules of the fork: nothing of agentrl is touched."""
 
-from agentrl.training.defaults import run_config
-
 BASE = {
   "model": {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 48},
   "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
@@ -27,8 +25,3 @@ ARMS = {
   "best_of": {"rollout": {"strategy": "my_method.best_of"}, "strategy": {"tries": 2}},
   "stubborn": {"curriculum": {"name": "my_method.curricula:stubborn"}},
 }
-
-
-def get_config(arm: str, smoke: bool = False):
-  del smoke  # two steps, whatever is asked
-  return run_config(ARMS[arm], where=__file__, base=run_config(BASE, where=__file__))
