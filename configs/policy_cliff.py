@@ -7,7 +7,8 @@ makes a small e large where all answers are right.
 
   mean_less     e = -0.02, advantages minus the group's mean; mean_more: e = 0.02
   std_less      e = -0.02, advantages divided by the group's std too; std_equal: e = 0; std_more: e = 0.02
-  entropy_less  as std_less, with an entropy bonus of 0.1; entropy_more: as std_more
+  entropy_less  as mean_less, with an entropy bonus of 0.1, so that 0.45 would be best; entropy_more: as mean_more, 0.55
+  std_entropy   as std_more, with the same bonus: dividing by the std makes e a hundred times as large beside it
 
   python experiments/reproduce.py configs/policy_cliff.py
 
@@ -46,8 +47,9 @@ ARMS = {
   "std_less": paid(-0.02),
   "std_equal": paid(0.0),
   "std_more": paid(0.02),
-  "entropy_less": paid(-0.02, entropy_coef=0.1),
-  "entropy_more": paid(0.02, entropy_coef=0.1),
+  "entropy_less": paid(-0.02, credit="dr_grpo", entropy_coef=0.1),
+  "entropy_more": paid(0.02, credit="dr_grpo", entropy_coef=0.1),
+  "std_entropy": paid(0.02, entropy_coef=0.1),
 }
 
 SHARE = Last("eval/reward/calls_with")  # lookups in table b, per task
@@ -74,9 +76,24 @@ CLAIMS = (
   Claim(
     "an entropy bonus keeps both tables in use",
     arm="entropy_more",
-    against="std_more",
+    against="mean_more",
     measure=SHARE,
     direction="lower",
     published="with an entropy bonus the best policy is continuous in the reward (theory)",
+  ),
+  Claim(
+    "also where the second is worth less",
+    arm="entropy_less",
+    against="mean_less",
+    measure=SHARE,
+    direction="higher",
+    published="with an entropy bonus the best policy is continuous in the reward (theory)",
+  ),
+  Claim(
+    "but not where advantages are divided by their std",
+    arm="std_entropy",
+    against="entropy_more",
+    measure=SHARE,
+    direction="higher",
   ),
 )
