@@ -18,7 +18,8 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -26,23 +27,55 @@ T = TypeVar("T")
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None)}  # as annotations write them
 
 
-def by_name(table: Mapping[str, T], name: str, *, kind: str) -> T:
+def by_name(table: Mapping[str, T], name: str, *, kind: str, takes: Sequence[str] | None = None) -> T:
   """The entry of `table` called `name`, or what an import path "module:attribute" leads to.
 
   Args:
     table: such as `POLICY_LOSSES`.
     name: the name that the config gives.
     kind: what the table holds, for the error: "policy loss".
+    takes: what the entries are called with, in order, where they are functions, see `check_takes`; None: anything.
 
   Raises:
-    ValueError: no such name, or no such attribute of the module; says the nearest one.
+    ValueError: no such name, or no such attribute of the module; says the nearest one. Or `check_takes` refuses it.
     ModuleNotFoundError: there is no such module; says where it is looked for.
   """
   if name in table:
-    return table[name]
-  if ":" in str(name):
-    return _attribute(name, kind)
-  raise _unknown(table, name, kind, "module:function")
+    found = table[name]
+  elif ":" in str(name):
+    found = _attribute(name, kind)
+  else:
+    raise _unknown(table, name, kind, "module:function")
+  if takes is not None:
+    check_takes(found, takes, named=f"the {kind} {name!r}")
+  return found
+
+
+def check_takes(function: Any, due: Sequence[str], *, named: str) -> None:
+  """Checks that a function can be called with these positional arguments, before anybody does.
+
+  Args:
+    function: whoever wrote it may call its arguments otherwise; one that is called as another of `due` is misplaced.
+    due: what it is called with, in order; its settings come by keyword.
+    named: the function, for the error.
+
+  Raises:
+    ValueError: it is no function, or takes more, fewer, or the same in another order; says what it takes and what it
+      is called with.
+  """
+  if not callable(function):
+    raise ValueError(f"{named} must be a function, not {type_told(function)}")
+  try:
+    parameters = inspect.signature(function).parameters.values()
+  except ValueError:  # some functions that are written in C have none to look at
+    return
+  own = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+  needed = sum(p.default is p.empty for p in own)
+  most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(own)
+  misplaced = any(p.name in due and p.name != here for p, here in zip(own, due, strict=False))
+  if needed > len(due) or most < len(due) or misplaced:
+    takes = ", ".join(p.name for p in own) or "no positional argument"
+    raise ValueError(f"{named} takes ({takes}), and is called with ({', '.join(due) or 'settings alone'})")
 
 
 def module_by_name(

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from agentrl.named import by_name, check_name, module_by_name, noting, settings_of, with_settings
+from agentrl.named import by_name, check_name, check_takes, module_by_name, noting, settings_of, with_settings
 
 LOSSES = {"ppo": 1, "gspo": 2}
 
@@ -54,6 +54,39 @@ def test_a_setting_that_a_function_has_not_is_answered_with_the_nearest(own):
     with_settings(sapo, {"tao": 2.0}, section="algo.loss", called="smooth")
   with pytest.raises(ValueError, match=r"algo\.loss\.tau: <lambda> takes no settings"):
     with_settings(lambda logp: logp, {"tau": 2.0}, section="algo.loss")
+
+
+DUE = ("logp", "mask")
+
+
+def test_a_function_that_can_be_called_so_is_welcome():
+  for function in (
+    lambda logp, mask: 0, lambda a, b, *, tau=1.0: 0, lambda a, b, c=None: 0, lambda *arrays: 0, lambda a, mask, /: 0,
+  ):  # fmt: skip
+    check_takes(function, DUE, named="it")
+  check_takes(lambda *, tau=1.0: 0, (), named="it")
+
+
+@pytest.mark.parametrize(
+  ("function", "told"),
+  [
+    (lambda logp: 0, r"^it takes \(logp\), and is called with \(logp, mask\)"),
+    (lambda logp, mask, more: 0, r"^it takes \(logp, mask, more\), and is called with \(logp, mask\)"),
+    (lambda mask, logp: 0, r"^it takes \(mask, logp\), and is called with \(logp, mask\)"),
+    (lambda *, tau=1.0: 0, r"^it takes \(no positional argument\), and is called with \(logp, mask\)"),
+    (3.0, "^it must be a function, not a float"),
+  ],
+)
+def test_a_function_that_cannot_be_called_so_is_refused(function, told):
+  with pytest.raises(ValueError, match=told):
+    check_takes(function, DUE, named="it")
+
+
+def test_what_a_function_takes_is_checked_where_its_name_is_resolved(own):
+  with pytest.raises(ValueError, match=rf"'{own}:sapo' takes \(logp\), and is called with \(logp, mask"):
+    by_name({}, f"{own}:sapo", kind="policy loss", takes=DUE)
+  with pytest.raises(ValueError, match=r"the term '.*' takes \(logp\), and is called with \(settings alone\)"):
+    by_name({}, f"{own}:sapo", kind="term", takes=())
 
 
 def typed(x, *, k: int = 2, share: float = 0.5, on: bool = True, name: str = "a", most: int | None = None,

@@ -27,7 +27,8 @@ from ml_collections import ConfigDict
 from agentrl import credit
 from agentrl.algorithms import forward, gradients
 from agentrl.algorithms.contract import HeadSpec, LearnerState, Metrics, Policy
-from agentrl.algorithms.objective import Term, columns_of, heads_of, objective, of_batch
+from agentrl.algorithms.named_arrays import read_by
+from agentrl.algorithms.objective import Term, called, columns_of, heads_of, objective, of_batch
 from agentrl.batching.pack import Column, pack
 from agentrl.named import by_name, with_settings
 from agentrl.ops import corrections, losses
@@ -118,12 +119,15 @@ class Learner:
     lacking = [name for name in computed if name in self.reads and name not in batch.columns]
     batch = batch.with_columns(**{name: computed[name](state, batch) for name in lacking})
     if missing := sorted(self.reads - {"old_logp", *batch.columns}):
+      reader = next((called(term) for term in self.terms if missing[0] in term.reads), "the algorithm")
       raise ValueError(
-        f"a term of the objective reads the column {missing[0]!r}, and this algorithm's batches have none: they have "
+        f"{reader} reads the column {missing[0]!r}, and this algorithm's batches have none: they have "
         f"{', '.join(sorted(batch.columns))}"
       )
     draw_key = jax.random.fold_in(key, self.epochs)  # epochs take the numbers before
-    batch = batch.with_columns(**{name: make(batch, draw_key) for name, make in self.of_batch.items()})
+    readers = {name: called(term) for term in self.terms for name in term.of_batch}
+    made = {name: make(read_by(batch, readers[name]), draw_key) for name, make in self.of_batch.items()}
+    batch = batch.with_columns(**made)
     return gradients.run_minibatches(
       self.step,
       state,
@@ -172,5 +176,5 @@ def make_learner(
 
 def reduction(cfg: ConfigDict) -> Reduction:
   """The reduction that `cfg.reduction` names, with the settings of `cfg.reduction_options`."""
-  chosen = by_name(reduce_lib.REDUCTIONS, cfg.reduction, kind="reduction")
+  chosen = by_name(reduce_lib.REDUCTIONS, cfg.reduction, kind="reduction", takes=reduce_lib.TAKES)
   return with_settings(chosen, cfg.reduction_options, section="algo.reduction_options", called=cfg.reduction)

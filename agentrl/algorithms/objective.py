@@ -18,6 +18,7 @@ import numpy as np
 from agentrl.algorithms.contract import HeadSpec, Policy
 from agentrl.algorithms.forward import Outputs, outputs
 from agentrl.algorithms.gradients import LossOutput, Mask
+from agentrl.algorithms.named_arrays import NamedArrays, read_by
 from agentrl.batching.pack import Column
 from agentrl.metrics_file import RUN_GROUPS, check_names
 from agentrl.ops.reduce import Reduction, token_mean
@@ -75,6 +76,11 @@ class Objective(NamedTuple):
   masks: tuple[Mask, ...]
 
 
+def called(term: Term) -> str:
+  """What an error calls a term."""
+  return term.named or f"the term {term.per_token.__qualname__}"
+
+
 def heads_of(terms: Sequence[Term]) -> dict[str, HeadSpec]:
   """The heads that terms declare, by name.
 
@@ -120,8 +126,11 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
     reduce: normaliser of the terms that have none of their own.
   """
   heads = heads_of(terms)
-  kinds = tuple({(term.observed, term.mask): None for term in terms if term.observed or term.mask is not None})
-  masks = tuple(functools.partial(_counted, observed=observed, mask=mask) for observed, mask in kinds)
+  kinds = {(term.observed, term.mask): called(term) for term in terms if term.observed or term.mask is not None}
+  masks = tuple(
+    functools.partial(_counted, observed=observed, mask=mask, reader=f"the mask of {named}")
+    for (observed, mask), named in kinds.items()
+  )
 
   def loss(params: Any, micro: Batch, lengths: Sequence[jax.Array]) -> LossOutput:
     out = outputs(params, micro, policy, heads)
@@ -134,8 +143,10 @@ def objective(policy: Policy, terms: Sequence[Term], reduce: Reduction) -> Objec
     found = _Metrics()
     found.add({"policy/entropy": out.entropy}, *counted[sampled])
     for term in terms:
-      named = term.named or f"the term {term.per_token.__qualname__}"
-      values, diagnostics = per_token_of(term.per_token(out, micro), micro.action_mask.shape, named=named)
+      named = called(term)
+      seen = out._replace(heads=NamedArrays(out.heads, what="head", reader=named))
+      given = term.per_token(seen, read_by(micro, named))
+      values, diagnostics = per_token_of(given, micro.action_mask.shape, named=named)
       kind = term.observed, term.mask
       key = kind, term.reduce or reduce
       weighed = term.weight * values
@@ -185,10 +196,10 @@ def _types(given: Sequence[Any]) -> str:
   return ", ".join(type(each).__name__ for each in given)
 
 
-def _counted(micro: Batch, *, observed: bool, mask: Mask | None) -> jax.Array:
-  """Which listed tokens of a batch a term counts."""
+def _counted(micro: Batch, *, observed: bool, mask: Mask | None, reader: str) -> jax.Array:
+  """Which listed tokens of a batch a term counts; `reader` is how an error calls its mask."""
   tokens = micro.observed if observed else micro.action_mask
-  return tokens if mask is None else tokens & mask(micro)
+  return tokens if mask is None else tokens & mask(read_by(micro, reader))
 
 
 class _Metrics:

@@ -22,7 +22,7 @@ from agentrl.algorithms.forward import Outputs
 from agentrl.algorithms.objective import Diagnostics, Term, per_token_of
 from agentrl.batching.pack import Column
 from agentrl.models import heads
-from agentrl.named import by_name, settings_of, with_settings
+from agentrl.named import by_name, check_takes, settings_of, with_settings
 from agentrl.ops import corrections, imitation_losses, losses, surrogates, value_losses
 from agentrl.ops.kl import KL_ESTIMATORS
 from agentrl.ops.segments import segment_sum
@@ -45,8 +45,10 @@ def policy_gradient(
     correction_options: keyword arguments of it.
   """
   chosen_loss = by_name(losses.POLICY_LOSSES, policy_loss, kind="policy loss")
-  chosen_correction = by_name(corrections.CORRECTIONS, correction, kind="correction")
+  chosen_correction = by_name(corrections.CORRECTIONS, correction, kind="correction", takes=corrections.TAKES)
   declared = surrogates.declared_by(chosen_loss)
+  takes = (*surrogates.TAKES, "marked") if declared.marks else surrogates.TAKES
+  check_takes(chosen_loss, takes, named=f"the policy loss {policy_loss!r}")
   if corrections.is_by_denominator(chosen_correction) and not declared.ratio:
     raise ValueError(
       f"algo.correction={correction!r} puts the sampler into the denominator of the ratio, and "
@@ -130,7 +132,7 @@ def _outside(log_ratio: jax.Array, mask: jax.Array) -> jax.Array:
 
 def kl(*, estimator: str = "k3") -> Term:
   """KL of the policy to the frozen reference, by an estimator of `ops.kl.KL_ESTIMATORS`, or yours."""
-  estimate = by_name(KL_ESTIMATORS, estimator, kind="KL estimator")
+  estimate = by_name(KL_ESTIMATORS, estimator, kind="KL estimator", takes=("logp", "ref_logp", "mask"))
 
   def per_token(out: Outputs, micro: Batch) -> tuple[jax.Array, Diagnostics]:
     divergence = estimate(out.logp, micro.columns["ref_logp"], micro.action_mask)
@@ -236,9 +238,10 @@ def from_config(section: ConfigDict) -> list[Term]:
     if not isinstance(settings, Mapping) or not {"term", "weight"} <= set(settings):
       raise ValueError(f'{where} must be a section with "term", a name or an import path, and "weight"')
     own = {name: setting for name, setting in settings.items() if name not in ("term", "weight")}
-    make = by_name(TERMS, settings["term"], kind="term")
+    make = by_name(TERMS, settings["term"], kind="term", takes=())
     term, named = with_settings(make, own, section=where)(), f"{where}, which is {settings['term']!r},"
     if not isinstance(term, Term):
       raise ValueError(f"{named} must give a Term; it gave a {type(term).__name__}")
+    check_takes(term.per_token, ("outputs", "micro"), named=f"`per_token` of {named}")
     found += weighed(term._replace(named=named), settings["weight"])
   return found

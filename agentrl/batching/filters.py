@@ -155,7 +155,7 @@ def make_filters(names: Sequence[str], options: Mapping[str, Mapping[str, Any]])
   for name in options:
     if name not in names:
       raise ValueError(f"filter_options.{name}: `filters` does not choose {name!r}; it chooses {tuple(names)}")
-  functions = {name: by_name(FILTERS, name, kind="entry of filters") for name in names}
+  functions = {name: by_name(FILTERS, name, kind="entry of filters", takes=("trajectories",)) for name in names}
   chosen = [with_settings(functions[name], options.get(name, {}), section=f"filter_options.{name}") for name in names]
 
   def filtered(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -130,10 +130,10 @@ def make_masking(names: Sequence[str], options: Mapping[str, Mapping[str, Any]],
   for name in given:
     if name not in names:
       raise ValueError(f"algo.masked_options.{name}: algo.masked does not choose {name!r}; it chooses {tuple(names)}")
+  functions = {name: by_name(RULES, name, kind="entry of algo.masked", takes=("trajectory",)) for name in names}
   rules = {
-    name: with_settings(
-      by_name(RULES, name, kind="entry of algo.masked"), given.get(name, {}), section=f"algo.masked_options.{name}"
-    )
-    for name in names
+    name: with_settings(function, given.get(name, {}), section=f"algo.masked_options.{name}")
+    for name, function in functions.items()
   }
-  return Masking(rules, by_name(DENOMINATORS, denominator, kind="algo.masked_denominator"))
+  takes = ("reduce", "lengths", "group", "trained")
+  return Masking(rules, by_name(DENOMINATORS, denominator, kind="algo.masked_denominator", takes=takes))

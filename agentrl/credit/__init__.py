@@ -84,7 +84,7 @@ def make_credit(name: str, options: Mapping[str, Any]) -> ChosenCredit:
       something else than a `Credit` of these trajectories, or metrics that are not named "group/name" or have the name
       of one that the run reports.
   """
-  function = by_name(CREDIT, name, kind="credit")
+  function = by_name(CREDIT, name, kind="credit", takes=("learner", "trajectories"))
   bound = with_settings(function, options, section="algo.credit_options")
   named = f"algo.credit={name!r}"
   with naming(named):

@@ -41,4 +41,4 @@ def demonstration(module: ModuleType, task: Task, tool: str, habit: str) -> list
   Raises:
     ValueError: it has no such habit; names the nearest. Or the tool does not solve the task.
   """
-  return by_name(habits_of(module), habit, kind="habit")(task, tool)
+  return by_name(habits_of(module), habit, kind="habit", takes=("task", "tool"))(task, tool)

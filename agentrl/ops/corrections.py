@@ -52,6 +52,7 @@ class Corrected(NamedTuple):
 
 
 Correction = Callable[..., Corrected]
+TAKES = ("old_logp", "sampler_logp", "mask", "sequence", "sequence_length")  # what a correction is called with
 
 
 def by_denominator(function: Correction) -> Correction:

@@ -130,6 +130,7 @@ def by_constant(
 # (values [B, A], mask [B, A], sequence [B, A], sequence_length [N], sequence_group [N], **settings) -> [], with
 # denominators from the lengths.
 Reduction = Callable[..., jax.Array]
+TAKES = ("values", "mask", "sequence", "sequence_length", "sequence_group")
 REDUCTIONS: dict[str, Reduction] = {
   "token_mean": by_token,
   "sequence_mean": by_sequence,

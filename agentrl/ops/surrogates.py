@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 Diagnostics = dict[str, jax.Array]
 PolicyLoss = Callable[..., tuple[jax.Array, Diagnostics]]
+TAKES = ("logp", "old_logp", "advantages", "mask", "sequence", "sequence_length")  # what a policy loss is called with
 
 
 class Declared(NamedTuple):

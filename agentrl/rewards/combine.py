@@ -50,7 +50,10 @@ def make_reward(weights: Mapping[str, float], options: Mapping[str, Mapping[str,
   """
   if not weights:
     raise ValueError("a reward needs at least one weighted part, such as {'correct': 1.0}")
-  functions = {name: by_name(REWARDS, name, kind="reward") for name in weights if name in REWARDS or ":" in name}
+  takes = ("episodes", "task", "memory")
+  functions = {
+    name: by_name(REWARDS, name, kind="reward", takes=takes) for name in weights if name in REWARDS or ":" in name
+  }
   for name in options:
     if name not in functions:
       raise ValueError(

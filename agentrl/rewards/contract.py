@@ -25,6 +25,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agentrl.named import check_takes
 from agentrl.raised import place_of
 from agentrl.types import EnvironmentFailed, FailureKind, Task, Trajectory
 
@@ -47,7 +48,11 @@ def each(function: Callable[..., Any]) -> RewardFunction:
   """The reward function that asks `function(trajectory, task, *, settings)` about one episode after another.
 
   An episode about which it raises something has no reward; the others have theirs.
+
+  Raises:
+    ValueError: the function cannot be called so.
   """
+  check_takes(function, ("trajectory", "task"), named=f"the function {function.__name__!r} under @each")
 
   @functools.wraps(function)
   def of_group(episodes: Sequence[Trajectory], task: Task, memory: dict[str, Any], **settings: Any) -> list[Part]:

@@ -88,7 +88,7 @@ def make_curriculum(settings: CurriculumSettings) -> Curriculum:
     ValueError: no such curriculum or setting, and names the nearest; or a value that the setting cannot have.
     ModuleNotFoundError: there is no module at the import path.
   """
-  function = by_name(CURRICULA, settings.name, kind="curriculum.name")
+  function = by_name(CURRICULA, settings.name, kind="curriculum.name", takes=())
   made = with_settings(function, settings.options, section=_SECTION)()
   if not isinstance(made, Curriculum):
     raise ValueError(f"curriculum.name={settings.name!r} gave {type_told(made)} where a `Curriculum` was due")

@@ -140,6 +140,11 @@ WRONG = [
     "reports a metric called 'policy/loss', which the run reports itself",
   ),
   (lambda o, m: (-o.logp, {"train/reward": o.logp}), "a metric called 'train/reward', which the run reports itself"),
+  (
+    lambda o, m: (m.columns["frist"], {}),
+    "reads the column 'frist', which there is not; there are: first, old_",
+  ),
+  (lambda o, m: (o.heads["worth"], {}), "reads the head 'worth', which there is not; there are: none"),
   (lambda o, m: (-o.logp, {"nll": -o.logp}), "reports a metric called 'nll': name it 'group/name', such as 'mine/nll'"),
 ]
 
@@ -150,6 +155,18 @@ def test_what_is_no_number_per_token_is_refused(policy, params, packed, per_toke
   batch = forward.micro_batch(packed(policy.pack), jnp.int32(0))
   with pytest.raises(ValueError, match=rf"^algo\.terms\.x .*{told}"):
     jax.eval_shape(chosen.loss, {"policy": params}, batch, ())
+
+
+def test_a_column_that_a_mask_or_a_whole_batch_lacks_is_told(policy, params, packed):
+  batch = packed(policy.pack)
+  masked = Term(1.0, imitates, mask=lambda b: b.columns["frist"] > 0, named="algo.terms.x")
+  (mask,) = objective(policy, [masked], BY_TOKEN).masks
+  with pytest.raises(ValueError, match=r"^the mask of algo\.terms\.x reads the column 'frist', which there is not"):
+    mask(batch)
+  made = Term(1.0, imitates, of_batch={"rank": lambda b, key: b.columns["frist"]}, named="algo.terms.y")
+  learns = learner.make_learner(policy, optax.sgd(1.0), [made], reduce=BY_TOKEN)
+  with pytest.raises(ValueError, match=r"^algo\.terms\.y reads the column 'frist', which there is not"):
+    learns.update(learns.init(jax.random.key(0), params), jax.random.key(0), batch)
 
 
 def test_a_term_without_a_name_is_called_as_its_function():

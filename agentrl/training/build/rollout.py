@@ -131,7 +131,7 @@ def make_collector(rollout: RolloutSettings, reward: Reward, sampler: Sampler, t
       check_name(LOST_TURNS, kind, kind="kind of turn that ends an episode")
     end_on = frozenset(LOST_TURNS[kind] for kind in rollout.end_on)
   with naming("rollout.seeds"):
-    seed_of = by_name(SEEDS, rollout.seeds, kind="way to seed environments")
+    seed_of = by_name(SEEDS, rollout.seeds, kind="way to seed environments", takes=("group", "uid"))
   return Collector(
     sampler=sampler,
     tasks=tasks,
