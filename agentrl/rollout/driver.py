@@ -14,8 +14,8 @@ import dataclasses
 import functools
 import gc
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +160,7 @@ class Driver:
 
   # -- compiled ------------------------------------------------------------------------------------------------------
 
-  def _loop_on_device(self, params, base_key):
+  def _loop_on_device(self, params: Any, base_key: jax.Array) -> jax.Array:
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), slot_engine.no_commands(self._engine))
     device = jax.lax.axis_index(ROW_AXES)
     params = slot_engine.tick_params(params, self._model)
@@ -174,12 +174,12 @@ class Driver:
     state = (slot_engine.empty_slots(self._model, self._engine), first, jnp.zeros((1,), jnp.int32))
     return jax.lax.while_loop(lambda state: ~state[1].done[0], body, state)[2]
 
-  def _call_host(self, device, events):
+  def _call_host(self, device: np.ndarray, events: Events) -> Commands:
     return self._hosts[int(device)].step(jax.tree.map(np.asarray, events))
 
   # -- from Python -----------------------------------------------------------------------------------------------------
 
-  def _loop_in_python(self, params, base_key):
+  def _loop_in_python(self, params: Any, base_key: jax.Array) -> None:
     slots = jax.jit(self._sharded(self._empty_on_device, out_specs=_slot_specs(), arguments=0))()
     lay_out = functools.partial(slot_engine.tick_params, model=self._model)
     params = jax.jit(self._sharded(lay_out, out_specs=PartitionSpec(), arguments=1))(params)
@@ -195,11 +195,29 @@ class Driver:
   def _empty_on_device(self):
     return slot_engine.empty_slots(self._model, self._engine)
 
-  def _sharded(self, function, *, out_specs, extra=(), arguments=2):
+  def _sharded(
+    self, function: Callable[..., Any], *, out_specs: Any, extra: Sequence[Any] = (), arguments: int = 2
+  ) -> Callable[..., Any]:
     replicated = (PartitionSpec(),) * arguments
     return jax.shard_map(
       function, mesh=self._mesh, in_specs=(*replicated, *extra), out_specs=out_specs, check_vma=False
     )
+
+
+class ActingHead(NamedTuple):
+  """A head that acting may read; equal ones share a compiled driver.
+
+  Attributes:
+    name: of its params among a learner's.
+    apply: `(its params, hidden [..., D]) -> f32 [...]`.
+  """
+
+  name: str
+  apply: Callable[[Any, jax.Array], jax.Array]
+
+  def __call__(self, params: Mapping[str, Any], hidden: jax.Array) -> jax.Array:
+    """What the head of a learner's params says of hidden states."""
+    return self.apply(params[self.name], hidden)
 
 
 class Drivers:
@@ -213,7 +231,7 @@ class Drivers:
     self._model, self._engine, self._mesh, self._compiled = model, engine, mesh, compiled
     self._made: dict[tuple[bytes, Callable | None], Driver] = {}
 
-  def __call__(self, pause_table: np.ndarray, value_of: Callable[[Any, jax.Array], jax.Array] | None = None) -> Driver:
+  def __call__(self, pause_table: np.ndarray, value_of: ActingHead | None = None) -> Driver:
     """A driver that pauses where the table says so; see `Driver`."""
     key = (pause_table.tobytes(), value_of)
     if key not in self._made:
@@ -232,11 +250,11 @@ def _nothing_old_is_garbage():
     gc.unfreeze()
 
 
-def _is_list(value):
+def _is_list(value: Any) -> bool:
   return isinstance(value, list)
 
 
-def _per_slot(struct):
+def _per_slot(struct: Any) -> Any:
   return struct(*(PartitionSpec(ROW_AXES) for _ in struct._fields))
 
 
@@ -271,7 +289,7 @@ class _Host:
       self.error = error
       return slot_engine.end_of_rollout(self._engine)
 
-  def _follow(self, commands):
+  def _follow(self, commands: Commands) -> None:
     self.forked += int(np.sum(commands.fork_from != np.arange(self._engine.slots)))
     self._lengths = np.where(commands.length == KEEP, self._lengths[commands.fork_from], commands.length)
     self._lengths += commands.feed_count
@@ -299,6 +317,6 @@ def check_commands(commands: Commands, lengths: np.ndarray, engine: EngineConfig
   _refuse(commands.active & (length + commands.feed_count == 0), own, "decode without a prompt")
 
 
-def _refuse(wrong, own, what):
+def _refuse(wrong: np.ndarray, own: np.ndarray, what: str) -> None:
   if np.any(wrong):
     raise ValueError(f"slots {own[wrong].tolist()} {what}")

@@ -250,7 +250,9 @@ def _pending(slots: Slots) -> jax.Array:
   return jnp.maximum(slots.length - 1 - slots.cached, 0)
 
 
-def _prefill(weights, slots: Slots, model, engine: EngineConfig):
+def _prefill(
+  weights: Any, slots: Slots, model: transformer.ModelConfig, engine: EngineConfig
+) -> tuple[Slots, jax.Array]:
   """Chunks until nothing is pending. Returns the slots and int32 [2]: tokens fed, positions computed."""
 
   def chunk(state):
@@ -274,7 +276,9 @@ def _prefill(weights, slots: Slots, model, engine: EngineConfig):
 # ---- decode -------------------------------------------------------------------------------------------------------
 
 
-def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
+def _on_rows(
+  decode: Callable[[Slots, jax.Array], tuple[Slots, Events]], slots: Slots, active: jax.Array, engine: EngineConfig
+) -> tuple[Slots, Events]:
   """Runs `decode(slots, active)` on a copy of `decode_rows` of the active slots; what it adds is put back."""
   if engine.decode_rows in (0, engine.slots):
     return decode(slots, active)
@@ -293,7 +297,16 @@ def _on_rows(decode, slots: Slots, active, engine: EngineConfig):
   return slots._replace(waited=waited), events._replace(work=done.work)
 
 
-def _decode(weights, base_key, model, engine: EngineConfig, pause_table, read_value, slots: Slots, active):
+def _decode(
+  weights: Any,
+  base_key: jax.Array,
+  model: transformer.ModelConfig,
+  engine: EngineConfig,
+  pause_table: np.ndarray,
+  read_value: Callable[[jax.Array], jax.Array],
+  slots: Slots,
+  active: jax.Array,
+) -> tuple[Slots, Events]:
   """Up to K tokens per active slot, ending early when none is left running."""
   pauses = jnp.asarray(pause_table)
 
@@ -317,7 +330,7 @@ def _decode(weights, base_key, model, engine: EngineConfig, pause_table, read_va
   return jax.lax.while_loop(lambda state: jnp.any(running(state[1])), step, (slots, blank))
 
 
-def _blank_events(engine: EngineConfig, stopped) -> Events:
+def _blank_events(engine: EngineConfig, stopped: jax.Array) -> Events:
   per_slot = jnp.zeros(stopped.shape, jnp.int32)
   per_token = jnp.zeros((*stopped.shape, engine.decode_tokens), jnp.float32)
   return Events(
@@ -331,7 +344,9 @@ def _blank_events(engine: EngineConfig, stopped) -> Events:
   )
 
 
-def _feed_last(weights, slots: Slots, runs, model, engine: EngineConfig):
+def _feed_last(
+  weights: Any, slots: Slots, runs: jax.Array, model: transformer.ModelConfig, engine: EngineConfig
+) -> Any:
   """Feeds every slot's last token, reading as much of the cache as the longest running slot needs."""
   lengths = jnp.asarray(engine.live_lengths, jnp.int32)
   live = jnp.searchsorted(lengths, jnp.max(jnp.where(runs, slots.length, 0)), side="left")
@@ -343,7 +358,7 @@ def _feed_last(weights, slots: Slots, runs, model, engine: EngineConfig):
   )  # fmt: skip
 
 
-def _append(slots: Slots, token, runs) -> Slots:
+def _append(slots: Slots, token: jax.Array, runs: jax.Array) -> Slots:
   """Appends one token to the running slots; the one before it is in the cache now."""
   rows, column = jnp.arange(token.shape[0]), jnp.where(runs, slots.length, slots.tokens.shape[1])
   return slots._replace(
@@ -353,7 +368,7 @@ def _append(slots: Slots, token, runs) -> Slots:
   )
 
 
-def _report(events: Events, sample: Sample, runs) -> Events:
+def _report(events: Events, sample: Sample, runs: jax.Array) -> Events:
   """Appends one sampled token to the report of the running slots."""
   rows, column = jnp.arange(runs.shape[0]), jnp.where(runs, events.count, events.tokens.shape[1])
   return events._replace(

@@ -271,7 +271,15 @@ class Episode:
   def _answer(self, action: Action) -> Observation:
     return checks.as_observation(self._environment.step(action), self._max_chars)
 
-  def _append(self, tokens, *, sampled, turn, logp=None, entropy=None):
+  def _append(
+    self,
+    tokens: Sequence[int],
+    *,
+    sampled: bool,
+    turn: int,
+    logp: Sequence[float] | None = None,
+    entropy: Sequence[float] | None = None,
+  ) -> None:
     count = len(tokens)
     zeros = [0.0] * count
     new = (list(map(int, tokens)), [sampled] * count, zeros if logp is None else list(map(float, logp)))
@@ -280,12 +288,12 @@ class Episode:
       column.extend(values)
     self.length += count
 
-  def _cut(self, length):
+  def _cut(self, length: int) -> None:
     for column in self._record.values():
       del column[length:]
     self.length = length
 
-  def _close_turn(self, action, observation):
+  def _close_turn(self, action: Action, observation: Observation) -> None:
     self._turns.append(
       Turn(
         kind=action.kind,

@@ -56,7 +56,7 @@ def sample_token(logits: jax.Array, keys: jax.Array, temperature: jax.Array) -> 
   return Sample(token, jnp.where(greedy, 0.0, logp), jnp.where(greedy, 0.0, entropy))
 
 
-def _largest(weights, keys, greedy):
+def _largest(weights: jax.Array, keys: jax.Array, greedy: jax.Array) -> tuple[jax.Array, jax.Array]:
   """A token drawn by weight, and the sum of the weights; rows are independent. Greedy rows take the first of any."""
   rows, size = weights.shape
   blocks = math.ceil(size / _BLOCK)

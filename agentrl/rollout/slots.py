@@ -76,6 +76,9 @@ class Prefix:
     return tokens[start - self.end + len(tokens) :]
 
 
+FindEnd = Callable[[Sequence[int], int], int | None]  # see `Job`
+
+
 @dataclasses.dataclass(eq=False)
 class Job:
   """A continuation of a prefix that a strategy wants.
@@ -98,7 +101,7 @@ class Job:
   uid: int
   limit: int
   temperature: float
-  find_end: Callable[[Sequence[int], int], int | None]
+  find_end: FindEnd
   on_done: Callable[[Job], None]
   tokens: list[int] = dataclasses.field(default_factory=list)
   logp: list[float] = dataclasses.field(default_factory=list)

@@ -119,7 +119,7 @@ class WorkerPool:
     stands_for.set_exception(too_late(call.seconds))
     return stands_for
 
-  def _park(self, item, over: int):
+  def _park(self, item: tuple[Any, ...], over: int) -> None:
     """Keeps a call for when another one is over, which may have made room; at once where one was meanwhile."""
     with self._lock:
       item[0].started = None
@@ -201,7 +201,7 @@ class Calls:
     return None if error is None else failure_of(error)
 
 
-def _fulfil(future, function, args) -> bool:
+def _fulfil(future: Future, function: Callable[..., Any], args: Sequence[Any]) -> bool:
   """Runs a call; False where it found no room and is not over."""
   try:
     result = function(*args)

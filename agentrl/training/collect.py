@@ -14,7 +14,7 @@ import numpy as np
 from agentrl.algorithms.contract import Algorithm
 from agentrl.envs.checks import failure_of
 from agentrl.rewards.combine import Reward, assign, check_parts, remember, remembered
-from agentrl.rollout.driver import RolloutStats
+from agentrl.rollout.driver import ActingHead, RolloutStats
 from agentrl.rollout.episode import Request
 from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler
 from agentrl.rollout.workers import WorkerPool
@@ -77,6 +77,7 @@ class Collector:
     environment_seconds: that one environment call may take.
     judge: the algorithm's, see `contract.Algorithm`; None: it has none.
     siblings: the algorithm learns from the visited siblings of a search's paths.
+    heads: those of the algorithm that acting may read, by name.
   """
 
   sampler: Sampler
@@ -91,10 +92,12 @@ class Collector:
   environment_seconds: float
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
   siblings: bool = False
+  heads: Mapping[str, ActingHead] = dataclasses.field(default_factory=dict)
 
   def serving(self, algorithm: Algorithm) -> Collector:
-    """Samples for an algorithm: asks its judge, and gives siblings where it learns from them."""
-    return dataclasses.replace(self, judge=algorithm.judge, siblings=algorithm.siblings)
+    """Samples for an algorithm: asks its judge, reads its heads, and gives siblings where it learns from them."""
+    heads = {name: ActingHead(name, head.apply) for name, head in algorithm.heads.items() if head.acting}
+    return dataclasses.replace(self, judge=algorithm.judge, siblings=algorithm.siblings, heads=heads)
 
   @property
   def evaluating(self) -> Collector:
@@ -147,6 +150,7 @@ class Collector:
         on_finish=on_finish,
         judge=None if self.judge is None else functools.partial(self.judge, params),
         siblings=self.siblings,
+        heads=self.heads,
       )
       sampled = self.sampler.sample(collection)
     after = memory or {}

@@ -94,17 +94,17 @@ def _compare(
   _check_leaves(leaves, slots)
   params, step = restore_params(config, experiment, run, step)
   plain = _collect(config, experiment, independent(experiment.surroundings), params, config.eval.samples, step)
+  search = experiment.surroundings.search
   rows, notes = [_samples_row(plain.trajectories)], []
   picks: dict[str, Pick] = {"majority vote": majority, UPPER_BOUND: best_by_reward}
-  if "value" in params:
+  if valued := search.head in params:
     values = read_values(experiment, params, plain.trajectories)
     picks["best by value head"] = lambda samples: max(samples, key=lambda t: values[t.uid])
   else:
     notes.append("No rows by the value head: this checkpoint has none, or search.evaluate is 'rollout'.")
   for name, pick in picks.items():
     rows += [_picked_row(name, pick, n, plain.trajectories) for n in _doubling(config.eval.samples)]
-  search = experiment.surroundings.search
-  for count in leaves if "value" in params else ():
+  for count in leaves if valued else ():
     sampler = tree_search(experiment.surroundings, dataclasses.replace(search, width=count), ValueGuided)
     found = _collect(config, experiment, sampler, params, config.eval.search, step)
     rows.append(_searched_row("value-guided sparse rollouts", count, False, found))
@@ -114,10 +114,10 @@ def _compare(
 
 
 def _with_search(config: ConfigDict) -> tuple[ConfigDict, Experiment]:
-  """Both with a search beside the samples; without a value head that acting may read it values leaves by rollouts."""
+  """Both with a search beside the samples; without the head `search.head` it values leaves by rollouts."""
   experiment = build_experiment(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
   search = experiment.surroundings.search
-  if not any(name == "value" and head.acting for name, head in experiment.algorithm.heads.items()):
+  if search.head not in experiment.collector.heads:
     search = dataclasses.replace(search, evaluate="rollout")
   surroundings = dataclasses.replace(experiment.surroundings, search=search)
   experiment = dataclasses.replace(experiment, surroundings=surroundings, searching=tree_search(surroundings, search))
@@ -142,11 +142,11 @@ def read_values(experiment: Experiment, params: Any, trajectories: Sequence[Traj
   """V in front of each trajectory's last sampled token, by uid: there a head was trained that knows what was written.
 
   Args:
-    params: "policy" and "value". trajectories: those whose environment failed are left out.
+    params: "policy" and the head `search.head`. trajectories: those whose environment failed are left out.
   """
   whole = [t for t in trajectories if not t.failed]
   surroundings = experiment.surroundings
-  driver = search_driver(surroundings, surroundings.search)
+  driver = search_driver(surroundings, surroundings.search, experiment.collector.heads)
   shares = [whole[device :: driver.devices] for device in range(driver.devices)]
   strategies = [ReadValues(map(_in_front_of_the_end, share), engine=surroundings.engine) for share in shares]
   driver.run(experiment.driver_params(params), experiment.keys["evaluation"], strategies)

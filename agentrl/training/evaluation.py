@@ -33,7 +33,7 @@ def evaluate(
   searched too; see `summary.searched_metrics` and `search_held_out`.
 
   Args:
-    params: of a learner state: "policy" and, with a critic, "value" or "critic".
+    params: of a learner state: "policy" and, as far as they are there, `Experiment.acts_by`.
     folder: where trajectories and trees are written; None: nowhere.
   """
 
@@ -59,7 +59,7 @@ def evaluate(
   return metrics
 
 
-def tree_records(config, trees: Mapping[int, Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
+def tree_records(config: ConfigDict, trees: Mapping[int, Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
   """The searches that are kept for people, the first `train.saved_trees`, as JSON.
 
   Args:
@@ -78,9 +78,9 @@ def search_held_out(config: ConfigDict, experiment: Experiment, params: Any, *, 
   """`eval.search` searches of each held-out task. They are told the reward of every end that they reach.
 
   Args:
-    params: without "value", as after a cold start, the search reads the head that RL starts with, which says 0.
+    params: without the head that the search reads, as after a cold start, it reads one that RL may start with.
   """
-  fresh = {name: experiment.zeros_of(name) for name in experiment.searching.needs.params if name not in params}
+  fresh = {name: experiment.fresh_head(name) for name in experiment.searching.needs.heads if name not in params}
   collector = experiment.collector.sampling(experiment.searching)
   return collect_held_out(config, experiment, collector, {**params, **fresh}, config.eval.search, step=step)
 

@@ -105,10 +105,37 @@ def test_drivers_get_the_value_head_where_a_search_reads_it(parts, learner, tiny
 
 
 def test_an_algorithm_without_a_value_head_is_refused():
-  with pytest.raises(ValueError, match=r"search.evaluate='value' needs a value head, and algorithm='grpo' has none"):
+  lacks = r"search.evaluate='value' needs the head search.head='value', and algorithm='grpo' has none"
+  with pytest.raises(ValueError, match=lacks):
     build_experiment(settings(algorithm="grpo"))
   rolled = build_experiment(settings(algorithm="grpo", search={"evaluate": "rollout"}))
   assert rolled.acts_by == ()
+
+
+def constant(**options):
+  """Settings of GRPO with a term whose head, `constant`, says a number of every state."""
+  term = {"term": "constant_head:constant", "weight": 1.0, **options}
+  return {"algorithm": "grpo", "algo": {"terms": {"steady": term}}, "search": {"head": "constant"}}
+
+
+def test_any_head_that_acting_may_read_says_what_leaves_are_worth():
+  config = settings(eval={"search": 1, "tasks": 1}, **constant(says=0.25))
+  parts = build_experiment(config)
+  assert parts.acts_by == ("constant",)
+  found = evaluation.search_held_out(config, parts, {"policy": parts.params}, step=0)
+  assert set(values_inside(found)) - {None} == {0.25}  # what was not visited has no value
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    (constant(acting=False), "search.head='constant', and algorithm='grpo' keeps it from acting"),
+    (constant() | {"search": {"head": "constnat"}}, "search.head='constnat', and algorithm='grpo' has 'constant'"),
+  ],
+)
+def test_another_head_is_refused(changes, told):
+  with pytest.raises(ValueError, match=told):
+    build_experiment(settings(**changes))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from agentrl.rollout.episode import Episode, Request, derived_uid
 from agentrl.rollout.search import tree
 from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.search.tree import Node
-from agentrl.rollout.slots import Job, Prefix, SlotAllocator
+from agentrl.rollout.slots import FindEnd, Job, Prefix, SlotAllocator
 from agentrl.settings import FINITE, above, at_least, check_fields, setting
 from agentrl.types import EnvironmentFailed, FailureKind, Trajectory
 
@@ -40,10 +40,7 @@ class Evaluation(NamedTuple):
   by_rollout: bool = False
 
 
-EVALUATIONS: Mapping[str, Evaluation] = {
-  "value": Evaluation(by_head=True),
-  "rollout": Evaluation(by_rollout=True),
-}
+EVALUATIONS: Mapping[str, Evaluation] = {"value": Evaluation(by_head=True), "rollout": Evaluation(by_rollout=True)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +64,9 @@ class SearchConfig:
   prior_temperature: float = setting(1.0, "of the softmax over siblings", above(0))
   evaluate: str = setting(
     "value",
-    'what a leaf is worth: "value": the value head at the node; "rollout": the reward of one sample from it to the end',
+    'what a leaf is worth: "value": a head says it at the node; "rollout": the reward of one sample from it to the end',
   )
+  head: str = setting("value", "the head that says it, where one does: of the algorithm or a term, `acting`")
   commit: str = setting(
     "path",
     'what is taken of the path that a search has visited most: "path": all of it; "step": one step, and there is a '
@@ -83,7 +81,7 @@ class SearchConfig:
   @functools.cached_property
   def score(self) -> Callable[[np.ndarray], float]:
     """What a step scores by its log-probs, before the softmax over siblings."""
-    return by_name(tree.PRIORS, self.prior, kind="search.prior")
+    return by_name(tree.PRIORS, self.prior, kind="search.prior", takes=("logp",))
 
   @functools.cached_property
   def evaluation(self) -> Evaluation:
@@ -94,7 +92,7 @@ class SearchConfig:
   @functools.cached_property
   def taken(self) -> Callable[[list[Node]], list[Node]]:
     """What is taken of a visited path."""
-    return by_name(tree.COMMITS, self.commit, kind="search.commit")
+    return by_name(tree.COMMITS, self.commit, kind="search.commit", takes=("path",))
 
   def __post_init__(self):
     check_fields(self, section="search")
@@ -317,7 +315,9 @@ class Planner:
 
     self._sample(node, ROLLOUT, turn_end, turned, step_tokens=self.request.max_tokens)
 
-  def _sample(self, node: Node, k: int, find_end, on_done, *, step_tokens: int | None = None) -> None:
+  def _sample(
+    self, node: Node, k: int, find_end: FindEnd, on_done: Callable[[Job], None], *, step_tokens: int | None = None
+  ) -> None:
     prefix, request = node.step.prefix, self.request
     limit = min(prefix.end + (step_tokens or self._config.step_tokens), request.max_tokens)
     if request.turn_tokens:
@@ -338,7 +338,9 @@ class Planner:
 
   # -- the environment -----------------------------------------------------------------------------------------------
 
-  def _ask_environment(self, node: Node, go_on, leave, *, cut: bool = True) -> None:
+  def _ask_environment(
+    self, node: Node, go_on: Callable[[], None], leave: Callable[[float | None], None], *, cut: bool = True
+  ) -> None:
     """Acts the path to `node` anew; then `go_on()`, or, where it ends there, `leave(reward)`; None: it failed."""
     steps = [n.step for n in node.path()]
     cut = cut and len(steps) >= self._config.depth

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from agentrl.models.chat import ChatFormat
-from agentrl.rollout.driver import Driver, Drivers, RolloutStats, Strategy
+from agentrl.rollout.driver import ActingHead, Driver, Drivers, RolloutStats, Strategy
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request
 from agentrl.rollout.search.planner import SearchConfig
@@ -65,6 +65,7 @@ class Collection:
     on_finish: to be called with every finished trajectory.
     judge: `(trajectories) -> f32 [N]`, what single utterances are worth to the algorithm; None: it has no judge.
     siblings: the visited siblings of a search's paths are wanted beside them, as branches.
+    heads: of the algorithm, by name: those that acting may read.
   """
 
   params: Mapping[str, Any]
@@ -78,6 +79,7 @@ class Collection:
   on_finish: Callable[[Trajectory], None] = lambda trajectory: None
   judge: Callable[[Sequence[Trajectory]], np.ndarray] | None = None
   siblings: bool = False
+  heads: Mapping[str, ActingHead] = dataclasses.field(default_factory=dict)
 
   @property
   def requests(self) -> list[Request]:
@@ -112,12 +114,14 @@ class Needs(NamedTuple):
 
   Attributes:
     params: entries of the learner's params that it reads beside the policy.
+    heads: those of them that are heads.
     judge: it asks the algorithm's judge.
     why: who needs what, in words.
     otherwise: what to choose where the algorithm does not have it.
   """
 
   params: tuple[str, ...] = ()
+  heads: tuple[str, ...] = ()
   judge: bool = False
   why: str = ""
   otherwise: str = ""

@@ -2,8 +2,8 @@
 
 A step is what the policy writes up to a stop of the chat format, a text such as a newline, or a number of tokens; it
 may call a tool. A leaf is evaluated while its next steps are sampled: the state that decides their first token is the
-leaf's own, and the value head reads it there. Environments are objects that nobody can copy, so a path that ends a
-turn is acted anew, in a fresh environment, by a worker.
+leaf's own, and a head reads its value there. Environments are objects that nobody can copy, so a path that ends a turn
+is acted anew, in a fresh environment, by a worker.
 
 The method is that of tree search distillation (Tambde, 2026, the code of at2005/llm-mcts). Unlike that code, a leaf's
 value is counted once, equal siblings are one child, and the order of simulations is a function of the tree: what comes
@@ -18,14 +18,12 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from agentrl.models import heads
 from agentrl.models.chat import ChatFormat
 from agentrl.named import with_settings
 from agentrl.rollout import engine as slot_engine
-from agentrl.rollout.driver import Driver, RolloutStats
+from agentrl.rollout.driver import ActingHead, Driver, RolloutStats
 from agentrl.rollout.engine import Commands, EngineConfig, Events
 from agentrl.rollout.episode import Request, RequestQueue
 from agentrl.rollout.search.planner import Planner, SearchConfig
@@ -39,11 +37,6 @@ from agentrl.settings import Range
 from agentrl.types import EnvironmentFailed, Trajectory
 
 RANGES: Mapping[str, Range] = {}
-_VALUE = Needs(
-  params=("value",),
-  why="search.evaluate='value' needs a value head",
-  otherwise="choose algorithm='tree_distill' or 'ppo', or search.evaluate='rollout'",
-)
 
 
 def default_config() -> ConfigDict:
@@ -70,10 +63,10 @@ def tree_search(surroundings: Surroundings, search: SearchConfig, planner: type[
     ValueError: see `check_search`.
   """
   check_search(search, surroundings.engine, surroundings.chat)
-  driver = search_driver(surroundings, search)
-  needs = _VALUE if search.evaluation.by_head else Needs()
+  needs = head_needed(search)
 
   def sample(collection: Collection) -> Sampled:
+    driver = search_driver(surroundings, search, collection.heads)
     make_strategy = functools.partial(
       TreeSearch,
       RequestQueue(collection.requests),
@@ -106,15 +99,28 @@ def _found(strategies: list[TreeSearch], stats: RolloutStats, chat: ChatFormat, 
   return Sampled(list(itertools.chain(*found)), stats, failures, trees)
 
 
-def search_driver(surroundings: Surroundings, search: SearchConfig) -> Driver:
-  """Pauses where a step may end, and reads the value head where leaves are valued by it."""
+def head_needed(search: SearchConfig) -> Needs:
+  """The head that says what leaves are worth, where one does."""
+  if not search.evaluation.by_head:
+    return Needs()
+  return Needs(
+    params=(search.head,),
+    heads=(search.head,),
+    why=f"search.evaluate={search.evaluate!r} needs the head search.head={search.head!r}",
+    otherwise="choose algorithm='tree_distill' or 'ppo', a term with such a head, or search.evaluate='rollout'",
+  )
+
+
+def search_driver(surroundings: Surroundings, search: SearchConfig, heads: Mapping[str, ActingHead]) -> Driver:
+  """Pauses where a step may end, and reads the head that says what leaves are worth, where one does.
+
+  Args:
+    surroundings: of the slots.
+    search: how trees grow.
+    heads: see `Collection`.
+  """
   pauses = StepEnd(surroundings.chat, search.step_end).pause_table(surroundings.vocab_size)
-  return surroundings.drivers(pauses, value_of if search.evaluation.by_head else None)
-
-
-def value_of(params: Any, hidden: jax.Array) -> jax.Array:
-  """What the value head of a learner's params says of hidden states."""
-  return heads.apply_value_head(params["value"], hidden)
+  return surroundings.drivers(pauses, heads[search.head] if search.evaluation.by_head else None)
 
 
 class TreeSearch:

@@ -20,7 +20,7 @@ from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.episode import Request, RequestQueue
 from agentrl.rollout.strategies.independent import Independent
 from agentrl.rollout.workers import WorkerPool
-from agentrl.types import Message, Observation, Task, Trajectory
+from agentrl.types import Action, Message, Observation, Task, Trajectory
 
 
 class Utterances(NamedTuple):
@@ -123,7 +123,7 @@ class _Nobody:
     del seed
     return [Message("user", task.id)]
 
-  def step(self, action) -> Observation:
+  def step(self, action: Action) -> Observation:
     del action
     return Observation("", done=True)
 

@@ -130,8 +130,10 @@ def check_needs(stage: Stage, algorithm: Algorithm, sampler: Sampler, trained: M
     trained: the learner's params, by name.
   """
   needs = sampler.needs
-  kept_back = [name for name, head in algorithm.heads.items() if not head.acting]
-  if any(param not in trained or param in kept_back for param in needs.params) or (
-    needs.judge and algorithm.judge is None
-  ):
-    raise ValueError(f"{needs.why}, and {stage.algorithm_key}={stage.algorithm!r} has none: {needs.otherwise}")
+  acting = [name for name, head in algorithm.heads.items() if head.acting]
+  lacking = [name for name in needs.params if name not in (acting if name in needs.heads else trained)]
+  if lacking or (needs.judge and algorithm.judge is None):
+    told = f"has {' and '.join(map(repr, acting))}" if acting and needs.heads else "has none"
+    if set(lacking) & set(algorithm.heads):
+      told = "keeps it from acting"
+    raise ValueError(f"{needs.why}, and {stage.algorithm_key}={stage.algorithm!r} {told}: {needs.otherwise}")

@@ -84,13 +84,17 @@ class Experiment:
     return jax.tree.map(jax.device_put, state, sharding.state_shardings(state, specs, self.mesh))
 
   def zeros_of(self, name: str) -> Any:
-    """Zeros in the shape of an entry of the algorithm's params; a value head of zeros says 0, as before RL."""
+    """Zeros in the shape of an entry of the algorithm's params."""
     shapes = jax.eval_shape(self.algorithm.init, jax.random.key(0), self.params).params[name]
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
+  def fresh_head(self, name: str) -> Any:
+    """A head's params as RL may start with; what a value head of these says is 0."""
+    return self.algorithm.heads[name].init(self.keys["init"], self.model)
+
   @property
   def acts_by(self) -> tuple[str, ...]:
-    """What acting reads of a learner's params beside the policy: the value head of a search, the critic of a judge."""
+    """What acting reads of a learner's params beside the policy: the head of a search, the critic of a judge."""
     samplers = (self.searching, self.collector.sampler)
     return tuple(dict.fromkeys(name for sampler in samplers if sampler for name in sampler.needs.params))
 
