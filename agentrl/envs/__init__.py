@@ -112,14 +112,9 @@ def make(
     ValueError: an unknown family or tool, a tool for a world, or one that cannot solve the family or does not start; a
       family that asks for worker processes and gets none; whatever `generate` refuses.
   """
-  module = families.load(family)
-  _check_tool(family, tool)
-  if tool_options:
-    check_options(tool, tool_options)
-  if oracle_tool:
-    by_name(TOOLS, oracle_tool, kind="tool")
   options = dict(options or {})
-  _check_options(family, module, options)
+  check_settings(family, tool, options=options, tool_options=tool_options, oracle_tool=oracle_tool)
+  module = families.load(family)
   pool = _pool(family, hosting)
 
   def task(index: int, split: str) -> Task:
@@ -150,6 +145,29 @@ def make(
   recipe = dataclasses.replace(bare, setting=dataclasses.replace(setting, examples=tuple(shown)))
   pools = () if pool is None else (pool,)
   return TaskSource(specs, task, functools.partial(environment, recipe), oracle, tuple(habits.habits_of(module)), pools)
+
+
+def check_settings(
+  family: str,
+  tool: str,
+  *,
+  options: Mapping[str, Any] | None = None,
+  tool_options: Mapping[str, Any] | None = None,
+  oracle_tool: str = "",
+) -> None:
+  """Checks what of the arguments of `make` can be checked before a task is made or a tool is started.
+
+  Raises:
+    ValueError: an unknown family, tool, or option of one of them, and names the nearest; or a tool for a world.
+    ModuleNotFoundError: what the family needs is not installed, or there is no module at an import path.
+  """
+  module = families.load(family)
+  _check_tool(family, tool)
+  if tool_options:
+    check_options(tool, tool_options)
+  if oracle_tool:
+    by_name(TOOLS, oracle_tool, kind="tool")
+  _check_options(family, module, options or {})
 
 
 def _check_options(family: str, module: ModuleType, options: Mapping[str, Any]) -> None:
@@ -207,7 +225,7 @@ def _check_tool(family: str, tool: str) -> None:
   if not tool and not world:
     raise ValueError(f"{family} tasks need a tool: {', '.join(TOOLS)}; '' is for {', '.join(families.WORLDS)}")
   if tool:
-    by_name(TOOLS, tool, kind="tool")
+    by_name(TOOLS, tool, kind="tool", takes=("limits",))
 
 
 def _solved(environment: Environment, task: Task, actions: Sequence[Action], setting: Setting) -> list[Message]:

@@ -15,7 +15,6 @@ is past `call_seconds` is the environment's failure: leave it room.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from scienceworld.constants import JAR_PATH
 
@@ -83,7 +82,8 @@ def generate(
   held_out_fold: str = "test",
   steps: int = 100,
   graded: bool = True,
-  **options: Any,
+  tool: bool = False,
+  show_commands: bool = False,
 ) -> Task:
   """One task; a pure function of its arguments. A kind starts over behind its variations, in another order.
 
@@ -96,7 +96,7 @@ def generate(
     held_out_fold: which fold the held-out split is, "test" or "dev".
     steps: commands after which the game is over; some demonstrations need more than 100.
     graded: "correct" is the score, at least 0; False: 1 where the score is full, else 0.
-    **options: `tool`, `show_commands` of `text_tasks.make_task`.
+    tool, show_commands: see `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty, game or fold.
@@ -110,9 +110,8 @@ def generate(
   variation = variations[text_tasks.shuffled(len(variations), place, split, ("scienceworld", kind, seed))]
   data = {"game": kind, "variation": variation, "simplifications": _SIMPLIFICATIONS[difficulty - 1]}
   where = {"split": split, "difficulty": difficulty, "seed": seed}
-  return text_tasks.make_task(
-    "scienceworld", index, **where, intro=_INTRO, data=data, steps=steps, graded=graded, **options
-  )
+  shown = {"tool": tool, "show_commands": show_commands, "graded": graded}
+  return text_tasks.make_task("scienceworld", index, **where, intro=_INTRO, data=data, steps=steps, **shown)
 
 
 class ScienceEngine(JavaEngine):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from textworld_express.constants import JAR_PATH
 
@@ -62,7 +61,9 @@ def generate(
   game: str = "all",
   held_out_fold: str = "test",
   steps: int = 50,
-  **options: Any,
+  tool: bool = False,
+  show_commands: bool = False,
+  graded: bool = False,
 ) -> Task:
   """One task; a pure function of its arguments. A game starts over behind its thousand seeds, in another order.
 
@@ -74,7 +75,7 @@ def generate(
     game: key of `PARAMETERS`, or "all".
     held_out_fold: which fold the held-out split is, "test" or "dev".
     steps: commands after which the game is over.
-    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
+    tool, show_commands, graded: see `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty, game or fold.
@@ -93,7 +94,8 @@ def generate(
     "game_seed": _FOLDS[fold] + place,
   }
   where = {"split": split, "difficulty": difficulty, "seed": seed}
-  return text_tasks.make_task("textworld_express", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  shown = {"tool": tool, "show_commands": show_commands, "graded": graded}
+  return text_tasks.make_task("textworld_express", index, **where, intro=_INTRO, data=data, steps=steps, **shown)
 
 
 class ExpressEngine(JavaEngine):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table, normalize
@@ -140,7 +140,18 @@ def _more_than(millions: int) -> Iterator[str]:
         yield f"Does it have {more} {number} {people}?"
 
 
-def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, table: str = "cities", **game: Any) -> Task:
+def generate(
+  index: int,
+  *,
+  split: str,
+  difficulty: int = 1,
+  seed: int = 0,
+  table: str = "cities",
+  turns: int = 20,
+  held_out_items: bool = False,
+  demonstrator: str = "bisect",
+  guess_share: float = 0.25,
+) -> Task:
   """One task; a pure function of its arguments.
 
   Args:
@@ -149,9 +160,11 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, tabl
     difficulty: see `questioners.make_task`.
     seed: another sequence of tasks.
     table: "cities".
-    **game: `turns`, `held_out_items`, `demonstrator`, `guess_share` of `questioners.make_task`.
+    turns, held_out_items, demonstrator, guess_share: see `questioners.make_task`.
   """
   where = {"family": "guess_city", "split": split, "difficulty": difficulty, "seed": seed}
+  demonstrated = {"demonstrator": demonstrator, "guess_share": guess_share}
+  game = {"turns": turns, "held_out_items": held_out_items, **demonstrated}
   return questioners.make_task(load_table(table), index, **where, **game)
 
 

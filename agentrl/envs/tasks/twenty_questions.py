@@ -11,7 +11,6 @@ paper, the answers come from a table and not from a language model.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from agentrl.envs.base import Setting
 from agentrl.envs.dialogue import GuessingGame, Question, Table
@@ -57,7 +56,18 @@ def _sixteen() -> Table:
   return Table("sixteen", "What is it?", tuple(_SIXTEEN), tuple(questions), "What?")
 
 
-def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, table: str = "things", **game: Any) -> Task:
+def generate(
+  index: int,
+  *,
+  split: str,
+  difficulty: int = 1,
+  seed: int = 0,
+  table: str = "things",
+  turns: int = 20,
+  held_out_items: bool = False,
+  demonstrator: str = "bisect",
+  guess_share: float = 0.25,
+) -> Task:
   """One task; a pure function of its arguments.
 
   Args:
@@ -66,9 +76,11 @@ def generate(index: int, *, split: str, difficulty: int = 1, seed: int = 0, tabl
     difficulty: see `questioners.make_task`.
     seed: another sequence of tasks.
     table: "things" or "sixteen".
-    **game: `turns`, `held_out_items`, `demonstrator`, `guess_share` of `questioners.make_task`.
+    turns, held_out_items, demonstrator, guess_share: see `questioners.make_task`.
   """
   where = {"family": "twenty_questions", "split": split, "difficulty": difficulty, "seed": seed}
+  demonstrated = {"demonstrator": demonstrator, "guess_share": guess_share}
+  game = {"turns": turns, "held_out_items": held_out_items, **demonstrated}
   return questioners.make_task(load_table(table), index, **where, **game)
 
 

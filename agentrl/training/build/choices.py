@@ -13,7 +13,9 @@ from agentrl.batching.masks import make_masking
 from agentrl.credit import make_credit
 from agentrl.named import by_path, naming
 from agentrl.rewards.combine import make_reward
+from agentrl.rollout.search.planner import SearchConfig
 from agentrl.training.build.sections import check_numbers
+from agentrl.training.build.tasks import check_tasks
 from agentrl.training.config import SECTIONS_OF_MODULES
 from agentrl.training.config_keys import entry
 from agentrl.training.curriculum import CurriculumSettings, make_curriculum
@@ -24,13 +26,15 @@ from agentrl.training.stages import stages_of
 def check_choices(config: ConfigDict) -> None:
   """Checks names, their settings, and the ranges of numbers, as far as that needs no part of a run.
 
-  What depends on tasks, tools and models, and how choices fit each other, shows when the run is built.
+  What depends on made tasks, started tools and models, and how choices fit each other, shows when the run is built.
 
   Raises:
     ValueError: no such name or setting, and names the nearest; or a number outside its range.
     ModuleNotFoundError: there is no module at an import path.
   """
   check_numbers(config)
+  check_tasks(config.task)
+  SearchConfig(**config.search)
   with naming("reward"):
     make_reward(by_path(config.reward), by_path(config.reward_options.to_dict()))
   make_filters(config.filters, by_path(config.filter_options.to_dict()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from agentrl import envs
-from agentrl.envs import mixture
+from agentrl.envs import families, mixture
 from agentrl.envs.hosting import WORKERS, Hosting
-from agentrl.named import by_name
+from agentrl.named import by_name, naming
 from agentrl.settings import above, at_least, check_ranges, defaults_of, from_function, ranges_of, setting, settings_in
 from agentrl.training.config import ConfigError, flatten, resolve
 
@@ -68,6 +69,28 @@ def open_tasks(task: ConfigDict, hosting: ConfigDict, *, environment_seconds: fl
     return mixture.make(**settings, hosting=hosted)
   except ValueError as error:
     raise ValueError(f"task: {error}") from error
+
+
+def check_tasks(task: ConfigDict) -> None:
+  """Checks families, tools, and their options, of every entry of a mixture or of the one family.
+
+  Of a family whose package is not installed here only the name is checked: what options it has, its module says.
+
+  Args:
+    task: section of a config.
+
+  Raises:
+    ValueError: there is no such family, tool or option; names the key of the section, and the nearest.
+    ModuleNotFoundError: there is no module at an import path.
+  """
+  alone = {"task": {name: value for name, value in task.to_dict().items() if name != "mixture"}}
+  entries = {f"task.mixture.{name}": entry for name, entry in whole_entries(task).items()}
+  for where, entry in (entries or alone).items():
+    chosen = {name: entry[name] for name in ("family", "tool", "options", "tool_options", "oracle_tool")}
+    with naming(where):
+      here = not families.find(entry["family"]).extra
+      with contextlib.nullcontext() if here else contextlib.suppress(ModuleNotFoundError):
+        envs.check_settings(**chosen)
 
 
 def whole_entries(task: ConfigDict) -> dict[str, dict[str, Any]]:

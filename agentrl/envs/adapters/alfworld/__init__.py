@@ -50,7 +50,9 @@ def generate(
   seed: int = 0,
   game: str = "all",
   steps: int = 50,
-  **options: Any,
+  tool: bool = False,
+  show_commands: bool = False,
+  graded: bool = False,
 ) -> Task:
   """One task; a pure function of its arguments.
 
@@ -61,7 +63,7 @@ def generate(
     difficulty: 1, 2 or 3.
     game: key of `QUESTS`, or "all".
     steps: commands after which the game is over.
-    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
+    tool, show_commands, graded: see `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty or game.
@@ -73,7 +75,8 @@ def generate(
   house = houses.make_house(QUESTS[kind], SIZES[difficulty - 1], split, rng)
   where = {"split": split, "difficulty": difficulty, "seed": seed}
   data = {"game": kind, "house": _plain(house)}
-  return text_tasks.make_task("alfworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  shown = {"tool": tool, "show_commands": show_commands, "graded": graded}
+  return text_tasks.make_task("alfworld", index, **where, intro=_INTRO, data=data, steps=steps, **shown)
 
 
 def _plain(house: House) -> dict[str, Any]:

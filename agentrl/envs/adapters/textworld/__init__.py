@@ -84,7 +84,9 @@ def generate(
   game: str = "all",
   steps: int = 50,
   games: int = 0,
-  **options: Any,
+  tool: bool = False,
+  show_commands: bool = False,
+  graded: bool = False,
 ) -> Task:
   """One task; a pure function of its arguments. The game is not made yet.
 
@@ -96,7 +98,7 @@ def generate(
     game: "simple", "cooking", "coin", "treasure", or "all".
     steps: commands after which the game is over.
     games: of each kind and split, until they come again, since making one takes seconds; 0: without end.
-    **options: `tool`, `show_commands`, `graded` of `text_tasks.make_task`.
+    tool, show_commands, graded: see `text_tasks.make_task`.
 
   Raises:
     ValueError: an unknown split, difficulty or game, or fewer than 0 games.
@@ -117,7 +119,8 @@ def generate(
   }
   where = {"split": split, "difficulty": difficulty, "seed": seed}
   data = {"game": kind, "recipe": recipe}
-  return text_tasks.make_task("textworld", index, **where, intro=_INTRO, data=data, steps=steps, **options)
+  shown = {"tool": tool, "show_commands": show_commands, "graded": graded}
+  return text_tasks.make_task("textworld", index, **where, intro=_INTRO, data=data, steps=steps, **shown)
 
 
 def environment(setting: Setting) -> text_game.SavingTextGame:
