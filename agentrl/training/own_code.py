@@ -1,16 +1,19 @@
 """What the modules of one's own that a config names say: a hash of each, so that a run which goes on notices a change.
 
-Ours are told by the commit in run.json. A module that such a module imports is not looked at, unless the config names
-it too.
+Ours are told by the commit in run.json. What such a module imports is looked at too, as far as it is of the same
+top-level package or lies beside it, in the folder that holds the package: code that changes with it. Imports are read
+from the source; a module that is imported by a name made at run time is not seen.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -30,16 +33,24 @@ _MODULES = {
   "task.family": FAMILIES,
 }
 _DIGITS = 16
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def hashes(config: ConfigDict) -> dict[str, str]:
-  """A hash of the source of each module that a config names and that is none of ours, by its import path."""
-  found = {}
-  for name in sorted(_modules(config)):
-    file = _source(name)
-    if name.partition(".")[0] != "agentrl" and file is not None:
-      found[name] = hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
-  return found
+  """A hash of the source of each module that a config names and that is none of ours, by its import path.
+
+  So too of what these import, as far as it belongs to them; see the head of this file.
+  """
+  found: dict[str, str] = {}
+  waiting = list(_modules(config))
+  while waiting:
+    name = waiting.pop()
+    file = None if name in found or _top(name) == "agentrl" else _source(name)
+    if file is not None:
+      content = file.read_bytes()
+      found[name] = hashlib.sha256(content).hexdigest()[:_DIGITS]
+      waiting += [other for other in _imported(name, file, content) if _belongs(other, name)]
+  return dict(sorted(found.items()))
 
 
 def changed(starts: Sequence[Mapping[str, Any]], now: Mapping[str, str]) -> list[str]:
@@ -81,10 +92,62 @@ def _texts(value: Any) -> Iterator[str]:
       yield from _texts(inner)
 
 
+def _imported(name: str, file: pathlib.Path, content: bytes) -> Iterator[str]:
+  """What a module may import: the packages around it, and what its import statements name, functions among them."""
+  yield from _packages_around(name)
+  try:
+    nodes = list(ast.walk(ast.parse(content))) if file.suffix == ".py" else []
+  except (SyntaxError, ValueError):  # whoever imports it is told
+    nodes = []
+  package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+  for node in nodes:
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        yield alias.name
+        yield from _packages_around(alias.name)
+    elif isinstance(node, ast.ImportFrom):
+      whole = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+      base = ".".join([*whole, *([node.module] if node.module else [])])
+      yield from (base, *_packages_around(base), *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _packages_around(name: str) -> Iterator[str]:
+  """The packages that are imported before a module is."""
+  while name := name.rpartition(".")[0]:
+    yield name
+
+
+def _belongs(other: str, name: str) -> bool:
+  """Whether a module is of the same top-level package as another one, or of one beside it that nobody installed."""
+  if not other or _top(other) == _top(name):
+    return bool(other)
+  home = _home(name)
+  return home is not None and home == _home(other) and not _INSTALLED & set(home.parts)
+
+
+def _top(name: str) -> str:
+  return name.partition(".")[0]
+
+
+def _home(name: str) -> pathlib.Path | None:
+  """The folder that holds the top-level package, or module, of a module; imports nothing."""
+  spec = _spec(_top(name))
+  if spec is None:
+    return None
+  folders = list(spec.submodule_search_locations or ())
+  if folders:
+    return pathlib.Path(folders[0]).parent
+  return pathlib.Path(spec.origin).parent if spec.has_location else None
+
+
 def _source(name: str) -> pathlib.Path | None:
   """The file of a module; None where there is no such module, or it has none."""
+  spec = _spec(name)
+  return pathlib.Path(spec.origin) if spec is not None and spec.has_location else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
   try:
-    spec = importlib.util.find_spec(name)
+    return importlib.util.find_spec(name)
   except (ImportError, ValueError):
     return None
-  return pathlib.Path(spec.origin) if spec is not None and spec.has_location else None

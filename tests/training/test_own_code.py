@@ -22,7 +22,8 @@ def lab(tmp_path, monkeypatch):
   monkeypatch.syspath_prepend(folder.parent)
   importlib.invalidate_caches()
   yield folder
-  sys.modules.pop("lab_of_own_code", None)  # finding a module imports the packages around it
+  for name in [name for name in sys.modules if name.startswith("lab_of_own_code")]:
+    del sys.modules[name]  # finding a module imports the packages around it
 
 
 SETTINGS = {
@@ -38,13 +39,45 @@ def test_modules_are_found_wherever_a_config_names_them(lab):
     "other": ["nowhere.to.be:found", "a: b", "lab_of_own_code.unused"], **SETTINGS,
   }, where="test")  # fmt: skip
   found = own_code.hashes(config)
-  assert sorted(found) == [f"lab_of_own_code.{name}" for name in ("losses", "rewards", "ways", "worlds")]
+  named = [f"lab_of_own_code.{name}" for name in ("losses", "rewards", "ways", "worlds")]
+  assert sorted(found) == ["lab_of_own_code", *named]
   assert own_code.hashes(config) == found and own_code.hashes(run_config({}, where="test")) == {}
   (lab / "losses.py").write_text("def mine(): return -1\n")
   now = own_code.hashes(config)
   assert own_code.changed([{"modules": found}, {"modules": now}], now) == ["lab_of_own_code.losses"]
   assert own_code.changed([{"modules": now}, {"of": "before"}], now) == []
   assert own_code.changed([{"modules": now}], {}) == sorted(now)
+
+
+def test_what_a_named_module_imports_of_its_own_tree_is_hashed_too(lab):
+  (lab / "losses.py").write_text(
+    "import json\nimport numpy as np\nfrom agentrl.ops import losses\nfrom . import shared\n"
+    "from .deep.below import clip\nimport beside_the_lab\n\ndef mine():\n  from lab_of_own_code.late import rate\n"
+  )
+  (lab / "deep").mkdir()
+  for name in ("shared", "late", "deep/__init__", "deep/below", "deep/further"):
+    (lab / f"{name}.py").write_text("")
+  (lab / "deep" / "below.py").write_text("from ..shared import x\nfrom .further import y\nfrom . import nothing_here\n")
+  (lab.parent / "beside_the_lab.py").write_text("import lab_of_own_code.losses\n")  # a circle
+  config = run_config({"algo": {"policy_loss": "lab_of_own_code.losses:mine"}}, where="test")
+  found = own_code.hashes(config)
+  inner = ("deep", "deep.below", "deep.further", "late", "losses", "shared")
+  assert list(found) == ["beside_the_lab", "lab_of_own_code", *(f"lab_of_own_code.{name}" for name in inner)]
+  (lab / "deep" / "further.py").write_text("y = 2\n")
+  assert own_code.changed([{"modules": found}], own_code.hashes(config)) == ["lab_of_own_code.deep.further"]
+
+
+def test_of_an_installed_package_its_own_modules_alone_are_hashed(tmp_path, monkeypatch):
+  place = tmp_path / "site-packages"
+  (place / "installed_lab").mkdir(parents=True)
+  (place / "installed_lab" / "__init__.py").write_text("")
+  (place / "installed_lab" / "losses.py").write_text("import beside_the_installed\n")
+  (place / "beside_the_installed.py").write_text("")
+  monkeypatch.syspath_prepend(place)
+  importlib.invalidate_caches()
+  found = own_code.hashes(config_lib.resolve({}, {"x": "installed_lab.losses:mine"}, where="test"))
+  assert list(found) == ["installed_lab", "installed_lab.losses"]
+  sys.modules.pop("installed_lab", None)
 
 
 def test_a_run_that_goes_on_with_another_module_is_told(lab, tmp_path):
