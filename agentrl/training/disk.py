@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +18,20 @@ class DiskFullError(OSError):
 
 
 def write_atomically(path: pathlib.Path, data: bytes) -> None:
-  """Writes `path` so that a reader, or a restart after a kill, sees the old content or all of the new one."""
-  temporary = path.with_name(f".{path.name}.tmp")
+  """Writes `path` so that a reader, or a restart after a kill, sees the old content or all of the new one.
+
+  Of several who write it at once each has a temporary file of its own, and the last one's content stays.
+  """
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
   with explain_full_disk(path):
-    with open(temporary, "wb") as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+      with open(temporary, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+    finally:
+      temporary.unlink(missing_ok=True)
 
 
 def read_json(path: pathlib.Path, advice: str) -> Any:

@@ -1,4 +1,5 @@
 import errno
+import os
 
 import pytest
 
@@ -16,6 +17,23 @@ def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch
   with pytest.raises(disk.DiskFullError, match=rf"could not write {path} \(\d+ MiB free\)"):
     disk.write_atomically(path, b"new")
   assert path.read_bytes() == b"old"
+  assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_two_who_write_one_file_at_once_do_not_spoil_it(tmp_path, monkeypatch):
+  """The second writes all of its content between the first one's writing and renaming."""
+  path, sync, waiting = tmp_path / "a.json", os.fsync, [b"of the second"]
+
+  def second_comes(descriptor):
+    sync(descriptor)
+    if waiting:
+      disk.write_atomically(path, waiting.pop())
+      assert path.read_bytes() == b"of the second"
+
+  monkeypatch.setattr(disk.os, "fsync", second_comes)
+  disk.write_atomically(path, b"first")
+  assert path.read_bytes() == b"first"
+  assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_real_full_device_is_named(tmp_path):

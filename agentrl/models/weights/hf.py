@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -268,9 +269,12 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-  """A name to write to; what stands there is flushed and renamed to `path`, or removed if writing failed."""
-  temporary = path.with_name(f".{path.name}.tmp")
-  temporary.touch()
+  """A name to write to; what stands there is flushed and renamed to `path`, or removed if writing failed.
+
+  Each who writes has a name of its own: of several at once the last one's content stays.
+  """
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+  temporary.touch(exist_ok=False)
   mode = temporary.stat().st_mode
   try:
     yield temporary
