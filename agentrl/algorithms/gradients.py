@@ -134,7 +134,7 @@ def _columns(batch: Batch) -> dict[str, jax.Array]:
   return {name: jnp.where(batch.action_mask, a, 0.0) for name, a in batch.columns.items()}
 
 
-def _add(a, b):
+def _add(a: tuple[Any, LossOutput], b: tuple[Any, LossOutput]) -> tuple[Any, LossOutput]:
   (gradient_a, output_a), (gradient_b, output_b) = a, b
   return jax.tree.map(jnp.add, in_float32(gradient_a), in_float32(gradient_b)), LossOutput(
     loss=output_a.loss + output_b.loss,
@@ -186,5 +186,5 @@ def mean_metrics(history: Sequence[Mapping[str, jax.Array]]) -> dict[str, jax.Ar
   return {name: _summary(name, [metrics[name] for metrics in history]) for name in history[0]}
 
 
-def _summary(name, values):
+def _summary(name: str, values: Sequence[jax.Array]) -> jax.Array:
   return functools.reduce(jnp.maximum, values) if name.endswith("_max") else sum(values) / len(values)

@@ -10,6 +10,8 @@ Over turns the same functions apply, with one element per turn and `turn_discoun
 from tokens to turns and back.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -180,7 +182,7 @@ def _associative(decay: jax.Array, increment: jax.Array) -> jax.Array:
 RECURRENCES = {"scan": _scan, "associative": _associative}
 
 
-def _following(a, mask, recur):
+def _following(a: jax.Array, mask: jax.Array | None, recur: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
   """The entry of the next unmasked element, 0 where there is none."""
   if mask is not None:
     a = recur(jnp.where(mask, 0, 1).astype(a.dtype), jnp.where(mask, a, jnp.zeros((), a.dtype)))

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from agentrl.envs import TaskSource
 from agentrl.envs.checks import failure_of
 from agentrl.envs.habits import NEEDED
 from agentrl.models.chat import ChatFormat
@@ -140,7 +141,9 @@ def check_demonstrated(reward: Reward, tasks: Any, chat: ChatFormat, *, seconds:
   check_parts(reward, traces)
 
 
-def _trace(tasks, chat, index: int, task: Task, habit: str, max_tokens: int, max_actions: int) -> Trajectory:
+def _trace(
+  tasks: TaskSource, chat: ChatFormat, index: int, task: Task, habit: str, max_tokens: int, max_actions: int
+) -> Trajectory:
   actions = tasks.oracle(task, habit)
 
   def played(most: int) -> Trajectory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -275,5 +275,5 @@ def pass_all_k(outcomes: Sequence[bool], k: int) -> float:
   return math.comb(correct, k) / math.comb(n, k)
 
 
-def _mean(values) -> float:
+def _mean(values: Iterable[float]) -> float:
   return float(np.mean([float(v) for v in values]))

@@ -88,14 +88,16 @@ def make_critics(policy: Policy, cfg: ConfigDict) -> Critics:
   return Critics(init, rows, jax.jit(functools.partial(_judge, encoded)), train, optimizer)
 
 
-def encode(policy: Policy, encoder: Encoder, critic, policy_params, rows: Rows, *at):
+def encode(
+  policy: Policy, encoder: Encoder, critic: Any, policy_params: Any, rows: Rows, *at: jax.Array
+) -> list[jax.Array]:
   """Hidden states `[N, U, D]` at the tokens `at` `[N, U]`, of one pass over the rows."""
   trunk = encoder.trunk(critic, policy_params)
   hidden = transformer.forward(trunk, rows.tokens, rows.positions, rows.subtree_end, config=policy.model)
   return [jnp.take_along_axis(hidden, index[..., None], axis=1) for index in at]
 
 
-def with_likelihoods(policy: Policy, prior, rows: Rows) -> Rows:
+def with_likelihoods(policy: Policy, prior: Any, rows: Rows) -> Rows:
   """The rows with `said` and `fresh`, `[N, U, LIKELIHOODS]`, by a policy's params `prior`."""
   hidden = transformer.forward(prior, rows.tokens, rows.positions, rows.subtree_end, config=policy.model)
   in_front = jnp.take_along_axis(hidden, rows.before[..., None], axis=1)
@@ -111,7 +113,9 @@ def with_likelihoods(policy: Policy, prior, rows: Rows) -> Rows:
   return rows._replace(said=said, fresh=fresh)
 
 
-def critic_loss(encode, cfg: ConfigDict, critic, target, policy_params, rows: Rows):
+def critic_loss(
+  encode: Callable[..., list[jax.Array]], cfg: ConfigDict, critic: Any, target: Any, policy_params: Any, rows: Rows
+) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Mean over turns of the twins' four squared errors, and metrics."""
   state, action = encode(critic, policy_params, rows, rows.at_state, rows.at_action)
   q, v = heads.apply_q(critic["heads"], state, action, rows.said), heads.apply_v(critic["heads"], state)
@@ -131,7 +135,17 @@ def critic_loss(encode, cfg: ConfigDict, critic, target, policy_params, rows: Ro
   return q_loss + v_loss, {**metrics, "critic/twins_apart": mean(jnp.abs(q[:1] - q[1:]))}
 
 
-def _train(loss, optimizer, target_rate: float, critic, opt_state, target, policy_params, rows: Rows, order):
+def _train(
+  loss: Callable[..., tuple[jax.Array, dict[str, jax.Array]]],
+  optimizer: optax.GradientTransformation,
+  target_rate: float,
+  critic: Any,
+  opt_state: Any,
+  target: Any,
+  policy_params: Any,
+  rows: Rows,
+  order: jax.Array,
+) -> tuple[Any, Any, Any, dict[str, jax.Array], Any]:
   """One critic step per line of `order` `[updates, batch]`, indices of rows.
 
   Returns:
@@ -175,14 +189,16 @@ def require_finite(flags: tuple[jax.Array, _CriticFlags]) -> None:
     raise NonFinite(f"the critic's steps: {first_of(paths_of_false(each))}")
 
 
-def _judge(encode, critic, policy_params, rows: Rows):
+def _judge(
+  encode: Callable[..., list[jax.Array]], critic: Any, policy_params: Any, rows: Rows
+) -> tuple[jax.Array, jax.Array]:
   """(min Q, min V) of what was said, f32 `[N, U]` each."""
   state, action = encode(critic, policy_params, rows, rows.at_state, rows.at_action)
   q, v = heads.apply_q(critic["heads"], state, action, rows.said), heads.apply_v(critic["heads"], state)
   return jnp.min(q, axis=0), jnp.min(v, axis=0)
 
 
-def calibration(some: Dialogues, q, v) -> dict[str, Any]:
+def calibration(some: Dialogues, q: jax.Array, v: jax.Array) -> dict[str, Any]:
   """What the critics said of turns before they learned from them, against the returns that followed."""
   q, v = (np.asarray(x)[some.taken] for x in (q, v))
   observed = some.observed_return[some.taken]

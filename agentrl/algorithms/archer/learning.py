@@ -19,6 +19,7 @@ from agentrl.batching import replay as replay_lib
 from agentrl.batching.filters import with_reward
 from agentrl.batching.pack import NothingToPack
 from agentrl.batching.replay import Dialogues, Replay
+from agentrl.rollout.strategies.utterances import UtteranceSampler
 from agentrl.types import Trajectory
 
 JUDGED_ROWS = 64  # utterances that are judged at once
@@ -133,7 +134,9 @@ class Archer:
     return state, gradients.mean_metrics(history)
 
 
-def _answered(sampler, policy_params, key, replay: Replay, count: int) -> tuple[Dialogues, list[np.ndarray]]:
+def _answered(
+  sampler: UtteranceSampler, policy_params: Any, key: jax.Array, replay: Replay, count: int
+) -> tuple[Dialogues, list[np.ndarray]]:
   """Replayed dialogues, and tokens of a fresh utterance of today's policy at every state of theirs, in order."""
   draw_key, sample_key = jax.random.split(key)
   drawn = replay_lib.draw(replay, draw_key, count)

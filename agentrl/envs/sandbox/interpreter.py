@@ -23,7 +23,7 @@ _SHOWN_CHARS = 50_000  # of a value
 _HIDDEN = ("/usr/", "/lib", "<frozen")  # frames of the library say little that the exception does not
 
 
-def serve(cells, channel):
+def serve(cells: int, channel: int):
   """Takes cells until there are no more; returns the exit code."""
   names = _fresh_main()
   status = number = 0
@@ -51,7 +51,7 @@ def _fresh_main():
   return module.__dict__
 
 
-def _next_size(cells):
+def _next_size(cells: int):
   try:
     size = _read(cells, 8)
     return int(size, 16) if size else None
@@ -59,7 +59,7 @@ def _next_size(cells):
     return None
 
 
-def _read(cells, size):
+def _read(cells: int, size: int):
   parts = []
   while size > 0:
     part = os.read(cells, min(size, 1 << 20))
@@ -70,7 +70,7 @@ def _read(cells, size):
   return b"".join(parts)
 
 
-def _run(source, name, names):
+def _run(source: bytes, name: str, names: dict):
   """Runs a cell and shows how it ended; 1 where it raised."""
   try:
     with open(f"{_FOLDER}/{name}", "wb") as file:
@@ -99,7 +99,7 @@ def _run(source, name, names):
   return 0
 
 
-def _report(error):
+def _report(error: BaseException):
   """By the cell's own hook, if it has one."""
   try:
     sys.excepthook(type(error), error, error.__traceback__)
@@ -107,7 +107,7 @@ def _report(error):
     sys.__excepthook__(type(error), error, error.__traceback__)
 
 
-def _show(value):
+def _show(value: object):
   if value is None:
     return
   text = repr(value)
@@ -116,7 +116,7 @@ def _show(value):
   print(text)
 
 
-def _trim(error):
+def _trim(error: BaseException):
   """Leaves the cell's own frames of an exception, and of those that it came from."""
   seen = set()
   while error is not None and id(error) not in seen:
@@ -134,14 +134,14 @@ def _trim(error):
     error = error.__cause__ or error.__context__
 
 
-def _flush(stream):
+def _flush(stream: object):
   try:
     stream.flush()
   except Exception:  # a cell may have closed it or put anything in its place
     return
 
 
-def main(channel):
+def main(channel: int):
   """Keeps stdin for itself: a cell that reads finds its end. Gives back what -I and -S take away and a script has.
 
   Modules that cells write are looked for behind those of the library: `code.py` is one of either.

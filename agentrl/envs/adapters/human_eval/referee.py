@@ -12,6 +12,7 @@ The job comes on stdin, as JSON: "programs" (readings of the solution; the first
 "reference" (source that the tests may call), "test" and "token".
 """
 
+import io
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ _MOST_BYTES = 1 << 24  # of one message
 _TAGS = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
 
 
-def encode(value):
+def encode(value: object) -> object:
   """A value as JSON that knows tuples, sets and keys of any kind; TypeError for anything but plain data."""
   if value is None or isinstance(value, (bool, int, float, str)):
     return value
@@ -34,7 +35,7 @@ def encode(value):
   raise TypeError(f"a {type(value).__name__} is no plain data")
 
 
-def decode(coded):
+def decode(coded: object) -> object:
   """The value that `encode` was given."""
   if not isinstance(coded, list):
     return coded
@@ -46,14 +47,14 @@ def decode(coded):
   return next(kind for kind, name in _TAGS.items() if name == tag)(decode(item) for item in rest[0])
 
 
-def send(stream, message):
+def send(stream: io.BufferedWriter, message: object) -> None:
   """One message down a pipe: its length, then JSON."""
   body = json.dumps(message).encode()
   stream.write(len(body).to_bytes(4, "big") + body)
   stream.flush()
 
 
-def receive(stream):
+def receive(stream: io.BufferedReader) -> object:
   """The next message; EOFError where the other side is gone."""
   size = int.from_bytes(stream.read(4), "big")
   if not 0 < size <= _MOST_BYTES:
@@ -61,7 +62,7 @@ def receive(stream):
   return json.loads(stream.read(size))
 
 
-def play(calls, replies):
+def play(calls: io.BufferedReader, replies: io.BufferedWriter) -> None:
   """The player: defines the solution, then answers calls until the referee is gone."""
   job = receive(calls)
   names = {"__name__": "solution"}
@@ -72,7 +73,7 @@ def play(calls, replies):
     send(replies, encode(solution(*arguments)))
 
 
-def judge(job, calls, replies):
+def judge(job: dict, calls: io.BufferedWriter, replies: io.BufferedReader) -> bool:
   """The referee: True where no assertion of the tests failed and the player answered every call."""
   send(calls, {"programs": job["programs"], "entry_point": job["entry_point"]})
 
@@ -116,7 +117,7 @@ def main():
   os._exit(0)  # threads and children of the solution die with the guest
 
 
-def _first_that_compiles(programs):
+def _first_that_compiles(programs: list) -> object:
   for program in programs[:-1]:
     try:
       return compile(program, "solution.py", "exec")
