@@ -19,28 +19,13 @@ any call, only_unknown with 1.00 and 0.81 calls on known questions. The cold sta
 no rates were swept.
 """
 
+import pathlib
+
 from agentrl.report.claims import Claim
 from agentrl.report.measures import Last
+from agentrl.training.config_file import read_file
 
-BASE = {
-  "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
-  "chat": {"open": "<", "close": ">", "observation_open": "=", "observation_close": "\n"},
-  "task": {
-    "family": "knowledge", "tool": "lookup", "difficulty": 2,
-    "mixture": {"known": {"options": {"known": 1.0}}, "unknown": {"options": {"known": 0.0, "right": 0.7}}},
-  },
-  "rollout": {"groups": 16, "group_size": 8, "max_tokens": 64, "max_turns": 4},
-  "engine": {"slots": 64, "decode_tokens": 8, "feed_tokens": 32, "prefill_tokens": 32, "live_step": 32},
-  "pack": {"row_tokens": 256, "row_actions": 192, "rows": 8},
-  "reward": {"correct": 1.0},
-  "cold_start": {
-    "steps": 600, "batch": 64, "mix": {"needed": 0.35, "always": 0.35, "never": 0.3}, "learning_rate": 3e-3,
-  },
-  "algo": {"reduction": "token_mean"},
-  "optimizer": {"learning_rate": 1e-3, "schedule": "linear"},
-  "train": {"steps": 120, "eval_every": 30, "checkpoint_every": 120},
-  "eval": {"tasks": 256},
-}  # fmt: skip
+BASE = read_file(pathlib.Path(__file__).with_name("otc.py")).BASE  # its tasks, its cold starts, its `em`
 
 IKEA = {"reward": {"knowledge_boundary": 1.0}}
 ARMS = {
