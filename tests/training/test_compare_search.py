@@ -125,7 +125,9 @@ def test_a_head_that_acting_may_not_read_is_none(monkeypatch):
   head = parts.algorithm.heads["value"]
   kept_back = parts.algorithm._replace(heads={"value": head._replace(acting=False)})
   for algorithm, evaluate in ((parts.algorithm, "value"), (kept_back, "rollout")):
-    monkeypatch.setattr(compare_search, "build_experiment", lambda _: dataclasses.replace(parts, algorithm=algorithm))  # noqa: B023
+    serving = parts.collector.serving(algorithm)
+    built = dataclasses.replace(parts, algorithm=algorithm, collector=serving)
+    monkeypatch.setattr(compare_search, "build_experiment", lambda _, built=built: built)
     assert compare_search._with_search(config)[1].surroundings.search.evaluate == evaluate
 
 

@@ -90,7 +90,7 @@ class Experiment:
 
   def fresh_head(self, name: str) -> Any:
     """A head's params as RL may start with; what a value head of these says is 0."""
-    return self.algorithm.heads[name].init(self.keys["init"], self.model)
+    return self.algorithm.heads[name].init(jax.random.fold_in(self.keys["update"], 0), self.model)
 
   @property
   def acts_by(self) -> tuple[str, ...]:
