@@ -49,6 +49,7 @@ QUESTIONS = {
 }
 _WORLDS = {
   "guess_city": Family(f"{_TASKS}.guess_city", "guess-city"),
+  "ledger_apps": Family(f"{_TASKS}.ledger_apps"),
   "noisy_calculator": Family(f"{_TASKS}.noisy_calculator"),
   "toolworld": Family(f"{_TASKS}.toolworld"),
   "twenty_questions": Family(f"{_TASKS}.twenty_questions"),
