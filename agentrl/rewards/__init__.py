@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentrl.rewards import ftrl, lengths, parts, tool_economy, toolrl
+from agentrl.rewards import artist, ftrl, lengths, parts, tool_economy, toolrl
 from agentrl.rewards.contract import RewardFunction, each
 from agentrl.rewards.router import router
 
@@ -34,4 +34,7 @@ REWARDS: Mapping[str, RewardFunction] = {
   "solve_precision": each(ftrl.solve_precision),
   "solve_recall": each(ftrl.solve_recall),
   "solve_f1": each(ftrl.solve_f1),
+  "executed": each(artist.executed),
+  "calls_found": each(artist.calls_found),
+  "artist_format": each(artist.artist_format),
 }
