@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from agentrl.rewards import artist, ftrl, lengths, parts, tool_economy, toolrl
 from agentrl.rewards.contract import RewardFunction, each
 from agentrl.rewards.router import router
+from agentrl.rewards.toolstar import toolstar
 
 REWARDS: Mapping[str, RewardFunction] = {
   "correct": each(parts.correct),
@@ -22,6 +23,7 @@ REWARDS: Mapping[str, RewardFunction] = {
   "knowledge_boundary": each(tool_economy.knowledge_boundary),
   "soft_overlong": each(parts.soft_overlong),
   "router": router,
+  "toolstar": each(toolstar),
   "shortest_in_group": lengths.shortest_in_group,
   "fewest_turns_in_group": lengths.fewest_turns_in_group,
   "toolrl_format": each(toolrl.toolrl_format),

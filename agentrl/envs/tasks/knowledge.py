@@ -19,11 +19,19 @@ is part of the task: all samples of a group meet the same.
 
 With `twins` there are two tables of the same content, and a lookup says in which one: "a koka" or "b koka".
 
-By construction a key that is no fact is either trained on or held out; facts are asked for in both splits.
+A share `sums` of the tasks asks for the sum of two values, which the calculator adds. Where no lookup is needed the
+values stand in the question, as in "What is 417+582?", else each is a key of the table, "What is koka+bodu?":
+
+  calculator   two numbers: 0 lookups are needed, and 1 calculation
+  both         two keys, neither a fact: 2 lookups, then 1 calculation
+
+By construction a key that is no fact and a pair of numbers are either trained on or held out; facts are asked for in
+both splits.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Collection
@@ -35,6 +43,7 @@ from agentrl.types import Action, Task
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 _HOPS = {"one_hop": 1, "mixed": 2, "two_hops": 2, "three_hops": 3}  # of lookups, if all are looked up
 _LOOKUPS = 8  # of an episode, that may go wrong
+_TOOLS = ("lookup", "lookup_and_calculator")
 
 
 def _word(rng: random.Random) -> str:
@@ -64,6 +73,7 @@ def generate(
   known: float = 0.5,
   right: float = 1.0,
   twins: bool = False,
+  sums: float = 0.0,
 ) -> Task:
   """One task; a pure function of its arguments.
 
@@ -72,41 +82,66 @@ def generate(
     split: "train" or "held_out".
     difficulty: 1 to 3, the most hops of a task.
     seed: another sequence of tasks.
-    known: share of tasks that ask for a fact.
+    known: share of tasks that need no lookup: they ask for a fact, or for the sum of two numbers.
     right: probability that a lookup of a key that is no fact is right.
     twins: two tables, "a" and "b".
+    sums: share of tasks that ask for the sum of two values.
 
   Raises:
     ValueError: an unknown split or difficulty, or a share or probability outside [0, 1].
   """
   if difficulty not in (1, 2, 3):
     raise ValueError(f"knowledge has difficulties 1 to 3, not {difficulty!r}")
-  for name, share in (("known", known), ("right", right)):
+  for name, share in (("known", known), ("right", right), ("sums", sums)):
     if not 0 <= share <= 1:
       raise ValueError(f"{name} must be between 0 and 1, got {share!r}")
-  rng = splits.generator(split, ("knowledge", difficulty, index, seed, known, right))
-  if rng.random() < known:
+  source = ("knowledge", difficulty, index, seed, known, right, *((sums,) if sums else ()))
+  rng = splits.generator(split, source)
+  is_known, is_sum = rng.random() < known, bool(sums) and rng.random() < sums
+  stratum, paths, answer = _sum(rng, split, is_known) if is_sum else _value(rng, split, difficulty, is_known)
+  keys = [key for path in paths for key in path[:-1]]
+  tables = ["a ", "b "] if twins else [""]
+  return Task(
+    id=splits.task_id("knowledge", split, difficulty, index, seed),
+    family="knowledge",
+    question=f"What is {'+'.join(path[0] for path in paths)}?",
+    answer=answer,
+    difficulty=difficulty,
+    data={
+      "table": {table + key: said for path in paths for key, said in itertools.pairwise(path) for table in tables},
+      "tables": tables,
+      "sure": [table + key for key in keys if key in FACTS for table in tables],
+      "slips": [_slip(rng, split, keys) if rng.random() >= right else None for _ in range(_LOOKUPS)],
+      "needed": len([key for key in keys if key not in FACTS]),
+    },
+    stratum=stratum,
+  )
+
+
+def _value(rng: random.Random, split: str, difficulty: int, is_known: bool) -> tuple[str, list[list[str]], str]:
+  """The stratum of a task that asks for one value, the one path to it, and the value."""
+  if is_known:
     stratum, path = "known", [rng.choice(list(FACTS))]
   else:
     stratum = rng.choice([name for name, hops in _HOPS.items() if hops <= difficulty])
     path = _path(rng, split, stratum)
   answer = FACTS[path[-1]] if path[-1] in FACTS else _number(rng)
-  tables = ["a ", "b "] if twins else [""]
-  return Task(
-    id=splits.task_id("knowledge", split, difficulty, index, seed),
-    family="knowledge",
-    question=f"What is {path[0]}?",
-    answer=answer,
-    difficulty=difficulty,
-    data={
-      "table": {table + key: value for key, value in zip(path, [*path[1:], answer], strict=True) for table in tables},
-      "tables": tables,
-      "sure": [table + key for key in path if key in FACTS for table in tables],
-      "slips": [_slip(rng, split, path) if rng.random() >= right else None for _ in range(_LOOKUPS)],
-      "needed": len(path) - (path[-1] in FACTS),
-    },
-    stratum=stratum,
-  )
+  return stratum, [[*path, answer]], answer
+
+
+def _sum(rng: random.Random, split: str, is_known: bool) -> tuple[str, list[list[str]], str]:
+  """The stratum of a task that asks for a sum, the paths to its two values, and the sum."""
+  numbers = [_number(rng), _number(rng)]
+  while is_known and not splits.belongs(f"sum {'+'.join(numbers)}", split):
+    numbers = [_number(rng), _number(rng)]
+  paths = [[number] for number in numbers]
+  if not is_known:
+    keys: list[str] = []
+    while len(keys) < len(numbers):
+      key = _key(rng, split)
+      keys += [key] if key not in keys else []
+    paths = [[key, number] for key, number in zip(keys, numbers, strict=True)]
+  return "calculator" if is_known else "both", paths, str(int(numbers[0]) + int(numbers[1]))
 
 
 def check(task: Task, answer: str) -> bool:
@@ -116,13 +151,13 @@ def check(task: Task, answer: str) -> bool:
 
 
 def oracle(task: Task, tool: str = "lookup") -> list[Action]:
-  """The lookups that the task needs, then the answer: facts are known.
+  """The lookups that the task needs, the calculation of a sum, then the answer: facts are known.
 
   A demonstration believes the table: where a lookup goes wrong it goes on with what it was told, and its answer is
   wrong, or "no such key".
 
   Raises:
-    ValueError: a tool that looks nothing up.
+    ValueError: a tool that looks nothing up, or that adds nothing where a sum is asked for.
   """
   return _follow(task, tool, known=FACTS, table=0)
 
@@ -143,19 +178,48 @@ def never(task: Task, tool: str = "lookup") -> list[Action]:
   return [traces.answer(task.answer)]
 
 
-HABITS = {"always": always, "second": second, "never": never}
+def one_tool(task: Task, tool: str = "lookup_and_calculator") -> list[Action]:
+  """As the oracle, but without the calculation behind lookups: the right sum of what they said is then a guess."""
+  *calls, last = oracle(task, tool)
+  return [*([call for call in calls if call.calls[0].name == "lookup"] or calls), last]
+
+
+def all_tools(task: Task, tool: str = "lookup_and_calculator") -> list[Action]:
+  """As the oracle, and calls the tool that the task does not need too: with the first value, or with the answer."""
+  *calls, last = oracle(task, tool)
+  names = {call.calls[0].name for call in calls}
+  if "lookup" not in names:
+    calls = [traces.call("lookup", key=task.data["tables"][0] + _asked(task)[0]), *calls]
+  if "calculate" not in names and last.answer.isdigit():
+    calls = [*calls, traces.call("calculate", expression=last.answer)]
+  return [*calls, last]
+
+
+HABITS = {"always": always, "second": second, "never": never, "one_tool": one_tool, "all_tools": all_tools}
+
+
+def _asked(task: Task) -> list[str]:
+  """The keys or numbers that the question names."""
+  return task.question.removeprefix("What is ").rstrip("?").split("+")
 
 
 def _follow(task: Task, tool: str, *, known: Collection[str], table: int) -> list[Action]:
-  if tool != "lookup":
-    raise ValueError(f"knowledge cannot be solved with the tool {tool!r}; use lookup")
+  if tool not in _TOOLS:
+    raise ValueError(f"knowledge cannot be solved with the tool {tool!r}; use {' or '.join(_TOOLS)}")
   tables, name = KeyTable(), task.data["tables"][table]
   tables.reset(task, 0)
-  said, lookups = task.question.removeprefix("What is ").rstrip("?"), []
-  while re.fullmatch("[a-z]+", said) and said not in known:
-    lookups.append(traces.call("lookup", key=name + said))
-    said = tables.lookup(name + said)
-  return [*lookups, traces.answer(FACTS.get(said, said))]
+  calls, values = [], []
+  for said in _asked(task):
+    while re.fullmatch("[a-z]+", said) and said not in known:
+      calls.append(traces.call("lookup", key=name + said))
+      said = tables.lookup(name + said)
+    values.append(FACTS.get(said, said))
+  if len(values) == 1:
+    return [*calls, traces.answer(values[0])]
+  if tool == "lookup":
+    raise ValueError("knowledge with the option sums needs the tool 'lookup_and_calculator', not 'lookup'")
+  total = str(sum(map(int, values)))
+  return [*calls, traces.call("calculate", expression="+".join(values)), traces.answer(total)]
 
 
 def _path(rng: random.Random, split: str, stratum: str) -> list[str]:

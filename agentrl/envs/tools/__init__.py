@@ -51,6 +51,13 @@ def _lookup(limits: ToolLimits) -> Any:
   return KeyTable()
 
 
+def _lookup_and_calculator(limits: ToolLimits) -> Any:
+  del limits
+  from agentrl.envs.tools.lookup import TableAndCalculator
+
+  return TableAndCalculator()
+
+
 def _experts(limits: ToolLimits) -> Any:
   del limits
   from agentrl.envs.tools.experts import Experts
@@ -115,6 +122,7 @@ TOOLS: Mapping[str, Callable[..., Any]] = {
   "python": _python,
   "python_session": _python_session,
   "lookup": _lookup,
+  "lookup_and_calculator": _lookup_and_calculator,
   "experts": _experts,
   "files": _files,
   "sql": _sql,

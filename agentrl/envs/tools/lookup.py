@@ -1,10 +1,11 @@
-"""The tool "lookup": the value of a key, from the table of the task."""
+"""The tool "lookup": the value of a key, from the table of the task; alone, or beside a calculator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from agentrl.envs.tool import Toolset
+from agentrl.envs.tools.calculator import Calculator
 from agentrl.types import Task
 
 NO_SUCH_KEY = "no such key"
@@ -48,3 +49,7 @@ class KeyTable(Toolset):
     if slip is None or asked in self._sure:
       return value
     return slip["number"] if value.isdigit() else slip["key"]
+
+
+class TableAndCalculator(KeyTable, Calculator):
+  """Two tools in one episode: `lookup` in the table of the task, and `calculate`."""

@@ -118,6 +118,68 @@ def test_twin_tables_say_the_same_and_a_habit_chooses_one():
     assert knowledge.second(plain) == knowledge.always(plain)
 
 
+def sums(count=200, split="train", **options):
+  return [generate(index, split=split, sums=1.0, **options) for index in range(count)]
+
+
+def test_sums_are_of_given_numbers_or_of_keys_that_have_to_be_looked_up():
+  counts = collections.Counter(task.stratum for task in sums())
+  assert set(counts) == {"calculator", "both"} and 70 < counts["both"] < 130
+  for task in sums():
+    asked_for = asked(task).split("+")
+    values = [table_of(task).lookup(key) for key in asked_for] if task.stratum == "both" else asked_for
+    assert task.answer == str(int(values[0]) + int(values[1])) and len(set(asked_for)) == 2
+    assert task.data["needed"] == {"calculator": 0, "both": 2}[task.stratum] == len(task.data["table"])
+    assert check(task, task.answer) and not check(task, str(int(task.answer) + 1))
+
+
+def test_pairs_of_numbers_and_keys_of_sums_are_trained_on_or_held_out():
+  parts = {split: {asked(task) for task in sums(200, split, known=1.0)} for split in ("train", "held_out")}
+  keys = {split: {key for task in sums(200, split, known=0.0) for key in task.data["table"]} for split in parts}
+  assert not parts["train"] & parts["held_out"] and not keys["train"] & keys["held_out"]
+
+
+def test_a_share_of_sums_leaves_the_tasks_of_before_as_they_were():
+  assert tasks(3, 50) == tasks(3, 50, sums=0.0)
+  strata = collections.Counter(task.stratum for task in tasks(1, sums=0.25))
+  assert 60 < strata["calculator"] + strata["both"] < 140 and strata["known"] and strata["one_hop"]
+
+
+# For each habit the calls in each stratum, "l" for a lookup and "c" for a calculation.
+CALLS = {
+  "needed": {"one_hop": "l", "calculator": "c", "both": "llc"},
+  "one_tool": {"one_hop": "l", "calculator": "c", "both": "ll"},
+  "all_tools": {"one_hop": "lc", "calculator": "lc", "both": "llc"},
+  "never": {"one_hop": "", "calculator": "", "both": ""},
+}
+
+
+@pytest.mark.parametrize("habit", CALLS)
+def test_habits_of_two_tools_are_played_and_right(habit):
+  source = envs.make("knowledge", "lookup_and_calculator", options={"sums": 0.5})
+  calls, environment = {}, source.environment()
+  for index in range(80):
+    task = source.task(index, "train")
+    environment.reset(task, 0)
+    actions = source.oracle(task, habit)
+    *_, last = [environment.step(action) for action in actions]
+    assert last.done and last.parts["correct"] == 1.0
+    calls[task.stratum] = "".join(action.calls[0].name[0] for action in actions[:-1])
+  calls.pop("known")
+  assert calls == CALLS[habit]
+
+
+def test_a_sum_of_wrong_lookups_is_believed_and_wrong():
+  task = generate(0, split="train", known=0.0, right=0.0, sums=1.0)
+  *calls, last = knowledge.oracle(task, "lookup_and_calculator")
+  assert len(calls) == 3 and not check(task, last.answer)
+
+
+def test_a_sum_needs_the_calculator():
+  with pytest.raises(ValueError, match="needs the tool 'lookup_and_calculator', not 'lookup'"):
+    envs.make("knowledge", "lookup", options={"sums": 1.0})
+
+
 @pytest.mark.parametrize(
   ("answer", "right"),
   [("417", True), ("It is 417.", True), ("418", False), ("417 or 418", False), ("4170", False), ("", False)],
@@ -126,7 +188,7 @@ def test_mutated_answers_are_wrong(answer, right):
   assert check(Task(id="k", family="knowledge", question="", answer="417"), answer) is right
 
 
-@pytest.mark.parametrize("options", [{"known": 1.5}, {"right": -0.1}])
+@pytest.mark.parametrize("options", [{"known": 1.5}, {"right": -0.1}, {"sums": 2.0}])
 def test_shares_outside_0_to_1_are_errors(options):
   with pytest.raises(ValueError, match=f"{next(iter(options))} must be between 0 and 1"):
     generate(0, split="train", **options)

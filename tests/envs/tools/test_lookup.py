@@ -5,7 +5,7 @@ import pytest
 from agentrl.envs.base import ToolEnvironment
 from agentrl.envs.tasks import key_lookup
 from agentrl.envs.tool import tools_of
-from agentrl.envs.tools.lookup import NO_SUCH_KEY, KeyTable
+from agentrl.envs.tools.lookup import NO_SUCH_KEY, KeyTable, TableAndCalculator
 from agentrl.types import Task
 
 
@@ -48,3 +48,10 @@ def test_an_episode_begins_with_its_first_lookup():
   for _ in range(2):
     table.reset(task, 0)
     assert [table.lookup("koka") for _ in range(2)] == ["100", "417"]
+
+
+def test_a_table_beside_a_calculator_has_both_tools():
+  both = TableAndCalculator()
+  both.reset(Task(id="k-0", family="mine", question="?", data={"table": {"koka": "417"}}), 0)
+  assert sorted(tools_of(both)) == ["calculate", "lookup"]
+  assert (both.lookup("koka"), both.calculate("417+582")) == ("417", "999")
