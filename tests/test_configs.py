@@ -12,6 +12,7 @@ from agentrl.training import config, config_file, metrics
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.sizes import check_sizes
+from agentrl.training.stages import stages_of
 from experiments import train
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -96,7 +97,7 @@ def test_its_smoke_variant_runs(path, tmp_path, capsys):
   assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
   wanted = config_file.load(path, smoke=True)
   last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]
-  assert last["step"] == wanted.cold_start.steps + wanted.train.steps
+  assert last["step"] == stages_of(wanted)[-1].last
   assert "eval/success" in last and "nonfinite" not in last
   assert (tmp_path / "run" / "report.html").stat().st_size > 1000
   assert "Held-out success" in capsys.readouterr().out

@@ -20,6 +20,8 @@ Row = Mapping[str, Any]
 COSTS = ("rollout/trajectories", "rollout/sampled", "rollout/tool_calls_made", "rollout/tool_calls_replayed")
 RECORDED = "recorded.json"  # what only a recorded run holds, see recorded.py
 
+_STAGES = ("cold_start", "tuning", "train")  # sections with the steps of a run; earlier versions lack some
+
 _EVALUATION = re.compile(r"eval_(\d+)\.jsonl\.gz")
 _TREE = re.compile(r"(train|eval)_(\d+)_(\d+)\.json")
 # What reading a file raises that is no archive, text or JSON; RecursionError: brackets within brackets without end.
@@ -62,7 +64,7 @@ class Run(NamedTuple):
   @property
   def steps(self) -> int:
     """Step at which the run is done, by its config; 0 where it does not say."""
-    return self.cold_start + (self.config["train"]["steps"] if "train" in self.config else 0)
+    return sum(self.config[stage]["steps"] for stage in _STAGES if stage in self.config)
 
 
 def load(path: pathlib.Path) -> Run:
@@ -111,7 +113,7 @@ def read_config(path: pathlib.Path) -> Mapping[str, Any]:
   with _reading(path / "config.json", "config"):
     config = json.loads((path / "config.json").read_bytes())
     section = records.MayLack({"steps": int})
-    records.check(config, {"cold_start": section, "train": section}, "the config")
+    records.check(config, dict.fromkeys(_STAGES, section), "the config")
   return config
 
 

@@ -99,13 +99,32 @@ def authored_traces(
   with naming("cold_start.mix"):
     for habit in mix:
       tasks.check_habit(habit)
+  shown = {index: habits.at(index) for index in indices}
+  return shown_traces(tasks, chat, shown, max_tokens=max_tokens, max_actions=max_actions)
+
+
+def shown_traces(
+  tasks: Any,
+  chat: ChatFormat,
+  habits: Mapping[int, str],
+  *,
+  max_tokens: int = _NO_LIMIT,
+  max_actions: int = _NO_LIMIT,
+) -> Authored:
+  """Plays what the family's oracle shows of tasks of the train split, each with a habit of its own.
+
+  Args:
+    tasks: see `authored_traces`.
+    habits: of the oracle, by the number of the task.
+    max_tokens, max_actions: see `authored_traces`.
+  """
   traces, chosen, left_out = [], {}, []
-  for index in indices:
+  for index, habit in habits.items():
     name = f"number {index}"
     try:
       task = tasks.task(index, "train")
       name = task.id
-      trace = _trace(tasks, chat, index, task, habits.at(index), max_tokens, max_actions)
+      trace = _trace(tasks, chat, index, task, habit, max_tokens, max_actions)
     except (Exception, SystemExit) as error:  # generator, oracle and environment may be anybody's
       told = f"the demonstration of task {name} could not be played: {failure_of(error)}"
       left_out.append(LeftOut(index, told))

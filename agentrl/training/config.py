@@ -20,11 +20,12 @@ from agentrl.rollout import strategies
 from agentrl.training.config_keys import has_section, is_section, set_section, unknown_key
 
 PREFIX = "--config."
+ALGOS = ("algo", "cold_start.algo", "tuning.algo")  # sections with the settings of an algorithm
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
 OPEN_SECTIONS = (
   "task.options", "task.tool_options", "task.mixture", "curriculum.options", "reward", "reward_options",
-  "filter_options", "cold_start.mix",
-  *(f"{algo}.{name}" for algo in ("algo", "cold_start.algo")
+  "filter_options", "cold_start.mix", "tuning.mix",
+  *(f"{algo}.{name}" for algo in ALGOS
     for name in ("terms", "credit_options", "loss", "correction_options", "reduction_options", "masked_options")),
 )  # fmt: skip
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # of a function
@@ -43,25 +44,25 @@ class SectionOfModule(NamedTuple):
   load: Callable[[str], ModuleType]
 
 
-def _of_the_cold_start(name: str) -> ModuleType:
-  with naming("cold_start.algorithm"):
+def _algorithm_of(stage: str, name: str) -> ModuleType:
+  with naming(f"{stage}.algorithm"):
     return algorithms.load(name)
 
 
 # By the key that names the module. Another module's settings would not fit: the section changes with the name.
 SECTIONS_OF_MODULES = {
   "algorithm": SectionOfModule("algo", algorithms.load),
-  "cold_start.algorithm": SectionOfModule("cold_start.algo", _of_the_cold_start),
+  "cold_start.algorithm": SectionOfModule("cold_start.algo", lambda name: _algorithm_of("cold_start", name)),
+  "tuning.algorithm": SectionOfModule("tuning.algo", lambda name: _algorithm_of("tuning", name)),
   "rollout.strategy": SectionOfModule("strategy", strategies.load),
 }
 
-# By the key that chooses a function, the section with its settings, which would not fit another one either: where the
-# choice changes, the section begins empty, and what is set in it is the new choice's.
+# By the key that chooses a function, the section of its settings, which begins empty where the choice changes.
 SETTINGS_OF_CHOICES = {
   "task.family": "task.options",
   "task.tool": "task.tool_options",
   "curriculum.name": "curriculum.options",
-  **{f"{algo}.{key}": f"{algo}.{section}" for algo in ("algo", "cold_start.algo")
+  **{f"{algo}.{key}": f"{algo}.{section}" for algo in ALGOS
      for key, section in {"credit": "credit_options", "policy_loss": "loss", "correction": "correction_options",
                           "reduction": "reduction_options"}.items()},
 }  # fmt: skip
@@ -134,11 +135,10 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - a mapping for a section changes the keys that it names;
   - a mapping for one of `OPEN_SECTIONS` takes the place of all that is in it;
   - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
-  - another `algorithm` puts that algorithm's defaults into `algo`, as another `cold_start.algorithm` does into
-    `cold_start.algo`, and another `rollout.strategy` that strategy's into `strategy`: the settings of one do not fit
-    another;
-  - another `algo.policy_loss`, or another choice of `SETTINGS_OF_CHOICES`, empties the section of its settings, so that
-    those of the earlier choice do not pass to it: it has its defaults, and what `overrides` says beside the choice.
+  - another choice of `SECTIONS_OF_MODULES`, such as `algorithm`, puts the defaults of what it names into its section,
+    such as `algo`: the settings of one do not fit another;
+  - another choice of `SETTINGS_OF_CHOICES`, such as `algo.policy_loss`, empties the section of its settings: it has its
+    defaults, and what `overrides` says beside the choice.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is

@@ -114,7 +114,7 @@ def _wrapped(text: str) -> list[str]:
 def _taken(config: ConfigDict, key: str) -> str:
   """What a section of keyword arguments may hold: the settings of the function that the config chooses."""
   prefix, _, last = key.rpartition(".")
-  by_algo = CHOSEN_BY_ALGO if prefix in ("algo", "cold_start.algo") else {}
+  by_algo = CHOSEN_BY_ALGO if prefix in config_lib.ALGOS else {}
   name, table = CHOSEN.get(key) or by_algo.get(last) or ("", {})
   if not name:
     return ""

@@ -29,6 +29,7 @@ _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 _MODULES = {
   "algorithm": ALGORITHMS,
   "cold_start.algorithm": ALGORITHMS,
+  "tuning.algorithm": ALGORITHMS,
   "rollout.strategy": STRATEGIES,
   "task.family": FAMILIES,
 }

@@ -24,13 +24,14 @@ from agentrl.training import config as config_lib
 from agentrl.training import config_file, own_code, resume
 from agentrl.training.redacted import differences_shown
 from agentrl.training.saved import stage_differences
-from agentrl.training.stages import stages_of
+from agentrl.training.stages import COLD_START, stages_of
 
 _ROOT = pathlib.Path(__file__).parents[2]  # of the checkout
 _POLL_S = 0.5
 _TAIL_BYTES = 1 << 16
 # One thread for each of several processes: small shapes gain nothing from more.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ALONE = ("--config.tuning.steps=0", "--config.train.steps=0")  # a cold start with nothing behind it
 _ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
 
 
@@ -72,7 +73,7 @@ class Run:
   @property
   def done(self) -> bool:
     """All of its steps are measured, and its process ended well; of a cold start, its checkpoint is there too."""
-    saved = self.path / "checkpoints" / "cold_start" / str(self.steps)
+    saved = self.path / "checkpoints" / COLD_START / str(self.steps)
     return self.mark.exists() and self.step >= self.steps and (saved.is_dir() or not self.is_cold_start)
 
   @property
@@ -118,11 +119,11 @@ def plan(
       owner = next((name for name in names if name in configs and _share_cold_start(configs[name], configs[arm])), None)
       cold = None
       if owner is not None:
-        cold = _run(file, owner, seed, workdir / "cold_starts", (*given, "--config.train.steps=0"), smoke)
+        cold = _run(file, owner, seed, workdir / "cold_starts", (*given, *_ALONE), smoke)
         cold = dataclasses.replace(cold, steps=configs[owner].cold_start.steps, is_cold_start=True)
         runs += [] if cold in runs else [cold]
       taken = () if cold is None else (f"--config.cold_start.run={cold.path}",)
-      steps = configs[arm].cold_start.steps + configs[arm].train.steps
+      steps = stages_of(configs[arm])[-1].last
       run = _run(file, arm, seed, workdir, (*given, *taken), smoke)
       runs.append(dataclasses.replace(run, steps=steps, begins_with=cold))
   return runs
@@ -154,13 +155,13 @@ def as_recorded(
       f"{recorded} was recorded with other settings: these do not fit it ({error}). Give another --out, or remove it"
     ) from error
   run = _run(file, arm, int(recorded.name.removeprefix("seed")), recorded.parent.parent, given, smoke)
-  return dataclasses.replace(run, steps=config.cold_start.steps + config.train.steps)
+  return dataclasses.replace(run, steps=stages_of(config)[-1].last)
 
 
 def _share_cold_start(one: ConfigDict, other: ConfigDict) -> bool:
   """Whether both configs begin with a cold start of their own, and of the same settings."""
   (stage, *_), (theirs, *_) = stages_of(other), stages_of(one)
-  own = not (stage.final or stage.run or theirs.final or theirs.run)
+  own = stage.name == theirs.name == COLD_START and not (stage.run or theirs.run)
   return own and not stage_differences(stage, one, other)
 
 

@@ -18,9 +18,10 @@ from agentrl.training.config import Difference
 
 FIXED = (
   "seed", "model", "chat", "task", "curriculum", "engine", "pack", "reward", "reward_options", "filters",
-  "filter_options", "cold_start", "algorithm", "algo", "optimizer", "eval", "rollout.groups", "rollout.group_size",
-  "rollout.max_tokens", "rollout.max_turns", "rollout.turn_tokens", "rollout.temperature", "rollout.rounds",
-  "rollout.entropy_window", "rollout.end_on", "rollout.seeds", "rollout.strategy", "strategy", "search", "train.source",
+  "filter_options", "cold_start", "tuning", "algorithm", "algo", "optimizer", "eval", "rollout.groups",
+  "rollout.group_size", "rollout.max_tokens", "rollout.max_turns", "rollout.turn_tokens", "rollout.temperature",
+  "rollout.rounds", "rollout.entropy_window", "rollout.end_on", "rollout.seeds", "rollout.strategy", "strategy",
+  "search", "train.source",
 )  # fmt: skip
 FREE = (
   "hosting",  # where environments live, and how long they may take before they count as lost

@@ -9,13 +9,14 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from agentrl.algorithms.contract import LearnerState
-from agentrl.named import by_name, by_path
+from agentrl.named import by_name, by_path, naming
 from agentrl.rollout.driver import total
 from agentrl.training import summary
-from agentrl.training.cold_start import authored_traces
+from agentrl.training.cold_start import Authored, authored_traces, shown_traces
 from agentrl.training.collect import Collected
 from agentrl.training.curriculum import (
   Curriculum,
@@ -26,6 +27,7 @@ from agentrl.training.curriculum import (
   with_outcomes,
 )
 from agentrl.training.left_out import ENOUGH_TASKS, LeftOut, check_left_out
+from agentrl.training.probing import ProbeSettings, probe, probe_metrics
 from agentrl.training.stages import Stage
 from agentrl.types import Task, Trajectory
 
@@ -107,33 +109,70 @@ def kind_of(config: ConfigDict, stage: Stage) -> SourceKind:
 
 
 def authored(config: ConfigDict, experiment: Experiment, stage: Stage, first_task: int) -> Source:
-  """Authored traces of the train split, which show the habits of `mix`.
-
-  Demonstrations that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
-  """
+  """Authored traces of the train split, which show the habits of `mix`; see `_demonstrated`."""
   settings = config[stage.name]
-  asked, missing = 0, []
+
+  def demonstrate(state: LearnerState, indices: range) -> tuple[Authored, Mapping[str, float]]:
+    del state
+    shares = {"mix": by_path(settings.mix), "seed": config.seed}
+    return authored_traces(experiment.tasks, experiment.chat, indices, **shares, **_room(config)), {}
+
+  return _demonstrated(config, stage, first_task, demonstrate)
+
+
+def probed(config: ConfigDict, experiment: Experiment, stage: Stage, first_task: int) -> Source:
+  """Authored traces of the train split, whose habit depends on whether the policy knows the answer by itself.
+
+  The policy of each step is asked anew, so that no label is older than the step; see `probing.probe`.
+  """
+  settings = ProbeSettings(**config[stage.name].probe)
+  with naming(f"{stage.name}.probe"):
+    for habit in (settings.known, settings.unknown):
+      experiment.tasks.check_habit(habit)
+  key = jax.random.fold_in(experiment.keys["rollout"], stage.first)
+
+  def demonstrate(state: LearnerState, indices: range) -> tuple[Authored, Mapping[str, float]]:
+    params = experiment.driver_params({"policy": state.params["policy"]})
+    probes, lost = probe(experiment, params, key, indices, samples=settings.samples, version=int(state.updates))
+    known = {index: found.is_known(settings.least) for index, found in probes.items()}
+    habits = {index: settings.known if is_known else settings.unknown for index, is_known in known.items()}
+    metrics = {f"{stage.name}/{name}": value for name, value in probe_metrics(probes, settings.least).items()}
+    shown = shown_traces(experiment.tasks, experiment.chat, habits, **_room(config))
+    return shown._replace(left_out=[*lost, *shown.left_out]), metrics
+
+  return _demonstrated(config, stage, first_task, demonstrate)
+
+
+def _room(config: ConfigDict) -> dict[str, int]:
+  """What a demonstration may hold."""
+  return {"max_tokens": config.pack.row_tokens, "max_actions": config.pack.row_actions}
+
+
+def _demonstrated(
+  config: ConfigDict,
+  stage: Stage,
+  first_task: int,
+  demonstrate: Callable[[LearnerState, range], tuple[Authored, Mapping[str, float]]],
+) -> Source:
+  """Demonstrations of `batch` tasks a step, from the first task on.
+
+  Those that cannot be played are left out; steps are judged together until they had `ENOUGH_TASKS`.
+
+  Args:
+    demonstrate: `(state, numbers of tasks) -> traces, metrics`.
+  """
+  batch, asked, missing = config[stage.name].batch, 0, []
 
   def draw(state: LearnerState, counters: Mapping[str, Any]) -> Samples:
     nonlocal asked, missing
-    del state
     first = counters["next_task"]
-    indices = range(first, first + settings.batch)
-    traces, tasks, left_out = authored_traces(
-      experiment.tasks,
-      experiment.chat,
-      indices,
-      mix=by_path(settings.mix),
-      seed=config.seed,
-      max_tokens=config.pack.row_tokens,
-      max_actions=config.pack.row_actions,
-    )
-    asked, missing = asked + len(indices), [*missing, *left_out]
+    (traces, tasks, left_out), metrics = demonstrate(state, range(first, first + batch))
+    asked, missing = asked + batch, [*missing, *left_out]
     check_left_out(missing, asked)
     if asked >= ENOUGH_TASKS:
       asked, missing = 0, []
-    metrics = {f"{stage.name}/left_out": len(left_out)}
-    return Samples(traces, traces, tasks, metrics, {"next_task": first + settings.batch}, left_out=left_out)
+    metrics = {f"{stage.name}/left_out": len(left_out), **metrics}
+    return Samples(traces, traces, tasks, metrics, {"next_task": first + batch}, left_out=left_out)
 
   return Source({"next_task": first_task}, draw)
 
@@ -226,5 +265,8 @@ def _samples(config: ConfigDict, stage: Stage, per_sample: int) -> int:
 
 SOURCES: Mapping[str, SourceKind] = {
   "authored": SourceKind(authored, _traces, reads=("batch", "mix"), sections=(), sampled=False, rewarded=False),
+  "probed": SourceKind(
+    probed, _traces, reads=("batch", "probe"), sections=("rollout", "engine"), sampled=False, rewarded=False
+  ),
   "rollouts": SourceKind(rollouts, _samples),
 }

@@ -1,7 +1,7 @@
 """The stages of a run, in their order: stretches of training, each with a source of trajectories and an algorithm.
 
-A stage is a section of the config: `cold_start`, then `train`. One of 0 steps is left out, but for the last, which is
-the one that a run is about. Another kind of stage is another section, and a line of `stages_of`.
+A stage is a section of the config: `cold_start`, `tuning`, then `train`. One of 0 steps is left out, but for the last,
+which is the one that a run is about. Another kind of stage is another section, and an entry of the loop in `stages_of`.
 
 Imports no JAX.
 """
@@ -14,6 +14,8 @@ import pathlib
 from ml_collections import ConfigDict
 
 from agentrl.training.resume import ENDLESS_SCHEDULES
+
+COLD_START = "cold_start"  # the stage that the arms of a paper share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,28 +72,36 @@ class Stage:
 
 def stages_of(config: ConfigDict) -> tuple[Stage, ...]:
   """The stages of a run; the last one is always there."""
-  cold, train = config.cold_start, config.train
-  scheduled_by = "cold_start" if cold.schedule else "optimizer"
-  before = Stage(
-    name="cold_start",
-    first=0,
-    steps=cold.steps,
-    source=cold.source,
-    algorithm=cold.algorithm,
-    algorithm_key="cold_start.algorithm",
-    schedule=config[scheduled_by].schedule,
-    scheduled_by=scheduled_by,
-    run=cold.run,
-  )
+  earlier: list[Stage] = []
+  for name, run in ((COLD_START, config.cold_start.run), ("tuning", "")):
+    stage = _earlier(config, name, first=earlier[-1].last if earlier else 0, run=run)
+    earlier += [stage] if stage.steps or stage.run else []
   last = Stage(
     name="train",
-    first=before.last,
-    steps=train.steps,
-    source=train.source,
+    first=earlier[-1].last if earlier else 0,
+    steps=config.train.steps,
+    source=config.train.source,
     algorithm=config.algorithm,
     algorithm_key="algorithm",
     schedule=config.optimizer.schedule,
     scheduled_by="optimizer",
     final=True,
   )
-  return (before, last) if before.steps or before.run else (last,)
+  return (*earlier, last)
+
+
+def _earlier(config: ConfigDict, name: str, *, first: int, run: str) -> Stage:
+  """A stage before the last, of the section `name`."""
+  section = config[name]
+  scheduled_by = name if section.schedule else "optimizer"
+  return Stage(
+    name=name,
+    first=first,
+    steps=section.steps,
+    source=section.source,
+    algorithm=section.algorithm,
+    algorithm_key=f"{name}.algorithm",
+    schedule=config[scheduled_by].schedule,
+    scheduled_by=scheduled_by,
+    run=run,
+  )

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -31,6 +33,7 @@ from agentrl.types import Failure, FailureKind, StopReason, Trajectory, Turn, Tu
 from tests.training.conftest import numbers
 
 TRAIN = pathlib.Path(__file__).parents[2] / "experiments" / "train.py"
+TUNING = {"steps": 2, "batch": 3, "source": "probed", "probe": {"samples": 2}}
 EVERY_STEP = {
   "train/reward", "train/success", "rollout/tool_calls", "rollout/turns", "rollout/void_turns", "rollout/length",
   "rollout/environment_failures", "rollout/tool_failures", "rollout/tokens_per_second", "rollout/kept_share",
@@ -107,6 +110,26 @@ def stop_at(patch, owner, name, count):
     return function(*args, **kwargs)
 
   patch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_a_stage_in_the_middle_begins_where_the_one_before_ended_and_goes_on(run, tiny_experiment, tmp_path, step):
+  """Of probed demonstrations; stopped before it, within it and behind it the numbers are the same."""
+  parts = tiny_experiment()
+  parts = dataclasses.replace(parts, earlier={**parts.earlier, "tuning": parts.earlier["cold_start"]})
+
+  def start(name):
+    copied = dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
+    return run(tmp_path / name, parts=copied, settings={"tuning": TUNING}, steps=1)
+
+  whole = start("whole")
+  assert [line["step"] for line in whole] == [0, 1, 2, 3, 4, 5]
+  assert ["tuning/known" in line for line in whole] == [False, False, False, True, True, False]
+  with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, loop.Trainer, "_step", step)
+    with pytest.raises(Stopped):
+      start("stopped")
+  assert start("stopped") == whole
 
 
 @pytest.mark.parametrize("step", range(5))

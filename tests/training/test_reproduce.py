@@ -99,6 +99,16 @@ def test_arms_with_the_same_cold_start_share_one_for_each_seed(paper, tmp_path):
   assert "--config.seed=1" in runs[6].arguments and len(runs) == 12
 
 
+def test_tuning_is_of_the_arm_and_not_of_the_cold_start(tmp_path):
+  tuned = '"tuned": {"tuning": {"steps": 2}}, "alone": {"cold_start": {"steps": 0}, "tuning": {"steps": 2}}, "plain"'
+  file = tmp_path / "mine.py"
+  file.write_text(textwrap.dedent(PAPER).replace('"plain"', tuned))
+  cold, plain, tuned, alone = reproduce.plan(file, ["plain", "tuned", "alone"], [0], tmp_path)
+  assert cold.is_cold_start and "--config.tuning.steps=0" in cold.arguments
+  assert (cold.steps, plain.steps, tuned.steps, alone.steps) == (3, 7, 9, 6)
+  assert plain.begins_with == tuned.begins_with == cold and alone.begins_with is None
+
+
 def test_a_cold_start_is_the_same_whichever_arms_are_run(paper, tmp_path):
   (cold, ppo) = reproduce.plan(paper, ["ppo"], [0], tmp_path, overrides=["--config.eval.tasks=3"], smoke=True)
   assert cold.path == tmp_path / "cold_starts" / "plain" / "seed0" and cold.steps == 2 and ppo.steps == 4

@@ -13,6 +13,8 @@ from agentrl.training import config as config_lib
 from agentrl.training import sources
 from agentrl.training.curriculum import CURRICULA, Curriculum
 from agentrl.training.defaults import run_config
+from agentrl.training.left_out import LeftOut
+from agentrl.training.probing import Probe
 from agentrl.training.stages import stages_of
 from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind
 
@@ -96,10 +98,45 @@ def test_the_next_stage_begins_behind_all_groups_and_tasks(tiny_config, monkeypa
   assert samples.counters["next_task"] == next_task
 
 
+def known_by_number(index):
+  """Questions of odd numbers are known; number 3 cannot be asked."""
+  return Probe("", 0.5, float(index % 2))
+
+
+def test_what_is_demonstrated_depends_on_what_the_policy_knows(tiny_config, tiny_experiment, monkeypatch):
+  versions = []
+
+  def asks(experiment, params, key, indices, *, samples, version):
+    versions.append((version, samples, sorted(params)))
+    return {n: known_by_number(n) for n in indices if n != 3}, [LeftOut(3, "not made")]
+
+  monkeypatch.setattr(sources, "probe", asks)
+  settings = {"steps": 2, "batch": 6, "source": "probed", "probe": {"samples": 5}}
+  config = config_lib.resolve(tiny_config, {"tuning": settings}, where="test")
+  (_, tuning, _), experiment = stages_of(config), tiny_experiment()
+  source = sources.kind_of(config, tuning).make(config, experiment, tuning, 1)
+  state = SimpleNamespace(params={"policy": experiment.params}, updates=jnp.int32(4))
+  samples = source.draw(state, source.counters)
+  calls = {t.group_id: sum(len(turn.results) for turn in t.turns) for t in samples.kept}
+  assert calls == {1: 0, 2: 1, 4: 1, 5: 0, 6: 1} and all(t.reward_parts["correct"] == 1.0 for t in samples.kept)
+  assert samples.counters == {"next_task": 7} and [task.group for task in samples.left_out] == [3]
+  assert samples.metrics["tuning/known"] == 2 / 5 and samples.metrics["tuning/left_out"] == 1
+  source.draw(state, samples.counters)
+  assert versions == [(4, 5, ["policy"])] * 2
+
+
+def test_a_habit_that_the_family_does_not_have_is_named(tiny_config, tiny_experiment):
+  settings = {"steps": 2, "source": "probed", "probe": {"unknown": "always"}}
+  config = config_lib.resolve(tiny_config, {"tuning": settings}, where="test")
+  with pytest.raises(ValueError, match=r"tuning\.probe: no habit is called 'always'"):
+    sources.probed(config, tiny_experiment(), stages_of(config)[1], 0)
+
+
 @pytest.mark.parametrize(
   ("source", "told"),
   [
     ("rollout", "no train.source is called 'rollout': did you mean 'rollouts'"),
+    ("probed", "train.source='probed' reads batch, probe, which the section 'train' does not have"),
     ("authored", "train.source='authored' reads batch, mix, which the section 'train' does not have"),
   ],
 )

@@ -33,6 +33,16 @@ def test_a_stage_that_is_taken_over_is_one_all_the_same():
   assert (cold.run, cold.steps) == ("runs/first", 0)
 
 
+def test_tuning_stands_between_the_cold_start_and_the_last_stage():
+  settings = {"steps": 2, "source": "probed", "schedule": "linear", "learning_rate": 1e-4}
+  cold, tuning, train = of(cold_start={"steps": 3}, tuning=settings, train={"steps": 7})
+  assert (tuning.name, tuning.first, tuning.last, train.first, train.last) == ("tuning", 3, 5, 5, 12)
+  assert (tuning.source, tuning.algorithm_key, tuning.scheduled_by) == ("probed", "tuning.algorithm", "tuning")
+  assert not (tuning.final or tuning.run) and cold.last == 3
+  alone, last = of(tuning={"steps": 2})
+  assert (alone.name, alone.first, last.first) == ("tuning", 0, 2)
+
+
 def test_its_checkpoints_are_listed_by_number(tmp_path):
   (train,) = of()
   for name in ("10", "9", "2.tmp"):

@@ -22,11 +22,12 @@ from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.tasks import TaskSettings
 from agentrl.training.config_keys import entry
 from agentrl.training.curriculum import CurriculumSettings
+from agentrl.training.probing import ProbeSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class ColdStartSettings:
-  """A first stage, by default supervised learning on authored traces; one of 0 steps is left out."""
+class _EarlierStage:
+  """A stage before the last, by default supervised learning on authored traces; one of 0 steps is left out."""
 
   source: str = setting("authored", "of its trajectories: name in training.sources.SOURCES, or an import path")
   algorithm: str = setting("sft", "module under algorithms/, or the import path of one of yours")
@@ -40,9 +41,22 @@ class ColdStartSettings:
   )
   learning_rate: float = setting(1e-3, "at its peak", at_least(0))
   schedule: str = setting("", "of the rate, as in `optimizer`; empty: that of `optimizer`")
+
+
+@dataclasses.dataclass(frozen=True)
+class ColdStartSettings(_EarlierStage):
+  """The first stage, which other runs may take over."""
+
   run: str = setting(
     "", "folder of a run whose cold start, with the same settings, is taken over in place of these steps"
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningSettings(_EarlierStage):
+  """A stage between the cold start and the last, on demonstrations that may depend on what the policy knows by then."""
+
+  probe: ProbeSettings = section(ProbeSettings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +134,7 @@ class RunSettings:
   )
   filter_options: Mapping[str, Any] = setting({}, 'settings of filters: {"best_of_group": {"count": 2}}')
   cold_start: ColdStartSettings = section(ColdStartSettings)
+  tuning: TuningSettings = section(TuningSettings)
   algorithm: str = setting("grpo", "module under algorithms/, or the import path of one of yours")
   algo: Mapping[str, Any] = setting({}, "the algorithm's own settings, from its default_config()")
   optimizer: OptimizerSettings = section(OptimizerSettings)
