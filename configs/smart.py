@@ -12,7 +12,7 @@ much of what it knows, and guesses much of the rest. Behind it come 100 steps of
   python experiments/reproduce.py configs/smart.py
 
 The policy of each step is asked 16 times for each of the step's 64 questions, and may write one turn; questions that it
-never answers at once count as unknown. `tuning/STRATUM/called` and `tuning/STRATUM/right` say how often it calls a tool
+never answers at once count as unknown. `probe/STRATUM/called` and `probe/STRATUM/right` say how often it calls a tool
 and how many of its answers are right.
 
 Paper: Qian et al., 2025 (https://arxiv.org/abs/2502.11435), supervised learning alone. Unlike the paper, which labels
@@ -22,7 +22,6 @@ without reasons. Result: not yet run.
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import Last
-from agentrl.training.paper import arm_config
 
 TUNING = {"steps": 100, "batch": 64, "learning_rate": 1e-3, "schedule": "linear"}
 BASE = {
@@ -79,16 +78,3 @@ CLAIMS = (
   Claim("and is right more often", "smart_rl", "rl", SUCCESS, "higher"),
   Claim("RL adds success to SMART", "smart_rl", "smart", SUCCESS, "higher"),
 )  # fmt: skip
-
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 4},
-  "rollout": {"groups": 2, "group_size": 2},
-}
-SMOKE_TUNING = {"tuning": {"steps": 2, "batch": 8}}  # of arms that have such steps
-
-
-def get_config(arm: str, smoke: bool):
-  small = SMOKE | (SMOKE_TUNING if "tuning" in ARMS[arm] else {})
-  return arm_config(BASE, ARMS[arm], small if smoke else {}, where=__file__)

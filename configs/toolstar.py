@@ -18,7 +18,6 @@ by preferences behind RL: that last step, which it calls optional, is not here. 
 
 from agentrl.report.claims import BEFORE, Claim
 from agentrl.report.measures import CostToReach, Last
-from agentrl.training.paper import arm_config
 
 BASE = {
   "model": {"layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 288},
@@ -77,14 +76,3 @@ CLAIMS = (
   Claim("dropped half-way, fewer calls are in vain at the end", "dropped", "bonus", ONE_LOOKUP, "lower"),
   Claim("and joint use was found as early as with it", "dropped", "accuracy", FOUND, "lower"),
 )  # fmt: skip
-
-SMOKE = {
-  "cold_start": {"steps": 2, "batch": 8},
-  "train": {"steps": 2, "eval_every": 2, "checkpoint_every": 1},
-  "eval": {"tasks": 6},
-  "rollout": {"groups": 2, "group_size": 2},
-}
-
-
-def get_config(arm: str, smoke: bool):
-  return arm_config(BASE, ARMS[arm], SMOKE if smoke else {}, where=__file__)

@@ -163,7 +163,7 @@ def _every(
 
 
 def _is_kept(name: str, kept: Collection[str]) -> bool:
-  return name in kept or name == "nonfinite" or name.startswith(("eval", "reward/"))
+  return name in kept or name == "nonfinite" or name.startswith(("eval", "reward/", "probe/"))
 
 
 def _rounded(value: Any) -> Any:

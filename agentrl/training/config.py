@@ -57,7 +57,8 @@ SECTIONS_OF_MODULES = {
   "rollout.strategy": SectionOfModule("strategy", strategies.load),
 }
 
-# By the key that chooses a function, the section of its settings, which begins empty where the choice changes.
+# By the key that chooses a function, the section with its settings, which would not fit another one either: where the
+# choice changes, the section begins empty, and what is set in it is the new choice's.
 SETTINGS_OF_CHOICES = {
   "task.family": "task.options",
   "task.tool": "task.tool_options",
@@ -135,10 +136,11 @@ def resolve(defaults: Mapping[str, Any], overrides: Mapping[str, Any], *, where:
   - a mapping for a section changes the keys that it names;
   - a mapping for one of `OPEN_SECTIONS` takes the place of all that is in it;
   - a dotted key changes the one entry that it leads to, {"task.options.seed": 3} in an open section too;
-  - another choice of `SECTIONS_OF_MODULES`, such as `algorithm`, puts the defaults of what it names into its section,
-    such as `algo`: the settings of one do not fit another;
-  - another choice of `SETTINGS_OF_CHOICES`, such as `algo.policy_loss`, empties the section of its settings: it has its
-    defaults, and what `overrides` says beside the choice.
+  - another `algorithm` puts that algorithm's defaults into `algo`, as another `cold_start.algorithm` does into
+    `cold_start.algo` and another `tuning.algorithm` into `tuning.algo`, and another `rollout.strategy` that strategy's
+    into `strategy`: the settings of one do not fit another;
+  - another `algo.policy_loss`, or another choice of `SETTINGS_OF_CHOICES`, empties the section of its settings, so that
+    those of the earlier choice do not pass to it: it has its defaults, and what `overrides` says beside the choice.
 
   An integer is welcome where the default is a float, anything where it is None, and any key in `OPEN_SECTIONS` and in
   a section that is empty in the defaults. A key that is the import path of a function, "my_project.rewards:mine", is

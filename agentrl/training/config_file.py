@@ -33,6 +33,9 @@ from agentrl.training.defaults import run_config
 SMALL = {
   "cold_start.steps": 2,
   "cold_start.batch": 8,
+  "tuning.steps": 2,
+  "tuning.batch": 8,
+  "tuning.probe.samples": 2,
   "train.steps": 2,
   "train.eval_every": 2,
   "train.checkpoint_every": 1,

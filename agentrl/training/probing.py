@@ -108,11 +108,11 @@ def _found(stratum: str, sampled: Sequence[Trajectory]) -> Probe:
 
 
 def probe_metrics(probes: Mapping[int, Probe], least: float) -> dict[str, float]:
-  """The share of known questions, and of them and the others how often a tool was called; the same by stratum.
+  """`probe/known`, the share of known questions, and how often a tool was called: of them, of the others, by stratum.
 
-  `<stratum>/called` is the share of samples that called a tool, `<stratum>/right` the mean over questions of the share
-  of right ones among the answers: a policy that calls exactly where it must has called = 1 - right. What was never seen
-  is left out.
+  `probe/<stratum>/called` is the share of samples that called a tool, `probe/<stratum>/right` the mean over questions
+  of the share of right ones among the answers: a policy that calls exactly where it must has called = 1 - right. What
+  was never seen is left out.
 
   Args:
     probes: by number of the question.
@@ -129,7 +129,7 @@ def probe_metrics(probes: Mapping[int, Probe], least: float) -> dict[str, float]
     own = [p for p in probes.values() if p.stratum == stratum]
     metrics[f"{stratum}/called"] = _mean(p.called for p in own)
     metrics[f"{stratum}/right"] = _mean(p.right for p in own if not math.isnan(p.right))
-  return {name: value for name, value in metrics.items() if not math.isnan(value)}
+  return {f"probe/{name}": value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -136,7 +136,7 @@ def probed(config: ConfigDict, experiment: Experiment, stage: Stage, first_task:
     probes, lost = probe(experiment, params, key, indices, samples=settings.samples, version=int(state.updates))
     known = {index: found.is_known(settings.least) for index, found in probes.items()}
     habits = {index: settings.known if is_known else settings.unknown for index, is_known in known.items()}
-    metrics = {f"{stage.name}/{name}": value for name, value in probe_metrics(probes, settings.least).items()}
+    metrics = probe_metrics(probes, settings.least)
     shown = shown_traces(experiment.tasks, experiment.chat, habits, **_room(config))
     return shown._replace(left_out=[*lost, *shown.left_out]), metrics
 

@@ -77,8 +77,10 @@ def test_other_numbers_have_four_digits_and_short_runs_are_whole():
 
 
 def test_what_claims_read_is_kept():
-  thin = recorded.thinned(lines(25, **{"mine/cost": 2.0}), first=0, metrics=["nobody/reads"], costs=["mine/cost"])
-  assert thin[5]["nobody/reads"] == 1.0 and sum(line.get("mine/cost", 0) for line in thin) == 50
+  given = lines(25, **{"mine/cost": 2.0, "probe/known": 0.5})
+  thin = recorded.thinned(given, first=0, metrics=["nobody/reads"], costs=["mine/cost"])
+  assert thin[5]["nobody/reads"] == 1.0 and thin[5]["probe/known"] == 0.5
+  assert sum(line.get("mine/cost", 0) for line in thin) == 50
 
 
 def test_a_recorded_run_is_drawn_like_any(run_path, tmp_path):

@@ -124,7 +124,7 @@ def test_a_stage_in_the_middle_begins_where_the_one_before_ended_and_goes_on(run
 
   whole = start("whole")
   assert [line["step"] for line in whole] == [0, 1, 2, 3, 4, 5]
-  assert ["tuning/known" in line for line in whole] == [False, False, False, True, True, False]
+  assert ["probe/known" in line for line in whole] == [False, False, False, True, True, False]
   with pytest.MonkeyPatch.context() as patch:
     stop_at(patch, loop.Trainer, "_step", step)
     with pytest.raises(Stopped):

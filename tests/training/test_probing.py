@@ -79,8 +79,8 @@ def test_a_question_is_known_where_enough_answers_are_right(right, least, known)
 def test_metrics_tell_calls_of_what_is_known_and_of_the_rest():
   probes = {0: Probe("fact", 0.5, 1.0), 1: Probe("fact", 0.0, 0.75), 2: Probe("key", 1.0, math.nan)}
   assert probe_metrics(probes, 0.5) == {
-    "known": pytest.approx(2 / 3), "called_of_known": 0.25, "called_of_unknown": 1.0,
-    "fact/called": 0.25, "fact/right": 0.875, "key/called": 1.0,
+    "probe/known": pytest.approx(2 / 3), "probe/called_of_known": 0.25, "probe/called_of_unknown": 1.0,
+    "probe/fact/called": 0.25, "probe/fact/right": 0.875, "probe/key/called": 1.0,
   }  # fmt: skip
   assert probe_metrics({}, 0.5) == {}
 

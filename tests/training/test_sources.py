@@ -120,7 +120,7 @@ def test_what_is_demonstrated_depends_on_what_the_policy_knows(tiny_config, tiny
   calls = {t.group_id: sum(len(turn.results) for turn in t.turns) for t in samples.kept}
   assert calls == {1: 0, 2: 1, 4: 1, 5: 0, 6: 1} and all(t.reward_parts["correct"] == 1.0 for t in samples.kept)
   assert samples.counters == {"next_task": 7} and [task.group for task in samples.left_out] == [3]
-  assert samples.metrics["tuning/known"] == 2 / 5 and samples.metrics["tuning/left_out"] == 1
+  assert samples.metrics["probe/known"] == 2 / 5 and samples.metrics["tuning/left_out"] == 1
   source.draw(state, samples.counters)
   assert versions == [(4, 5, ["policy"])] * 2
 
