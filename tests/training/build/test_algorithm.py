@@ -144,13 +144,22 @@ def test_what_the_algorithms_say_of_rewards():
 
 @pytest.mark.parametrize(("stage", "named"), [(COLD, "cold_start.algorithm='grpo'"), (LAST, "algorithm='ppo'")])
 def test_what_a_sampler_needs_and_it_lacks_is_named(stage, named):
-  needs = Needs(params=("value",), why="a search reads values", otherwise="choose another")
-  sampler = Sampler(lambda collection: None, needs=needs)
-  algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0, "value": 0})
-  head = value_head()
+  needs = Needs(params=("value",), heads=("value",), why="a search reads values", otherwise="choose another")
+  sampler, head = Sampler(lambda collection: None, needs=needs), value_head()
   algorithm.check_needs(stage, NOTHING._replace(heads={"value": head}), sampler, {"policy": 0, "value": 0})
   with pytest.raises(ValueError, match=f"a search reads values, and {named} has none: choose another"):
     algorithm.check_needs(stage, NOTHING, sampler, {"policy": 0})
   kept_back = NOTHING._replace(heads={"value": head._replace(acting=False)})  # such as a baseline of advantages
-  with pytest.raises(ValueError, match=f"a search reads values, and {named} has none: choose another"):
+  with pytest.raises(ValueError, match=f"a search reads values, and {named} keeps it from acting: choose another"):
     algorithm.check_needs(stage, kept_back, sampler, {"policy": 0, "value": 0})
+  other = NOTHING._replace(heads={"progress": head})
+  with pytest.raises(ValueError, match=f"a search reads values, and {named} has 'progress': choose another"):
+    algorithm.check_needs(stage, other, sampler, {"policy": 0, "progress": 0})
+
+
+def test_what_learns_apart_is_no_head_and_needs_none():
+  needs = Needs(params=("critic",), why="a judge has critics", otherwise="choose another")
+  sampler = Sampler(lambda collection: None, needs=needs)
+  algorithm.check_needs(LAST, NOTHING, sampler, {"policy": 0, "critic": 0})
+  with pytest.raises(ValueError, match="a judge has critics, and algorithm='ppo' has none: choose another"):
+    algorithm.check_needs(LAST, NOTHING, sampler, {"policy": 0})

@@ -96,7 +96,10 @@ def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monke
   [
     ({"rollout": {"temperature": 0.0}}, "rollout.temperature=0.0 must be above 0: .*only eval.temperature may be 0"),
     ({"optimizer": {"max_grad_norm": 0.0}}, "optimizer.max_grad_norm=0.0 must be above 0: .*a large number"),
-    ({"algo": {"loss": {"clip_low": -0.1}}}, "algo.loss.clip_low=-0.1 must be at least 0: it is a distance"),
+    (
+      {"algo": {"loss": {"clip_low": -0.1}}},
+      "algo.loss.clip_low=-0.1 must be at least 0 and at most 1: it is",
+    ),
     ({"algo": {"minibatches": 0}}, "algo.minibatches=0 must be at least 1"),
   ],
 )
