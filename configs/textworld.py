@@ -30,7 +30,8 @@ def get_config(smoke: bool = False):
     "eval": {"tasks": 64},
   }
   if smoke:
-    settings["model"]["vocabulary"] = 0
+    settings["model"] |= {"layers": 1, "width": 32, "head_dim": 8, "ffn": 48, "vocabulary": 0}
+    settings["engine"]["slots"] = 4
     settings["hosting"]["processes"] = 1
     settings["rollout"] |= {"groups": 2, "group_size": 2, "max_tokens": 2048}
     settings["pack"] = {"row_tokens": 4096, "row_actions": 4096, "rows": 2}

