@@ -5,14 +5,13 @@ import pytest
 from agentrl.training import loop
 from tests.training import conftest as tiny
 
-tiny_config, tiny_experiment, mac = tiny.tiny_config, tiny.tiny_experiment, tiny.mac
+mac = tiny.mac
 
 FILE = """
-from agentrl.training import config, config_file
-from tests.training.conftest import QUICKSTART, SETTINGS
+from tests.training import tiny
 
 def get_config(smoke=False):
-  return config.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where=__file__)
+  return tiny.make_config()
 """
 
 

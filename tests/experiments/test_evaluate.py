@@ -9,8 +9,9 @@ import pytest
 from agentrl.models import transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.weights import hf
-from agentrl.training import evaluation, metrics
+from agentrl.training import evaluation, loop, metrics
 from experiments import evaluate, train
+from tests.experiments.conftest import FILE
 
 
 @pytest.fixture
@@ -18,11 +19,21 @@ def same_parts(tiny_experiment, monkeypatch):
   monkeypatch.setattr(evaluation, "build_experiment", lambda config: tiny_experiment())
 
 
+@pytest.fixture(scope="module")
+def run_of_all(tmp_path_factory, tiny_experiment):
+  """The folder of a run, which an evaluation leaves as it is."""
+  folder = tmp_path_factory.mktemp("evaluated")
+  (folder / "tiny.py").write_text(FILE)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, "build_experiment", lambda config: tiny_experiment())
+    assert train.main(["--config", str(folder / "tiny.py"), "--workdir", str(folder / "run")]) == 0
+  return folder / "run"
+
+
 @pytest.fixture
-def finished_run(config_file, tmp_path, compiled_once, same_parts, capsys):
-  assert train.main(["--config", str(config_file), "--workdir", str(tmp_path / "run")]) == 0
+def finished_run(run_of_all, same_parts, capsys):
   capsys.readouterr()
-  return tmp_path / "run"
+  return run_of_all
 
 
 def test_the_latest_checkpoint_has_the_numbers_of_the_last_evaluation(finished_run, tmp_path, capsys):

@@ -1,6 +1,5 @@
-"""The smallest run that has everything: a cold start, three steps of RL, tools, checkpoints and evaluations."""
+"""Runs of the tiny config, and their folders."""
 
-import dataclasses
 import fcntl
 import importlib
 import os
@@ -12,38 +11,11 @@ import signal
 import socket
 import time
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, loop, metrics
-from agentrl.training.build.experiment import build_experiment
+from agentrl.training import loop, metrics
 from agentrl.training.run_folder import RunFolder
-
-QUICKSTART = pathlib.Path(__file__).parents[2] / "configs" / "quickstart.py"
-SETTINGS = {
-  "model": {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_dim": 16, "ffn": 48},
-  "rollout": {"groups": 2, "group_size": 2, "max_tokens": 40, "workers": 2},
-  "engine": {"slots": 4, "decode_tokens": 8, "live_step": 40},
-  "pack": {"row_tokens": 128, "row_actions": 96, "rows": 1},
-  "cold_start": {"steps": 2, "batch": 4},
-  "train": {"steps": 3, "eval_every": 2, "checkpoint_every": 1, "trajectories_every": 1},
-  "eval": {"tasks": 2},
-  "mesh": {"data": 1},
-}
-
-
-@pytest.fixture(scope="session")
-def tiny_config():
-  return config_lib.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where="test")
-
-
-@pytest.fixture(scope="session")
-def tiny_experiment(tiny_config):
-  """`tiny_experiment()` gives the parts, compiled once per session, with params that training may donate."""
-  parts = build_experiment(tiny_config)
-  return lambda: dataclasses.replace(parts, params=jax.tree.map(jnp.copy, parts.params))
 
 
 def numbers(path):

@@ -394,13 +394,12 @@ def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_e
 # ---- real kills ------------------------------------------------------------------------------------------------------
 
 KILLED_RUN = """
-from agentrl.training import config, config_file
-from tests.training.conftest import QUICKSTART, SETTINGS
+from agentrl.training import config
+from tests.training import tiny
 
 def get_config(smoke=False):
   longer = {"cold_start": {"steps": 4}, "train": {"steps": 16, "checkpoint_every": 2, "eval_every": 4}}
-  tiny = config.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where="x")
-  return config.resolve(tiny, longer, where="x")
+  return config.resolve(tiny.make_config(), longer, where="x")
 """
 
 
