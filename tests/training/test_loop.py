@@ -112,8 +112,7 @@ def stop_at(patch, owner, name, count):
   patch.setattr(owner, name, counted)
 
 
-@pytest.mark.parametrize("step", [2, 3, 4])
-def test_a_stage_in_the_middle_begins_where_the_one_before_ended_and_goes_on(run, tiny_experiment, tmp_path, step):
+def test_a_stage_in_the_middle_begins_where_the_one_before_ended_and_goes_on(run, tiny_experiment, tmp_path):
   """Of probed demonstrations; stopped before it, within it and behind it the numbers are the same."""
   parts = tiny_experiment()
   parts = dataclasses.replace(parts, earlier={**parts.earlier, "tuning": parts.earlier["cold_start"]})
@@ -125,11 +124,12 @@ def test_a_stage_in_the_middle_begins_where_the_one_before_ended_and_goes_on(run
   whole = start("whole")
   assert [line["step"] for line in whole] == [0, 1, 2, 3, 4, 5]
   assert ["probe/known" in line for line in whole] == [False, False, False, True, True, False]
-  with pytest.MonkeyPatch.context() as patch:
-    stop_at(patch, loop.Trainer, "_step", step)
-    with pytest.raises(Stopped):
-      start("stopped")
-  assert start("stopped") == whole
+  for step in (2, 3, 4):
+    with pytest.MonkeyPatch.context() as patch:
+      stop_at(patch, loop.Trainer, "_step", step)
+      with pytest.raises(Stopped):
+        start(f"stopped before {step}")
+    assert start(f"stopped before {step}") == whole
 
 
 @pytest.mark.parametrize("step", range(5))
