@@ -313,6 +313,10 @@ class Trajectory:
     temperature: sampling temperature.
     visits: of a branch that stands for a step which a search visited and did not take; its `reward` is the mean value
       of the visits, and it is no sample of its own. None: it is a sample.
+    prefix: turns of another trajectory that were acted again before the first turn of its own; they belong to the
+      prompt, and nothing of them is trained or counted among the turns.
+    index: number of the task in its split.
+    seed: what its environment was reset with.
   """
 
   tokens: np.ndarray
@@ -333,6 +337,9 @@ class Trajectory:
   temperature: float = 1.0
   visits: VisitShares | None = None
   failure: Failure | None = None
+  prefix: Sequence[Turn] = ()
+  index: int = 0
+  seed: int = 0
 
   def __post_init__(self):
     for array in (self.tokens, self.action_mask, self.sampler_logp, self.entropy, self.turn, self.policy_version):
@@ -361,6 +368,11 @@ class Trajectory:
     if not self.turns and len(sampled) and self.reward is not None:
       rewards[sampled[-1]] = self.reward
     return rewards
+
+
+def succeeded(trajectory: Trajectory) -> bool:
+  """The environment found the answer correct."""
+  return bool(trajectory.reward_parts) and trajectory.reward_parts.get("correct", 0.0) >= 1.0
 
 
 # ---- what is trained on -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentrl.named import by_name, noting, type_told, with_settings
-from agentrl.types import StopReason, Trajectory, TurnKind
+from agentrl.types import StopReason, Trajectory, TurnKind, succeeded
 
 
 def keep(trajectories: Sequence[Trajectory], wanted: Callable[[Trajectory], bool]) -> list[Trajectory]:
@@ -96,6 +96,30 @@ def without_flat_groups(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
   return keep(trajectories, lambda t: len(rewards[t.group_id]) > 1)
 
 
+def success_band(trajectories: Sequence[Trajectory], *, low: float = 0.1, high: float = 0.9) -> list[Trajectory]:
+  """Keeps the groups whose share of successes lies in [low, high]; branches that a search left at its steps are none.
+
+  Xue et al., 2025 (SimpleTIR, https://arxiv.org/abs/2509.02479). `rollout.oversample` and `rollout.rounds` say how many
+  groups are asked so that enough of them are kept.
+
+  Args:
+    trajectories: of any groups.
+    low: share at which the band begins.
+    high: share at which it ends.
+
+  Raises:
+    ValueError: they are no shares, or the band is empty.
+  """
+  if not 0 <= low <= high <= 1:
+    raise ValueError(f"filter_options.success_band: low={low} and high={high} must be 0 <= low <= high <= 1")
+  outcomes = collections.defaultdict(list)
+  for t in trajectories:
+    if t.visits is None and t.reward is not None:
+      outcomes[t.group_id].append(succeeded(t))
+  inside = {group for group, solved in outcomes.items() if low <= sum(solved) / len(solved) <= high}
+  return keep(trajectories, lambda t: t.group_id in inside)
+
+
 def best_of_group(trajectories: Sequence[Trajectory], *, count: int = 1) -> list[Trajectory]:
   """Keeps the trajectories of highest reward in each group, of equals the first: best-of-N distillation.
 
@@ -136,6 +160,7 @@ FILTERS: Mapping[str, Callable[..., list[Trajectory]]] = {
   "lost_turns": without_lost_turns,
   "overlong": without_overlong,
   "flat_groups": without_flat_groups,
+  "success_band": success_band,
   "best_of_group": best_of_group,
   "ablation_train_on_tool_text": ablation_train_on_tool_text,
 }

@@ -69,20 +69,20 @@ def solve_f1(trajectory: Trajectory, task: Task) -> float:
 
 
 def steps(trajectory: Trajectory, task: Task) -> list[Step]:
-  """What each turn did.
+  """What each turn did; what a prefix has obtained is needed no more.
 
   Raises:
     ValueError: the task does not say what it needs.
   """
   pending, done = _needed(task), []
-  for turn in trajectory.turns:
+  for turn in (*trajectory.prefix, *trajectory.turns):
     before, obtained = len(pending), 0
     for result in turn.results:
       if result.ok and (result.call.name, result.text) in pending:
         pending.remove((result.call.name, result.text))
         obtained += 1
     done.append(Step(len(turn.results), obtained, before))
-  return done
+  return done[len(trajectory.prefix) :]
 
 
 def _needed(task: Task) -> list[tuple[str, str]]:

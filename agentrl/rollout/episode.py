@@ -35,8 +35,23 @@ from agentrl.types import (
 # Of what an environment says, for each token that a trajectory may have; hardly any text has so few tokens. Text beyond
 # is never made tokens, which takes a second for every few hundred thousand characters.
 CHARS_PER_TOKEN = 16
+Numbers = Sequence[float] | None  # one per token
 # Kinds of turns that may end an episode, as `rollout.end_on` names them.
 LOST_TURNS = {kind.value: kind for kind in (TurnKind.VOID, TurnKind.MALFORMED)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """What stands before the policy acts: the beginning of another trajectory, of the same task and seed.
+
+  Attributes:
+    tokens: its prompt, its turns, and what the environment answered. of: the trajectory's name, for errors.
+    turns: which are acted again, to bring the environment there; their spans lie in `tokens`.
+  """
+
+  tokens: Sequence[int]
+  turns: Sequence[Turn]
+  of: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +66,7 @@ class Request:
     turn_tokens: sampled tokens after which a turn is over as it stands; 0: no such limit. Without it a policy that
       never ends its turn runs into `max_tokens`, and the environment never hears of it.
     end_on: kinds of turns behind which the episode is over; the environment is told of the turn all the same.
+    index: number of the task in its split. start: what the policy goes on from, as prompt; None: the task alone.
   """
 
   task: Task
@@ -62,6 +78,8 @@ class Request:
   max_turns: int
   turn_tokens: int = 0
   end_on: frozenset[TurnKind] = frozenset()
+  index: int = 0
+  start: Start | None = None
 
 
 class RequestQueue:
@@ -129,6 +147,11 @@ class Episode:
       if turn.kind is TurnKind.TOOL_CALL and start >= turn.end
     ]
 
+  @property
+  def replayed(self) -> int:
+    """Turns that `open` acts again."""
+    return 0 if self.request.start is None else len(self.request.start.turns)
+
   def window(self, start: int, size: int) -> list[float]:
     """Entropies in nats of the tokens sampled from `start` on, up to `size` of them and to the end of their turn."""
     return entropy_window(self._record["sampled"], self._record["entropy"], start, size)
@@ -136,7 +159,7 @@ class Episode:
   # -- calls that may block: a worker thread makes them ------------------------------------------------------------
 
   def open(self) -> list[int]:
-    """Makes and resets the environment; returns the prompt's token ids. May block and raise anything.
+    """Makes and resets the environment; returns the prompt's token ids, a start's too. May block and raise anything.
 
     Raises:
       EnvironmentFailed: what it gave is no opening; or, of kind PROMPT, the prompt leaves no room for a token.
@@ -150,7 +173,8 @@ class Episode:
     self._require_room(len(prompt), "tokens", self.request.max_tokens)
     if not prompt:
       raise EnvironmentFailed(f"task {self.request.task.id}: its prompt has no token", FailureKind.ANSWER)
-    return prompt
+    start = self.request.start
+    return prompt if start is None else self._brought_to(start, prompt)
 
   def act(self, action: Action) -> Observation:
     """Passes one action to the environment; returns a valid answer. May block and raise anything."""
@@ -251,6 +275,9 @@ class Episode:
       reward_parts=None if failed else self._parts,
       temperature=self.request.temperature,
       failure=self._failure,
+      prefix=() if self.request.start is None else tuple(self.request.start.turns),
+      index=self.request.index,
+      seed=self.request.seed,
     )
 
   # -- inside --------------------------------------------------------------------------------------------------------
@@ -271,14 +298,35 @@ class Episode:
   def _answer(self, action: Action) -> Observation:
     return checks.as_observation(self._environment.step(action), self._max_chars)
 
+  def _brought_to(self, start: Start, prompt: Sequence[int]) -> list[int]:
+    """Acts the turns of a start again; returns its tokens."""
+    self._require_room(len(start.tokens), "tokens", self.request.max_tokens)
+    self._require_same_prompt(prompt, start.tokens[: start.turns[0].start if start.turns else None], start.of)
+    for turn in start.turns:
+      self._repeat(turn, start.tokens, start.of)
+    return list(start.tokens)
+
+  def _require_same_prompt(self, prompt: Sequence[int], of_other: Sequence[int], other: str) -> None:
+    if list(prompt) != list(of_other):
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: reset with seed {self.request.seed} gave another prompt than to {other}; all "
+        "that is random in an environment must derive from its seed",
+        FailureKind.CHANGED,
+      )
+
+  def _repeat(self, turn: Turn, tokens: Sequence[int], other: str) -> None:
+    """Acts a turn of another trajectory again, and wants the same answer."""
+    observation = self._answer(self._chat.parse(list(tokens[turn.start : turn.end])))
+    if (observation.text, observation.ok, observation.done) != (turn.observation, turn.ok, False):
+      raise EnvironmentFailed(
+        f"task {self.request.task.id}: repeating the actions of {other} gave {observation.text[:200]!r} where it had "
+        f"read {turn.observation[:200]!r}; what is acted again needs tools that answer alike each time",
+        FailureKind.CHANGED,
+      )
+    self._parts = dict(observation.parts)
+
   def _append(
-    self,
-    tokens: Sequence[int],
-    *,
-    sampled: bool,
-    turn: int,
-    logp: Sequence[float] | None = None,
-    entropy: Sequence[float] | None = None,
+    self, tokens: Sequence[int], *, sampled: bool, turn: int, logp: Numbers = None, entropy: Numbers = None
   ) -> None:
     count = len(tokens)
     zeros = [0.0] * count
@@ -335,31 +383,15 @@ class Branch(Episode):
   @property
   def replayed(self) -> int:
     """Turns that are acted again to get to the fork."""
-    return sum(turn.end <= self.fork_at for turn in self._turns)
+    return super().replayed + sum(turn.end <= self.fork_at for turn in self._turns)
 
   def open(self) -> list[int]:
     """Makes an environment and repeats what the parent did up to the fork; returns the prompt. May block and raise."""
-    prompt = super().open()
-    if prompt != self._record["tokens"][: self.prompt_length]:
-      raise EnvironmentFailed(
-        f"task {self.request.task.id}: reset with seed {self.request.seed} gave another prompt to a branch than to "
-        f"trajectory {self.parent}; everything random in an environment must derive from its seed",
-        FailureKind.CHANGED,
-      )
+    prompt, tokens, parent = super().open(), self._record["tokens"], f"trajectory {self.parent}"
+    self._require_same_prompt(prompt, tokens[: self.prompt_length], parent)
     for turn in list(self._turns):
-      self._repeat(turn)
+      self._repeat(turn, tokens, parent)
     return prompt
-
-  def _repeat(self, turn: Turn):
-    observation = self._answer(self._chat.parse(self._record["tokens"][turn.start : turn.end]))
-    if (observation.text, observation.ok, observation.done) != (turn.observation, turn.ok, False):
-      raise EnvironmentFailed(
-        f"task {self.request.task.id}: repeating the actions of trajectory {self.parent} gave "
-        f"{observation.text[:200]!r} where it had read {turn.observation[:200]!r}; branches need tools that answer "
-        "alike each time",
-        FailureKind.CHANGED,
-      )
-    self._parts = dict(observation.parts)
 
   def begin(self, prompt: Sequence[int]) -> None:
     """The record has its beginning already."""

@@ -166,7 +166,7 @@ def _trace(
   actions = tasks.oracle(task, habit)
 
   def played(most: int) -> Trajectory:
-    request = Request(task, index, index, index, 1.0, max_tokens=most, max_turns=len(actions) + 1)
+    request = Request(task, index, index, index, 1.0, max_tokens=most, max_turns=len(actions) + 1, index=index)
     return play(Episode(request, tasks.environment, chat, policy_version=0), actions)
 
   trace = played(max_tokens + 1)

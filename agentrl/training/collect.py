@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,27 +16,44 @@ from agentrl.algorithms.contract import Algorithm
 from agentrl.envs.checks import failure_of
 from agentrl.rewards.combine import Reward, assign, check_parts, remember, remembered
 from agentrl.rollout.driver import ActingHead, RolloutStats
-from agentrl.rollout.episode import Request
+from agentrl.rollout.episode import Request, Start
 from agentrl.rollout.strategies.contract import Collection, Sampled, Sampler
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training.left_out import LeftOut
 from agentrl.types import EnvironmentFailed, Failure, FailureKind, StopReason, Task, Trajectory, TurnKind, Visit
 
 
-def of_the_group(group: int, uid: int) -> int:
+def of_the_group(visit: Visit, uid: int) -> int:
   """The samples of a group meet the same episode: what is random in their environment is the same for all."""
   del uid
-  return group
+  return visit.group
 
 
-def of_the_sample(group: int, uid: int) -> int:
+def of_the_task(visit: Visit, uid: int) -> int:
+  """All samples of a task meet the same episode, also where a curriculum asks it again."""
+  del uid
+  return visit.index
+
+
+def of_the_sample(visit: Visit, uid: int) -> int:
   """Each sample meets an episode of its own; where it is sampled again, the same one."""
-  del group
+  del visit
   return uid
 
 
-# (group, uid) -> what seeds the environment of a sample.
-SEEDS: Mapping[str, Callable[[int, int], int]] = {"group": of_the_group, "sample": of_the_sample}
+# (visit, uid) -> what seeds the environment of a sample.
+SEEDS: Mapping[str, Callable[[Visit, int], int]] = {
+  "group": of_the_group,
+  "task": of_the_task,
+  "sample": of_the_sample,
+}
+
+
+class SeededStart(NamedTuple):
+  """A start, and what the environment was reset with that it was played in."""
+
+  start: Start
+  seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +106,7 @@ class Collector:
   max_turns: int
   turn_tokens: int
   end_on: frozenset[TurnKind]
-  seed_of: Callable[[int, int], int]
+  seed_of: Callable[[Visit, int], int]
   environment_seconds: float
   judge: Callable[[Any, Sequence[Trajectory]], np.ndarray] | None = None
   siblings: bool = False
@@ -119,6 +137,7 @@ class Collector:
     temperature: float,
     version: int,
     memory: Mapping[str, Any] | None,
+    starts: Mapping[int, SeededStart] = types.MappingProxyType({}),
     on_finish: Callable[[Trajectory], None] = lambda trajectory: None,
   ) -> Collected:
     """Samples a group of `samples` trajectories for each visit of a task.
@@ -130,6 +149,7 @@ class Collector:
       version: update count of the params, recorded with every token.
       memory: what reward functions remember, see `combine.remembered`; None in an evaluation, which begins with nothing
         and forgets it.
+      starts: what the policy goes on from, by group; the others begin with the task.
       on_finish: called with every finished trajectory, before its reward, from the rollout's thread.
 
     Raises:
@@ -141,7 +161,11 @@ class Collector:
       collection = Collection(
         params=params,
         key=base_key,
-        groups=[self._group(task, group, samples, temperature) for group, task in tasks.items()],
+        groups=[
+          self._group(tasks[visit.group], visit, samples, temperature, starts.get(visit.group))
+          for visit in visits
+          if visit.group in tasks
+        ],
         make_environment=self.tasks.environment,
         environment_seconds=self.environment_seconds,
         pool=pool,
@@ -169,10 +193,17 @@ class Collector:
         unmade.append(LeftOut(group, f"task number {index} of the split {split!r} was not made: {failure_of(error)}"))
     return made, unmade
 
-  def _group(self, task: Task, group: int, samples: int, temperature: float) -> list[Request]:
+  def _group(
+    self, task: Task, visit: Visit, samples: int, temperature: float, start: SeededStart | None
+  ) -> list[Request]:
     limits = (self.max_tokens, self.max_turns, self.turn_tokens, self.end_on)
-    uids = [(group * samples + sample) % 2**32 for sample in range(samples)]
-    return [Request(task, uid, group, self.seed_of(group, uid), temperature, *limits) for uid in uids]
+    uids = [(visit.group * samples + sample) % 2**32 for sample in range(samples)]
+    seeds = [self.seed_of(visit, uid) if start is None else start.seed for uid in uids]
+    begun = None if start is None else start.start
+    return [
+      Request(task, uid, visit.group, seed, temperature, *limits, index=visit.index, start=begun)
+      for uid, seed in zip(uids, seeds, strict=True)
+    ]
 
   def _graded_apart(
     self, trajectories: Sequence[Trajectory], *, tasks: Mapping[int, Task], memory: Mapping[str, Any] | None

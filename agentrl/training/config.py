@@ -23,8 +23,8 @@ PREFIX = "--config."
 ALGOS = ("algo", "cold_start.algo", "tuning.algo")  # sections with the settings of an algorithm
 # Keyword arguments and weights by name: any key is welcome in them, also where a config has set others.
 OPEN_SECTIONS = (
-  "task.options", "task.tool_options", "task.mixture", "curriculum.options", "reward", "reward_options",
-  "filter_options", "cold_start.mix", "tuning.mix",
+  "task.options", "task.tool_options", "task.mixture", "curriculum.options", "train.source_options", "reward",
+  "reward_options", "filter_options", "cold_start.mix", "tuning.mix",
   *(f"{algo}.{name}" for algo in ALGOS
     for name in ("terms", "credit_options", "loss", "correction_options", "reduction_options", "masked_options")),
 )  # fmt: skip
@@ -62,7 +62,7 @@ SECTIONS_OF_MODULES = {
 SETTINGS_OF_CHOICES = {
   "task.family": "task.options",
   "task.tool": "task.tool_options",
-  "curriculum.name": "curriculum.options",
+  "curriculum.name": "curriculum.options", "train.source": "train.source_options",
   **{f"{algo}.{key}": f"{algo}.{section}" for algo in ALGOS
      for key, section in {"credit": "credit_options", "policy_loss": "loss", "correction": "correction_options",
                           "reduction": "reduction_options"}.items()},

@@ -3,7 +3,7 @@
 A curriculum is a pair of pure functions. A function whose keyword-only arguments are the settings makes it, and is
 found by name: a key of `CURRICULA`, or the import path of one of yours.
 
-  start(first, seed) -> state                        before the first visit of a stage
+  start(first, seed, look) -> state                  before the first visit of a stage
   ask(state, outcomes, count) -> (state, indices)    the numbers of the tasks of the next `count` visits
 
 `state` is JSON. Checkpoints hold it, so that a run that goes on asks what it would have asked. Everything random
@@ -14,6 +14,7 @@ call gave. `next_visits` numbers the groups, so that no two visits share random 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import random
@@ -23,10 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agentrl.named import by_name, type_told, with_settings
-from agentrl.settings import at_least, between, check_ranges, setting
+from agentrl.settings import above, at_least, between, check_ranges, setting
 from agentrl.training.left_out import LeftOut
-from agentrl.training.summary import succeeded
-from agentrl.types import Trajectory, Visit
+from agentrl.types import Task, Trajectory, Visit, succeeded
 
 State = Mapping[str, Any]  # JSON values
 _SECTION = "curriculum.options"  # of a config
@@ -39,7 +39,7 @@ class CurriculumSettings:
   name: str = setting(
     "fresh",
     '"fresh": none twice; "pool": a fixed pool in shuffled epochs; "band": of a pool those that the policy sometimes '
-    "solves; or the import path of a function of yours",
+    'solves; "easy_to_hard": of a pool the easiest at first; or the import path of a function of yours',
   )
   options: Mapping[str, Any] = setting({}, 'keyword arguments of that function, where not the defaults: {"size": 64}')
 
@@ -62,23 +62,35 @@ class Outcome(NamedTuple):
   left_out: bool
 
 
+# (index) -> the task of the train split with this number; None where it cannot be made.
+Look = Callable[[int], Task | None]
+
+
 def _no_metrics(state: State) -> Mapping[str, float]:
   del state
   return {}
+
+
+def _no_pool(state: State) -> Sequence[int]:
+  del state
+  return ()
 
 
 class Curriculum(NamedTuple):
   """What chooses tasks; see the head of this file.
 
   Attributes:
-    start: `(first, seed) -> state`; `first` is the number of the first task that no earlier stage has shown.
+    start: `(first, seed, look) -> state`; `first` is the number of the first task that no earlier stage has shown, and
+      `look` shows a task.
     ask: `(state, outcomes, count) -> (state, indices)`, `count` numbers of tasks of the train split.
     metrics: `(state) -> metrics` behind the last call of a step, by names without the prefix "curriculum/".
+    pool: `(state) -> indices`, the numbers of the tasks that it chooses from; none where there is no end of them.
   """
 
-  start: Callable[[int, int], State]
+  start: Callable[[int, int, Look], State]
   ask: Callable[[State, Sequence[Outcome], int], tuple[State, Sequence[int]]]
   metrics: Callable[[State], Mapping[str, float]] = _no_metrics
+  pool: Callable[[State], Sequence[int]] = _no_pool
 
 
 def make_curriculum(settings: CurriculumSettings) -> Curriculum:
@@ -95,16 +107,34 @@ def make_curriculum(settings: CurriculumSettings) -> Curriculum:
   return made
 
 
+def check_curriculum(settings: CurriculumSettings, *, measured: int) -> None:
+  """Refuses a curriculum before anything is trained.
+
+  Args:
+    settings: of the config.
+    measured: tasks of its pool that evaluations measure.
+
+  Raises:
+    ValueError: see `make_curriculum`; or tasks of a pool are to be measured, and there is none.
+  """
+  if make_curriculum(settings).pool is _no_pool and measured:
+    raise ValueError(
+      f"eval.pool={measured}: curriculum.name={settings.name!r} has no pool whose tasks could be measured: choose a "
+      'curriculum that has one, such as "pool", or eval.pool=0'
+    )
+
+
 # ---- a run and its curriculum ---------------------------------------------------------------------------------------
 
 
-def begin_visits(curriculum: Curriculum, *, first: int, seed: int) -> dict[str, Any]:
+def begin_visits(curriculum: Curriculum, *, first: int, seed: int, look: Look) -> dict[str, Any]:
   """What a stage keeps of its visits, as JSON, before there are any.
 
   Args:
     first: the first number that no earlier stage has used, of tasks and of groups.
+    look: shows a task of the train split.
   """
-  return {"next_group": first, "state": _as_saved(curriculum.start(first, seed)), "outcomes": []}
+  return {"next_group": first, "state": _as_saved(curriculum.start(first, seed, look)), "outcomes": []}
 
 
 def next_visits(curriculum: Curriculum, record: State, count: int) -> tuple[dict[str, Any], list[Visit]]:
@@ -176,8 +206,8 @@ def fresh(*, every: int = 1, place: int = 0) -> Curriculum:
   ranges = {"every": at_least(1), "place": between(0, every - 1)}
   check_ranges({"every": every, "place": place}, ranges, section=_SECTION)
 
-  def start(first: int, seed: int) -> State:
-    del seed
+  def start(first: int, seed: int, look: Look) -> State:
+    del seed, look
     return {"next": first + (place - first) % every}
 
   def ask(state: State, outcomes: Sequence[Outcome], count: int) -> tuple[State, Sequence[int]]:
@@ -205,7 +235,7 @@ def pool(*, size: int = 64) -> Curriculum:
     indices = [epochs[visit // size][visit % size] for visit in visits]
     return _visited(_told(state, outcomes, keep=0.0), indices), indices
 
-  return Curriculum(_no_visits, ask, _pool_metrics)
+  return Curriculum(_no_visits, ask, _pool_metrics, functools.partial(_range_of, size=size))
 
 
 def band(
@@ -258,17 +288,104 @@ def band(
     inside = [low <= rate <= high for rate in _rates(state)]
     return {**_pool_metrics(state), **({"in_band": sum(inside) / len(inside)} if inside else {})}
 
-  return Curriculum(_no_visits, ask, metrics)
+  return Curriculum(_no_visits, ask, metrics, functools.partial(_range_of, size=size))
 
 
-CURRICULA: Mapping[str, Callable[..., Curriculum]] = {"fresh": fresh, "pool": pool, "band": band}
+def easy_to_hard(
+  *, size: int = 256, strata: Sequence[str] = (), begin: float = 0.1, visits: int = 1000, power: float = 2.0
+) -> Curriculum:
+  """A pool of tasks of which only the easiest are asked at first, then more and more, and at last all.
+
+  Visit v asks any task of the easiest share c(v) of the pool, with p for `power`,
+
+    c(v) = min(1, (begin^p + (1 - begin^p) v / visits)^(1 / p)):
+
+  competence-based learning, Platanios et al., 2019 (https://arxiv.org/abs/1903.09848), whose linear schedule is p = 1
+  and whose square root is p = 2. Unlike the paper, which orders sentences by length or by rarity of their words, tasks
+  are ordered by the place of their stratum in `strata`, within it by their difficulty, ties at random; and no task
+  comes twice in one call before all that may come did. Tasks that cannot be made stand at the end.
+
+  Metrics: those of `pool`; and `open`, the share c of the last visit.
+
+  Args:
+    size: tasks of the pool: first, ..., first + size - 1.
+    strata: names of the strata of the tasks, from easy to hard; empty: the difficulty alone orders them.
+    begin: share of the pool that is open at first, above 0.
+    visits: after which all of it is.
+    power: how much faster the pool opens at first.
+  """
+  numbers = {"size": size, "begin": begin, "visits": visits, "power": power}
+  ranges = {"size": at_least(1), "begin": between(0, 1), "visits": at_least(1), "power": above(0)}
+  check_ranges(numbers, ranges, section=_SECTION)
+
+  def start(first: int, seed: int, look: Look) -> State:
+    state = _no_visits(first, seed, look)
+    return {**state, "order": _by_hardness(_shuffled(state, size, "ties"), look, strata)}
+
+  def share(visit: int) -> float:
+    return min(1.0, (begin**power + (1 - begin**power) * visit / visits) ** (1 / power))
+
+  def ask(state: State, outcomes: Sequence[Outcome], count: int) -> tuple[State, Sequence[int]]:
+    state = _told(state, outcomes, keep=0.0)
+    draw, indices = _draw(state, state["visits"]), []
+    asked: set[int] = set()
+    for visit in range(state["visits"], state["visits"] + count):
+      may_come = state["order"][: max(1, math.ceil(share(visit) * size))]
+      if not (left := [index for index in may_come if index not in asked]):
+        asked, left = set(), may_come
+      indices.append(draw.choice(left))
+      asked.add(indices[-1])
+    return _visited(state, indices), indices
+
+  def metrics(state: State) -> Mapping[str, float]:
+    return {**_pool_metrics(state), **({"open": share(state["visits"] - 1)} if state["visits"] else {})}
+
+  return Curriculum(start, ask, metrics, functools.partial(_range_of, size=size))
+
+
+CURRICULA: Mapping[str, Callable[..., Curriculum]] = {
+  "fresh": fresh,
+  "pool": pool,
+  "band": band,
+  "easy_to_hard": easy_to_hard,
+}
 
 
 # ---- what a pool knows of its tasks: state["tried"][index] = [visits, samples, successes], the last two with decay ---
 
 
-def _no_visits(first: int, seed: int) -> State:
+def _no_visits(first: int, seed: int, look: Look) -> State:
+  del look
   return {"first": first, "seed": seed, "visits": 0, "tried": {}}
+
+
+def _range_of(state: State, *, size: int) -> Sequence[int]:
+  """The numbers of the pool's tasks."""
+  return range(state["first"], state["first"] + size)
+
+
+def _by_hardness(indices: Sequence[int], look: Look, strata: Sequence[str]) -> list[int]:
+  """The tasks from easy to hard; equals stay in their order.
+
+  Raises:
+    ValueError: a task's stratum is not among `strata`; or all tasks are equally hard, so that nothing orders them.
+  """
+  tasks = {index: look(index) for index in indices}
+  found = sorted({task.stratum for task in tasks.values() if task is not None})
+  if strata and (others := [name for name in found if name not in strata]):
+    raise ValueError(
+      f"{_SECTION}.strata={tuple(strata)} lacks {', '.join(map(repr, others))}: tasks of the pool have the strata "
+      f"{', '.join(map(repr, found))}; name all of them, from easy to hard"
+    )
+  places = {name: place for place, name in enumerate(strata)} or dict.fromkeys(found, 0)
+  hard = {n: (math.inf, 0) if task is None else (places[task.stratum], task.difficulty) for n, task in tasks.items()}
+  if len(indices) > 1 and len(set(hard.values())) == 1:
+    raise ValueError(
+      f"{_SECTION}: all tasks of the pool are equally hard, so easy_to_hard has nothing to order them by. Their strata "
+      f"are {', '.join(map(repr, found)) or 'none'}: name them in {_SECTION}.strata, from easy to hard, or mix entries "
+      "of several difficulties in task.mixture"
+    )
+  return sorted(indices, key=hard.__getitem__)
 
 
 def _draw(state: State, of: int | str) -> random.Random:

@@ -17,7 +17,7 @@ from agentrl.training.collect import Collected, Collector
 from agentrl.training.left_out import check_left_out, lines_of
 from agentrl.training.run_folder import RunFolder
 from agentrl.training.saved import restore_params
-from agentrl.types import FailureKind, Trajectory, first_visits
+from agentrl.types import FailureKind, Trajectory, Visit, first_visits
 
 
 class EnvironmentsFailed(RuntimeError):
@@ -25,7 +25,13 @@ class EnvironmentsFailed(RuntimeError):
 
 
 def evaluate(
-  config: ConfigDict, experiment: Experiment, params: Any, folder: RunFolder | None, *, step: int
+  config: ConfigDict,
+  experiment: Experiment,
+  params: Any,
+  folder: RunFolder | None,
+  *,
+  step: int,
+  pool: Sequence[int] = (),
 ) -> dict[str, float]:
   """Success on the held-out split, always on the same tasks with the same random numbers.
 
@@ -35,6 +41,7 @@ def evaluate(
   Args:
     params: of a learner state: "policy" and, as far as they are there, `Experiment.acts_by`.
     folder: where trajectories and trees are written; None: nowhere.
+    pool: numbers of tasks of the train split that are measured too, as `eval_pool/`.
   """
 
   def save(got: Collected) -> None:
@@ -50,6 +57,11 @@ def evaluate(
   }
   metrics |= summary.stratum_metrics(got.trajectories, got.tasks, "eval")
   metrics |= {"eval/left_out": float(len(got.left_out)), "time/evaluation_s": got.stats.seconds}
+  if pool:
+    seen = [Visit(n, index) for n, index in enumerate(pool)]
+    known = _collect(config, experiment, experiment.collector.evaluating, params, samples, seen, "train", step=step)
+    of_pool = summary.evaluation_metrics(known.trajectories, samples)
+    metrics |= {f"eval_pool/{name.removeprefix('eval/')}": value for name, value in of_pool.items()}
   if config.eval.search:
     found = search_held_out(config, experiment, params, step=step)
     if folder is not None:
@@ -104,11 +116,28 @@ def collect_held_out(
     EnvironmentsFailed: too many trajectories have no reward, or all of them, so that there is nothing to measure.
     TasksLeftOut: nearly all tasks had to be left out.
   """
+  visits = first_visits(range(config.eval.tasks))
+  return _collect(config, experiment, collector, params, samples, visits, "held_out", step=step, save=save)
+
+
+def _collect(
+  config: ConfigDict,
+  experiment: Experiment,
+  collector: Collector,
+  params: Any,
+  samples: int,
+  visits: Sequence[Visit],
+  split: str,
+  *,
+  step: int,
+  save: Callable[[Collected], None] = lambda got: None,
+) -> Collected:
+  """Samples of each visited task; see `collect_held_out`."""
   got = collector.collect(
     experiment.driver_params(params),
     experiment.keys["evaluation"],
-    first_visits(range(config.eval.tasks)),
-    split="held_out",
+    visits,
+    split=split,
     samples=samples,
     temperature=config.eval.temperature,
     version=step,
@@ -117,7 +146,7 @@ def collect_held_out(
   save(got)
   for line in lines_of(got.left_out):
     logging.warning("evaluation: %s", line)
-  check_left_out(got.left_out, config.eval.tasks, enough=1)
+  check_left_out(got.left_out, len(visits), enough=1)
   check_failures(config.rollout.max_failed_share, got.trajectories)
   failed = [t for t in got.trajectories if t.failure is not None]
   if len(failed) == len(got.trajectories):

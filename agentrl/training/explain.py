@@ -34,9 +34,13 @@ from agentrl.training.command_line import settings_of as settings_of_file
 from agentrl.training.config_keys import entry, unknown_key
 from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import base_config
+from agentrl.training.sources import SOURCES, SourceKind
 
 # Sections of keyword arguments: the key that names the function, and where it is found.
-CHOSEN = {"curriculum.options": ("curriculum.name", CURRICULA)}
+CHOSEN = {
+  "curriculum.options": ("curriculum.name", CURRICULA),
+  "train.source_options": ("train.source", SOURCES),
+}
 CHOSEN_BY_ALGO = {
   "loss": ("policy_loss", POLICY_LOSSES),
   "credit_options": ("credit", CREDIT),
@@ -120,7 +124,8 @@ def _taken(config: ConfigDict, key: str) -> str:
     return ""
   name = name if key in CHOSEN else f"{prefix}.{name}"
   function = entry(config, name)
-  settings = settings_of(by_name(table, function, kind=name))
+  chosen = by_name(table, function, kind=name)
+  settings = settings_of(chosen.make if isinstance(chosen, SourceKind) else chosen)
   return f"{name}={function!r} takes " + (", ".join(f"{k}={v!r}" for k, v in settings.items()) or "no settings")
 
 

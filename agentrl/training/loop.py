@@ -182,7 +182,7 @@ class Trainer:
     if at.step == 0:
       if before is None:
         policy = {"policy": at.state.params["policy"]}  # evaluates without untrained critics
-        before = self._evaluate(stage, policy, step=stage.first)
+        before = self._evaluate(stage, policy, self._pool(source, at), step=stage.first)
         self.folder.write_metrics(stage.first, before)
       at = at._replace(host={**at.host, "before": before, "evaluation": before})
     self.progress.start(stage.title, stage.first + at.step, stage.last, at.host["evaluation"])
@@ -206,9 +206,13 @@ class Trainer:
     self.folder.truncate_metrics(stage.first + step, first=began)
     return measured if measured > stage.first + step else 0
 
-  def _evaluate(self, stage: Stage, params: Any, *, step: int) -> dict[str, float]:
+  def _pool(self, source: Source, at: Position) -> Sequence[int]:
+    """Numbers of the tasks that an evaluation measures beside the held-out ones."""
+    return source.pool(at.host)[: self.config.eval.pool]
+
+  def _evaluate(self, stage: Stage, params: Any, pool: Sequence[int], *, step: int) -> dict[str, float]:
     """An evaluation whose numbers are finite: they go into the checkpoint, which holds no others."""
-    metrics = evaluate(self.config, self.experiment.in_stage(stage), params, self.folder, step=step)
+    metrics = evaluate(self.config, self.experiment.in_stage(stage), params, self.folder, step=step, pool=pool)
     guards.require_finite_metrics(metrics)
     return metrics
 
@@ -224,7 +228,8 @@ class Trainer:
     if save:
       guards.require_finite_state(at.state)
     if _due(at.step, train.eval_every, stage.steps):
-      at = at._replace(host={**at.host, "evaluation": self._evaluate(stage, at.state.params, step=step)})
+      measured = self._evaluate(stage, at.state.params, self._pool(source, at), step=step)
+      at = at._replace(host={**at.host, "evaluation": measured})
       metrics |= at.host["evaluation"]
     self.folder.write_metrics(step, metrics)
     self.progress.advance(step, {**at.host["evaluation"], **metrics})

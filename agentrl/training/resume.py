@@ -20,8 +20,8 @@ FIXED = (
   "seed", "model", "chat", "task", "curriculum", "engine", "pack", "reward", "reward_options", "filters",
   "filter_options", "cold_start", "tuning", "algorithm", "algo", "optimizer", "eval", "rollout.groups",
   "rollout.group_size", "rollout.max_tokens", "rollout.max_turns", "rollout.turn_tokens", "rollout.temperature",
-  "rollout.rounds", "rollout.entropy_window", "rollout.end_on", "rollout.seeds", "rollout.strategy", "strategy",
-  "search", "train.source",
+  "rollout.rounds", "rollout.oversample", "rollout.entropy_window", "rollout.end_on", "rollout.seeds",
+  "rollout.strategy", "strategy", "search", "train.source", "train.source_options",
 )  # fmt: skip
 FREE = (
   "hosting",  # where environments live, and how long they may take before they count as lost

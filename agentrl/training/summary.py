@@ -12,12 +12,7 @@ import numpy as np
 from agentrl.rollout.driver import RolloutStats
 from agentrl.rollout.episode import LOST_TURNS, entropy_window
 from agentrl.rollout.strategies.branching import entropy_change
-from agentrl.types import FailureKind, StopReason, Task, ToolFailure, Trajectory, TurnKind
-
-
-def succeeded(trajectory: Trajectory) -> bool:
-  """The environment found the answer correct."""
-  return bool(trajectory.reward_parts) and trajectory.reward_parts.get("correct", 0.0) >= 1.0
+from agentrl.types import FailureKind, StopReason, Task, ToolFailure, Trajectory, TurnKind, succeeded
 
 
 def rollout_metrics(trajectories: Sequence[Trajectory], stats: RolloutStats) -> dict[str, float]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agentrl.types import Task, Trajectory, Turn
+from agentrl.types import Task, ToolCall, ToolFailure, ToolResult, Trajectory, Turn, TurnKind
 
 MAX_BYTES_OF_A_CHARACTER = 4  # in UTF-8, and so tokens of a byte-level vocabulary
 
@@ -26,6 +26,8 @@ def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> di
     "uid": t.uid,
     "group_id": t.group_id,
     "task_id": t.task_id,
+    "index": t.index,
+    "seed": t.seed,
     "question": task.question,
     "reference": task.answer,
     "difficulty": task.difficulty,
@@ -46,6 +48,7 @@ def trajectory_row(trajectory: Trajectory, task: Task, tokenizer: Decoder) -> di
     "turn": t.turn.tolist(),
     "policy_version": t.policy_version.tolist(),
     "turns": [_turn_row(turn) for turn in t.turns],
+    "prefix": [_turn_row(turn) for turn in t.prefix],
   }
 
 
@@ -58,6 +61,22 @@ def token_texts(tokens: Sequence[int], tokenizer: Decoder) -> list[str]:
     texts.append("" if incomplete else text)
     start = start if incomplete else end
   return texts
+
+
+def turn_of(row: Mapping[str, Any]) -> Turn:
+  """The turn that a row's entry of `turns` was written of."""
+  results = [
+    ToolResult(
+      call=ToolCall(result["name"], result["arguments"]),
+      text=result["text"],
+      ok=result["ok"],
+      failure=None if result["failure"] is None else ToolFailure(result["failure"]),
+      seconds=result["seconds"],
+      cost=result["cost"],
+    )
+    for result in row["results"]
+  ]
+  return Turn(**{**row, "kind": TurnKind(row["kind"]), "results": tuple(results)})
 
 
 def _turn_row(turn: Turn) -> dict[str, Any]:

@@ -51,6 +51,29 @@ def test_overlong():
   assert uids(filters.without_overlong([trajectory(n, stop=stop) for n, stop in enumerate(stops)])) == [1, 2]
 
 
+def test_a_success_band_keeps_groups_by_their_share_of_successes():
+  shares = {0: "0000", 1: "0001", 2: "0111", 3: "1111", 4: "0000000001"}  # 0, 1/4, 3/4, 1 and 1/10
+  sampled = [
+    dataclasses.replace(trajectory(10 * group + n, group), reward_parts={"correct": float(digit)})
+    for group, digits in shares.items()
+    for n, digit in enumerate(digits)
+  ]
+  kept = {name: {t.group_id for t in filters.success_band(sampled, **band)} for name, band in BANDS.items()}
+  assert kept == {"usual": {1, 2, 4}, "hard": {0, 1, 4}, "any": {0, 1, 2, 3, 4}, "none": set()}
+  failed = dataclasses.replace(sampled[4], uid=99, reward=None)
+  assert {t.group_id for t in filters.success_band([failed, sampled[0]])} == set()
+  with pytest.raises(ValueError, match=r"low=0\.9 and high=0\.1 must be 0 <= low <= high <= 1"):
+    filters.success_band(sampled, low=0.9, high=0.1)
+
+
+BANDS = {
+  "usual": {},
+  "hard": {"low": 0.0, "high": 0.5},
+  "any": {"low": 0.0, "high": 1.0},
+  "none": {"low": 0.4, "high": 0.6},
+}
+
+
 def test_flat_groups():
   rewards = {0: [0.0, 1.0, 0.0], 1: [1.0, 1.0], 2: [0.5], 3: [0.25, 0.75]}
   sampled = [trajectory(10 * g + n, g, reward=r) for g, row in rewards.items() for n, r in enumerate(row)]
@@ -61,6 +84,7 @@ def test_flat_groups():
 def test_every_filter_takes_nothing_and_keeps_order(name):
   assert filters.FILTERS[name]([]) == []
   good = [trajectory(5, reward=1.0), trajectory(3, reward=0.0)]
+  good = [dataclasses.replace(t, reward_parts={"correct": t.reward}) for t in good]
   kept = filters.FILTERS[name](good)
   assert uids(kept) == ([5] if name == "best_of_group" else [5, 3])
 

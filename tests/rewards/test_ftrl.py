@@ -1,5 +1,7 @@
 """What a turn obtains, against the published formulas worked by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,11 @@ def test_a_task_that_does_not_say_what_it_needs_is_refused():
   with pytest.raises(ValueError, match="no measure of ftrl is called 'f2'"):
     ftrl(episode(), TASK, measure="f2")
   assert set(MEASURES) == {"f1", "rate", "precision", "rate_precision"}
+
+
+def test_what_a_prefix_has_obtained_is_needed_no_more():
+  both = calls(("a", "11"), ("b", "22"))
+  begun = dataclasses.replace(episode(both, said(TurnKind.ANSWER, "33")), prefix=(calls(("a", "11")),))
+  # The prefix obtained one of three; of two calls one obtains what was needed still: 2 * 1 / (2 + 1). Then one is left.
+  assert steps(begun, TASK) == [Step(2, 1, 2), Step(0, 0, 1)]
+  assert ftrl(begun, TASK) == pytest.approx([2 / 3, 1 / 2])

@@ -46,7 +46,15 @@ def test_a_task_that_comes_again_is_the_same_task_with_other_samples(parts):
   assert len({tuple(t.tokens) for t in got.trajectories}) == 4
 
 
-@pytest.mark.parametrize(("seeds", "wanted"), [("group", [3, 3, 5, 5]), ("sample", [6, 7, 10, 11])])
+def test_visits_of_a_task_may_meet_the_same_episode():
+  first, again = Visit(group=3, index=9), Visit(group=8, index=9)
+  assert SEEDS["task"](first, 12) == SEEDS["task"](again, 33) == 9
+  assert [SEEDS["group"](visit, 0) for visit in (first, again)] == [3, 8]
+
+
+@pytest.mark.parametrize(
+  ("seeds", "wanted"), [("group", [3, 3, 5, 5]), ("task", [3, 3, 5, 5]), ("sample", [6, 7, 10, 11])]
+)
 def test_what_seeds_an_environment(parts, seeds, wanted):
   """The group, or the uid of the sample; both are the same whenever the group is sampled again."""
   met = []

@@ -16,7 +16,7 @@ import pytest
 from agentrl.training import curriculum as lib
 from agentrl.training.collect import Collector
 from agentrl.training.left_out import LeftOut
-from agentrl.types import StopReason, Trajectory, Turn, TurnKind, Visit, VisitShares
+from agentrl.types import StopReason, Task, Trajectory, Turn, TurnKind, Visit, VisitShares
 
 NAMES = tuple(lib.CURRICULA)
 
@@ -48,9 +48,15 @@ def learner(chances, samples=8, seed=0):
   return sample
 
 
+def look(index):
+  """Every third task is of the stratum "hard", and twice as difficult at every other number; 13 is never made."""
+  stratum = "hard" if index % 3 == 0 else "easy"
+  return None if index == 13 else Task(f"t{index}", "test", "?", difficulty=1 + index % 2, stratum=stratum)
+
+
 def run(curriculum, sample, *, calls, count, first=0, seed=0, left_out=()):
   """All visits of so many calls, and the record behind them."""
-  record, asked = lib.begin_visits(curriculum, first=first, seed=seed), []
+  record, asked = lib.begin_visits(curriculum, first=first, seed=seed, look=look), []
   for _ in range(calls):
     record, visits = lib.next_visits(curriculum, record, count)
     missing = [LeftOut(visit.group, "no such page") for visit in visits if visit.index in left_out]
@@ -75,7 +81,8 @@ def test_groups_count_on_and_tasks_begin_where_they_may(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_state_and_outcomes_ask_the_same_and_are_left_as_they_are(name):
-  curriculum = make(name, {} if name == "fresh" else {"size": 6})
+  options = {"strata": ("easy", "hard")} if name == "easy_to_hard" else {}
+  curriculum = make(name, {} if name == "fresh" else {"size": 6, **options})
   sample = learner([0.0, 0.2, 0.5, 0.5, 0.8, 1.0])
   _, record = run(curriculum, sample if name != "fresh" else nothing, calls=4, count=4)
   before = json.dumps(record)
@@ -84,7 +91,7 @@ def test_the_same_state_and_outcomes_ask_the_same_and_are_left_as_they_are(name)
   assert lib.next_visits(curriculum, json.loads(before), 4) == results[0]
 
 
-@pytest.mark.parametrize("name", ["pool", "band"])
+@pytest.mark.parametrize("name", ["pool", "band", "easy_to_hard"])
 def test_a_pool_is_asked_in_another_order_under_another_seed(name):
   curriculum = make(name, {"size": 32})
   one, other, again = (run(curriculum, nothing, calls=8, count=4, seed=seed)[0] for seed in (0, 1, 0))
@@ -119,7 +126,7 @@ def test_pool_asks_every_task_once_an_epoch_however_many_at_a_time(count):
 
 def test_pool_measures_what_came_again_and_its_success():
   pool = make("pool", {"size": 4})
-  record = lib.begin_visits(pool, first=0, seed=0)
+  record = lib.begin_visits(pool, first=0, seed=0, look=look)
   assert pool.metrics(record["state"]) == {}
   _, record = run(pool, learner([0.0, 1.0, 1.0, 1.0]), calls=3, count=2)
   assert pool.metrics(record["state"])["again"] == pytest.approx(1 - 4 / 6)
@@ -148,7 +155,7 @@ def test_band_stays_where_the_policy_succeeds_sometimes():
 def share_in_the_band_as_the_policy_gets_better(explore):
   """Task i is solved half the time when the policy is as good as i / 40."""
   band, draw, inside = lib.band(size=40, low=0.2, high=0.8, explore=explore), random.Random(0), []
-  record = lib.begin_visits(band, first=0, seed=0)
+  record = lib.begin_visits(band, first=0, seed=0, look=look)
   for skill in np.arange(0, 1, 0.01):
     record, visits = lib.next_visits(band, record, 4)
     chance = {v.group: 1 / (1 + math.exp(-15 * (skill - v.index / 40))) for v in visits}
@@ -170,7 +177,7 @@ def test_without_a_task_in_the_band_the_nearest_ones_are_asked():
 
 def test_the_running_rate_is_that_of_the_docstring():
   band = lib.band(size=1, keep=0.5)
-  record = lib.begin_visits(band, first=0, seed=0)
+  record = lib.begin_visits(band, first=0, seed=0, look=look)
   for successes in (1, 4):
     record, visits = lib.next_visits(band, record, 1)
     sampled = [trajectory(visits[0].group, n, float(n < successes)) for n in range(4)]
@@ -187,12 +194,84 @@ def test_a_task_that_gave_no_sample_comes_last():
   assert visits[3].index == 2 and len({visit.index for visit in visits[:4]}) == 4
 
 
+EASY, MIXED = ("easy", "hard"), ("hard", "easy")
+
+
+@pytest.mark.parametrize(
+  ("strata", "order"),
+  [
+    (EASY, [[2, 4, 8, 10], [1, 5, 7, 11], [6, 0], [3, 9]]),  # easy and even, easy and odd, hard and even, hard and odd
+    (MIXED, [[0, 6], [3, 9], [2, 4, 8, 10], [1, 5, 7, 11]]),
+    ((), [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]]),
+  ],
+)
+def test_easy_to_hard_orders_by_stratum_and_then_by_difficulty(strata, order):
+  state = lib.easy_to_hard(size=12, strata=strata).start(0, 0, look)
+  left = list(state["order"])
+  for equals in order:
+    assert sorted(left[: len(equals)]) == sorted(equals)
+    left = left[len(equals) :]
+
+
+def test_easy_to_hard_opens_the_pool_as_its_docstring_says():
+  curriculum = lib.easy_to_hard(size=10, strata=EASY, begin=0.2, visits=100, power=2.0)
+  asked, record = run(curriculum, nothing, calls=200, count=1)
+  order = record["state"]["order"]
+  places = [order.index(visit.index) for visit in asked]
+  # c(0) = .2; c(37) = sqrt(.04 + .96 * .37) = .6285 and c(50) = sqrt(.52) = .72, so that 7 and 8 of 10 tasks are open
+  assert set(places[:1]) <= {0, 1} and max(places[:38]) == 6 and max(places[:51]) <= 7
+  assert set(places) == set(range(10))
+  assert curriculum.metrics(record["state"])["open"] == 1
+  assert curriculum.metrics({**record["state"], "visits": 51})["open"] == pytest.approx(math.sqrt(0.52))
+  slow = run(lib.easy_to_hard(size=10, strata=EASY, begin=0.2, visits=100, power=1.0), nothing, calls=51, count=1)[0]
+  assert max(order.index(visit.index) for visit in slow) == 5  # c(50) = .2 + .8 / 2 = .6
+
+
+def test_easy_to_hard_asks_no_open_task_twice_in_a_call_before_all_of_them():
+  asked, _ = run(lib.easy_to_hard(size=6, strata=EASY, begin=1.0), nothing, calls=4, count=6)
+  for call in range(4):
+    assert sorted(visit.index for visit in asked[6 * call : 6 * call + 6]) == list(range(6))
+  few, _ = run(lib.easy_to_hard(size=6, strata=EASY, begin=0.3, visits=10**6), nothing, calls=1, count=6)
+  assert list(collections.Counter(visit.index for visit in few).values()) == [3, 3]  # ceil(.3 * 6) are open
+
+
+def test_a_task_that_cannot_be_made_is_the_hardest():
+  assert lib.easy_to_hard(size=6, strata=EASY).start(10, 0, look)["order"][-1] == 13
+
+
+@pytest.mark.parametrize(
+  ("strata", "looked", "words"),
+  [
+    (("easy",), look, "strata=.'easy',. lacks 'hard': tasks of the pool have the strata 'easy', 'hard'"),
+    ((), lambda index: Task("t", "test", "?", stratum="s"), "equally hard.*Their strata are 's': name them in"),
+  ],
+)
+def test_what_easy_to_hard_cannot_order_is_told(strata, looked, words):
+  with pytest.raises(ValueError, match=words):
+    lib.easy_to_hard(size=6, strata=strata).start(0, 0, looked)
+
+
+def test_a_pool_says_which_tasks_are_in_it():
+  for name, options in (("pool", {}), ("band", {}), ("easy_to_hard", {"strata": EASY})):
+    curriculum = make(name, {"size": 5, **options})
+    record = lib.begin_visits(curriculum, first=3, seed=0, look=look)
+    assert list(curriculum.pool(record["state"])) == [3, 4, 5, 6, 7]
+  assert not make("fresh", {}).pool({"next": 3})
+
+
+def test_a_pool_that_is_measured_has_to_be_there():
+  lib.check_curriculum(lib.CurriculumSettings("pool"), measured=4)
+  lib.check_curriculum(lib.CurriculumSettings("fresh"), measured=0)
+  with pytest.raises(ValueError, match=r"eval\.pool=4: curriculum\.name='fresh' has no pool"):
+    lib.check_curriculum(lib.CurriculumSettings("fresh"), measured=4)
+
+
 # ---- outcomes ------------------------------------------------------------------------------------------------------
 
 
 def test_outcomes_are_of_samples_that_have_a_reward():
   fresh = make("fresh", {})
-  record, visits = lib.next_visits(fresh, lib.begin_visits(fresh, first=4, seed=0), 3)
+  record, visits = lib.next_visits(fresh, lib.begin_visits(fresh, first=4, seed=0, look=look), 3)
   failed = trajectory(4, 1, None, reward=None, reward_parts=None, stop=StopReason.ENVIRONMENT_FAILED)
   step = trajectory(4, 2, 0.5, visits=VisitShares(0.5, 0.5, 3))
   told = [trajectory(4, 0, 1.0), failed, step, trajectory(5, 3, 0.0, reward=-0.5)]
@@ -220,6 +299,7 @@ def test_outcomes_are_of_samples_that_have_a_reward():
     ("pool", {"size": "8"}, "curriculum.options.size of pool must be of type int, not str: '8'"),
     ("band", {"low": 0.8, "high": 0.2}, "curriculum.options.high=0.2 must be at least 0.8 and at most 1"),
     ("band", {"explore": 1.5}, "curriculum.options.explore=1.5 must be at least 0 and at most 1"),
+    ("easy_to_hard", {"power": 0}, "curriculum.options.power=0.0 must be above 0"),
   ],
 )
 def test_a_wrong_setting_is_named(name, options, words):
@@ -237,7 +317,7 @@ from agentrl.training.curriculum import Curriculum
 
 
 def stubborn(*, size=3):
-  def start(first, seed):
+  def start(first, seed, look):
     return {"first": first, "turn": 0, "unsolved": ()}
 
   def ask(state, outcomes, count):
@@ -250,7 +330,7 @@ def stubborn(*, size=3):
 
 
 def short():
-  return Curriculum(lambda first, seed: {}, lambda state, outcomes, count: (state, [0]))
+  return Curriculum(lambda first, seed, look: {}, lambda state, outcomes, count: (state, [0]))
 
 
 def nothing():
@@ -258,7 +338,7 @@ def nothing():
 
 
 def secretive():
-  return Curriculum(lambda first, seed: {"draw": object()}, lambda state, outcomes, count: (state, [0] * count))
+  return Curriculum(lambda first, seed, look: {"draw": object()}, lambda state, outcomes, count: (state, [0] * count))
 '''
 
 
@@ -290,9 +370,9 @@ def test_the_five_lines_of_the_contributing_page_are_a_curriculum(own):
 def test_what_no_curriculum_may_give_is_an_error(own):
   short = make(f"{own}:short", {})
   with pytest.raises(ValueError, match=r"was asked for 2 numbers of tasks, from 0 up, and gave \[0\]"):
-    lib.next_visits(short, lib.begin_visits(short, first=0, seed=0), 2)
+    lib.next_visits(short, lib.begin_visits(short, first=0, seed=0, look=look), 2)
   with pytest.raises(ValueError, match=r"curriculum\.name: .* state must be a dict of JSON values: .*object"):
-    lib.begin_visits(make(f"{own}:secretive", {}), first=0, seed=0)
+    lib.begin_visits(make(f"{own}:secretive", {}), first=0, seed=0, look=look)
   with pytest.raises(ValueError, match=r"curriculum\.name='my_curricula:nothing' gave None where a `Curriculum` was"):
     make(f"{own}:nothing", {})
 
@@ -307,9 +387,9 @@ def test_what_no_curriculum_may_give_is_an_error(own):
   ],
 )
 def test_what_is_no_state_and_no_indices_is_told(answer, words):
-  wrong = lib.Curriculum(lambda first, seed: {}, lambda state, outcomes, count: answer)
+  wrong = lib.Curriculum(lambda first, seed, look: {}, lambda state, outcomes, count: answer)
   with pytest.raises(ValueError, match=rf"curriculum\.name: .*{words}"):
-    lib.next_visits(wrong, lib.begin_visits(wrong, first=0, seed=0), 2)
+    lib.next_visits(wrong, lib.begin_visits(wrong, first=0, seed=0, look=look), 2)
 
 
 # ---- in a run ------------------------------------------------------------------------------------------------------
@@ -320,12 +400,13 @@ class Stopped(Exception):
 
 
 def test_a_stopped_run_goes_on_to_ask_the_same(run_of, tmp_path):
-  settings = {"curriculum": {"name": "band", "options": {"size": 3}}}
+  settings = {"curriculum": {"name": "band", "options": {"size": 3}}, "eval": {"pool": 2}}
   whole = run_of(tmp_path / "whole", settings=settings)
   asked = run_of.asked.copy()
   first = 2 * 4  # behind the cold start's
   assert len(asked) == 6 and [visit.group for visit in asked] == list(range(first, first + 6))
   assert {visit.index for visit in asked} <= {first, first + 1, first + 2}
+  assert "eval_pool/success" not in whole[0] and whole[-1]["eval_pool/tasks"] == 2
   assert whole[-1]["curriculum/again"] >= 0.5 and 0 <= whole[-1]["curriculum/success"] <= 1
   run_of.asked.clear()
   run_of.stop_at = 2
@@ -342,7 +423,7 @@ def run_of(run, monkeypatch):
   collect = Collector.collect
 
   def watched(self, params, key, visits, *, split, **settings):
-    if split == "train":
+    if split == "train" and settings["memory"] is not None:  # no evaluation of the pool
       if len(start.asked) == 2 * (start.stop_at if start.stop_at is not None else -1):
         raise Stopped
       start.asked += visits

@@ -34,7 +34,8 @@ class Groups:
   def __init__(self, rewards):
     self.rewards, self.asked = rewards, []
 
-  def collect(self, params, key, visits, **_):
+  def collect(self, params, key, visits, *, starts, **_):
+    self.starts = starts
     groups = [visit.group for visit in visits]
     self.asked.append(groups)
     sampled = [trajectory(g, n, reward) for g in groups for n, reward in enumerate(self.rewards[g])]
@@ -50,7 +51,7 @@ def parts_around(config, collector):
     collector=collector,
     driver_params=lambda p: p,
     keys={"rollout": jax.random.key(0)},
-    tasks=SimpleNamespace(worker_counts=dict),
+    tasks=SimpleNamespace(worker_counts=dict, task=lambda index, split: Task(f"t{index}", "test", "?")),
     filter=make_filters(config.filters, {}),
   )
 
@@ -79,13 +80,37 @@ def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds
   assert samples.metrics["rollout/kept_share"] == len(kept) / drawn
 
 
+@pytest.mark.parametrize(
+  ("oversample", "asked"), [(1.0, [[7, 8], [9], [10]]), (1.5, [[7, 8, 9], [10, 11]]), (3.0, [[7, 8, 9, 10, 11, 12]])]
+)
+def test_more_groups_are_sampled_than_are_wanted_and_the_first_that_are_kept_are_trained_on(
+  tiny_config, oversample, asked
+):
+  settings = {"filters": ("success_band",), "rollout": {"rounds": 4, "oversample": oversample}}
+  config = config_lib.resolve(tiny_config, settings, where="test")
+  collector = Groups({n: (float(n % 2 == 0), 0.0) for n in range(7, 13)})
+  source = sources.rollouts(config, parts_around(config, collector), stages_of(config)[-1], 7)
+  samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
+  assert collector.asked == asked and sorted({t.group_id for t in samples.kept}) == [8, 10]
+  assert samples.counters["next_task"] == 1 + asked[-1][-1]
+
+
+def test_a_band_that_nothing_satisfies_ends_after_its_rounds_with_nothing_to_train_on(tiny_config):
+  settings = {"filters": ("success_band",), "rollout": {"rounds": 3, "oversample": 2.0}}
+  config = config_lib.resolve(tiny_config, settings, where="test")
+  collector = Groups(dict.fromkeys(range(7, 40), (0.0, 0.0)))
+  source = sources.rollouts(config, parts_around(config, collector), stages_of(config)[-1], 7)
+  samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
+  assert not samples.kept and [len(groups) for groups in collector.asked] == [4, 4, 4]
+
+
 def leaps():
   """A curriculum that asks far ahead."""
 
   def ask(state, outcomes, count):
     return state, [state["first"] + 100 + n for n in range(count)]
 
-  return Curriculum(lambda first, seed: {"first": first}, ask)
+  return Curriculum(lambda first, seed, look: {"first": first}, ask)
 
 
 @pytest.mark.parametrize(("name", "next_task"), [("fresh", 9), ("leaps", 109)])
@@ -138,6 +163,7 @@ def test_a_habit_that_the_family_does_not_have_is_named(tiny_config, tiny_experi
     ("rollout", "no train.source is called 'rollout': did you mean 'rollouts'"),
     ("probed", "train.source='probed' reads batch, probe, which the section 'train' does not have"),
     ("authored", "train.source='authored' reads batch, mix, which the section 'train' does not have"),
+    ("stored_prefixes", "train.source_options lacks run, which stored_prefixes needs"),
   ],
 )
 def test_a_source_that_does_not_fit_is_named(source, told):
@@ -150,4 +176,14 @@ def test_a_source_of_yours_is_named_by_its_import_path(monkeypatch):
   kind = sources.SOURCES["rollouts"]
   monkeypatch.setattr(sources, "mine", kind, raising=False)
   config = run_config({"train": {"source": "agentrl.training.sources:mine"}}, where="test")
-  assert sources.kind_of(config, stages_of(config)[0]) is kind
+  found = sources.kind_of(config, stages_of(config)[0])
+  assert found._replace(make=None) == kind._replace(make=None) and found.make.func is kind.make
+
+
+def test_a_setting_that_the_source_does_not_take_is_named():
+  config = run_config({"train": {"source_options": {"turns": 1}}}, where="test")
+  with pytest.raises(ValueError, match=r"train\.source_options\.turns: rollouts takes no settings"):
+    sources.kind_of(config, stages_of(config)[0])
+  config = run_config({"train": {"source": "authored_prefixes", "source_options": {"turn": 1}}}, where="test")
+  with pytest.raises(ValueError, match=r"train.source_options.turn: did you mean 'turns'\?"):
+    sources.kind_of(config, stages_of(config)[0])

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
-from agentrl.training.trajectory_rows import token_texts, trajectory_row
-from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind, VisitShares
+from agentrl.training.trajectory_rows import token_texts, trajectory_row, turn_of
+from agentrl.types import StopReason, Task, ToolCall, ToolFailure, ToolResult, Trajectory, Turn, TurnKind, VisitShares
 
 
 class Bytes:
@@ -39,6 +39,20 @@ def make_trajectory(uid=3, text="ab: é!", prompt=2):
 
 
 TASK = Task(id="t", family="arithmetic", question="what is 1+1?", answer="2")
+
+
+def test_a_turn_comes_back_from_its_row():
+  failed = ToolResult(ToolCall("calculator", {"x": "1/0"}), "no", ok=False, failure=ToolFailure.EXCEPTION)
+  (turn,) = make_trajectory().turns
+  for one in (turn, dataclasses.replace(turn, results=(*turn.results, failed), ok=False)):
+    row = json.loads(json.dumps(trajectory_row(dataclasses.replace(make_trajectory(), turns=[one]), TASK, Bytes())))
+    assert turn_of(row["turns"][0]) == dataclasses.replace(one, results=tuple(one.results))
+
+
+def test_a_row_says_what_the_policy_went_on_from():
+  begun = dataclasses.replace(make_trajectory(), prefix=make_trajectory().turns, index=7, seed=9)
+  row = json.loads(json.dumps(trajectory_row(begun, TASK, Bytes())))
+  assert (row["prefix"], row["index"], row["seed"]) == (row["turns"], 7, 9)
 
 
 def test_a_row_keeps_everything(tmp_path):

@@ -268,7 +268,7 @@ class Branching(Independent):
     request = dataclasses.replace(path.request, seed=source.episode.request.seed)  # it meets its parent's episode
     episode = Branch(source.episode, request, path.fork_at)
     path.sample = Sample(episode, next(p for p in source.prefix.chain() if p.end == path.fork_at))
-    self._open(path.sample, 1 + episode.replayed)
+    self._open(path.sample)
 
   def _release_paths(self) -> None:
     """Lets go of the slots of paths from which no branch can leave any more."""

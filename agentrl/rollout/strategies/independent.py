@@ -134,10 +134,10 @@ class Independent:
 
   # -- from turn to turn ---------------------------------------------------------------------------------------------
 
-  def _open(self, sample: Sample, count: int = 1) -> None:
-    """Asks for the prompt, which takes `count` environment calls."""
+  def _open(self, sample: Sample) -> None:
+    """Asks for the prompt, which takes an environment call, and one for each turn that is acted again."""
     self._going_on += 1
-    self._calls.ask(sample.episode.open, count, functools.partial(self._opened, sample))
+    self._calls.ask(sample.episode.open, 1 + sample.episode.replayed, functools.partial(self._opened, sample))
 
   def _opened(self, sample: Sample, prompt: Sequence[int] | None, failure: EnvironmentFailed | None) -> None:
     if failure is not None:

@@ -18,7 +18,7 @@ from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.tasks import check_tasks
 from agentrl.training.config import SECTIONS_OF_MODULES
 from agentrl.training.config_keys import entry
-from agentrl.training.curriculum import CurriculumSettings, make_curriculum
+from agentrl.training.curriculum import CurriculumSettings, check_curriculum
 from agentrl.training.sources import kind_of
 from agentrl.training.stages import stages_of
 
@@ -38,7 +38,7 @@ def check_choices(config: ConfigDict) -> None:
   with naming("reward"):
     make_reward(by_path(config.reward), by_path(config.reward_options.to_dict()))
   make_filters(config.filters, by_path(config.filter_options.to_dict()))
-  make_curriculum(CurriculumSettings(**config.curriculum))
+  check_curriculum(CurriculumSettings(**config.curriculum), measured=config.eval.pool)
   for stage in stages_of(config):
     kind_of(config, stage)
     section = SECTIONS_OF_MODULES[stage.algorithm_key].name

@@ -35,6 +35,7 @@ from agentrl.training.build.rollout import RolloutSettings, make_collector, make
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.collect import Collector
+from agentrl.training.curriculum import CurriculumSettings, check_curriculum
 from agentrl.training.sources import kind_of
 from agentrl.training.stages import Stage, stages_of
 
@@ -131,6 +132,7 @@ def _build(config: ConfigDict, tasks: envs.TaskSource, keys: Mapping[str, jax.Ar
   surroundings = make_surroundings(rollout, engine, search, model, chat, mesh=mesh, place=place)
   sampler = strategies.load(rollout.strategy).make(surroundings, config.strategy)
   searching = tree_search(surroundings, search) if config.eval.search else None
+  check_curriculum(CurriculumSettings(**config.curriculum), measured=config.eval.pool)
   *before, last = stages_of(config)
   kinds = {stage: kind_of(config, stage) for stage in (*before, last)}
   most = {stage.name: kind.most(config, stage, sampler.per_sample) for stage, kind in kinds.items()}

@@ -40,8 +40,9 @@ class RolloutSettings:
   end_on: tuple[str, ...] = setting((), 'kinds of turns behind which an episode is over: "void", "malformed"')
   seeds: str = setting(
     "group",
-    'what seeds an environment: "group": the samples of a prompt meet the same episode; "sample": each meets its own, '
-    "so that what is random in it differs among them. Or the import path of a function of yours",
+    'what seeds an environment: "group": the samples of a prompt meet the same episode; "task": all samples of a task '
+    'do, whenever it is asked; "sample": each meets its own, so that what is random in it differs among them. Or the '
+    "import path of a function of yours",
   )
   temperature: float = setting(1.0, "of sampling", above(0, "the update divides by it; only eval.temperature may be 0"))
   compiled: bool = setting(True, "one compiled loop with host callbacks; false: the same loop from Python")
@@ -51,6 +52,12 @@ class RolloutSettings:
   )
   rounds: int = setting(
     1, "how often groups that the filters emptied are sampled (dynamic sampling); 1: once", at_least(1)
+  )
+  oversample: float = setting(
+    1.0,
+    "how many times as many groups are sampled as are wanted; where the filters keep more of them than `groups`, the "
+    "first are trained on",
+    at_least(1),
   )
   max_failed_share: float = setting(
     0.5, "of a step's trajectories with a failed environment; above it the run stops", between(0, 1)

@@ -64,6 +64,7 @@ class TrainSettings:
   """The last stage, which the run is about: where it learns from, how long it is, and what is written when."""
 
   source: str = setting("rollouts", "of its trajectories: name in training.sources.SOURCES, or an import path")
+  source_options: Mapping[str, Any] = setting({}, 'settings of the source, where it has some: {"turns": 1}')
   steps: int = setting(100, "updates by the algorithm", at_least(0))
   eval_every: int = setting(50, "steps; also before the first and after the last one", at_least(1))
   checkpoint_every: int = setting(50, "steps; also at the end", at_least(1))
@@ -82,6 +83,12 @@ class EvalSettings:
   tasks: int = setting(64, "of the held-out split", at_least(1))
   samples: int = setting(1, "independent ones of each task", at_least(1))
   temperature: float = setting(1.0, "of sampling; 0 is greedy", at_least(0))
+  pool: int = setting(
+    0,
+    "tasks of the curriculum's pool that a run measures beside those of the held-out split, the first by number, as "
+    "eval_pool/success and so on; 0: none",
+    at_least(0),
+  )
   search: int = setting(
     0,
     "searches of each task beside the samples, at every evaluation, with the settings of `search`; 0: none. A search "

@@ -12,4 +12,4 @@ def stubborn():
     first, new = state["next"], count - len(again)
     return {"next": first + new, "again": again}, [*again, *range(first, first + new)]
 
-  return Curriculum(lambda first, seed: {"next": first, "again": []}, ask)
+  return Curriculum(lambda first, seed, look: {"next": first, "again": []}, ask)
