@@ -10,17 +10,20 @@ needed still, and q, how many calls it makes:
   rate            p
   rate_precision  p^2 / q
   terminal        nothing, and 1 for the right answer at the end: GRPO
+  prefixes        f1, of single turns behind beginnings of demonstrations: 36 x 8 of them, about as many turns as the
+                  other arms sample in 12 x 8 episodes
 
   python experiments/reproduce.py configs/ftrl.py
   python experiments/train.py --config configs/ftrl.py:f1 --workdir runs/ftrl
 
-Paper: Ye et al., 2025 (https://arxiv.org/abs/2508.08791). Unlike the paper, which trains single turns behind stored
-prefixes, whole episodes are sampled, and a turn is credited with what it earned itself.
+Paper: Ye et al., 2025 (https://arxiv.org/abs/2508.08791). Unlike the paper, which trains single turns behind every
+prefix of stored trajectories, all arms but `prefixes` sample whole episodes, and credit a turn with what it earned
+itself. That arm and `f1` are compared at equal numbers of generated tokens, prefixes not among them.
 Result: not yet run.
 """
 
 from agentrl.report.claims import BEFORE, Claim
-from agentrl.report.measures import Last
+from agentrl.report.measures import AtEqual, Last
 
 SHARES = {"solve_precision": 0.0, "solve_recall": 0.0, "solve_f1": 0.0}  # told, and worth nothing
 BASE = {
@@ -54,6 +57,10 @@ ARMS = {
   "rate": {"reward_options": {"ftrl": {"measure": "rate"}}},
   "rate_precision": {"reward_options": {"ftrl": {"measure": "rate_precision"}}},
   "terminal": {"reward": {"correct": 1.0, **SHARES}, "algo": {"credit": "grpo", "credit_options": {}}},
+  "prefixes": {
+    "rollout": {"groups": 36},
+    "train": {"source": "authored_prefixes", "source_options": {"turns": 1, "mix": BASE["cold_start"]["mix"]}},
+  },
 }
 
 F1, PRECISION, RECALL = (Last(f"eval/reward/solve_{name}") for name in ("f1", "precision", "recall"))
@@ -71,6 +78,13 @@ CLAIMS = (
     measure=F1,
     direction="higher",
     published="some 10 points over the base model, mean of four benchmarks; this arm is ours",
+  ),
+  Claim(
+    "at equal tokens, single turns behind prefixes of demonstrations teach more than whole episodes",
+    arm="prefixes",
+    against="f1",
+    measure=AtEqual("eval/reward/solve_f1", cost="rollout/sampled"),
+    direction="higher",
   ),
 )
 
