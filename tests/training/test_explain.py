@@ -67,7 +67,7 @@ def test_a_key_is_explained(argv, lines, capsys):
 def test_a_section_is_explained_whole(capsys):
   assert main(["config", "--explain", "eval"]) == 0
   keys = [line.split(" = ")[0] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-  assert keys == ["eval.tasks", "eval.samples", "eval.temperature", "eval.search"]
+  assert keys == ["eval.tasks", "eval.samples", "eval.temperature", "eval.pool", "eval.search"]
 
 
 @pytest.mark.parametrize(
