@@ -35,7 +35,10 @@ _OF_A_RECORDED_RUN = re.compile(
   r"|trajectories/eval_\d+\.jsonl\.gz|trees/(train|eval)_\d+_\d+\.(json|html)|figures/[^/]+\.(png|svg)"
 )
 # Read by the notebooks, beside those of the curves.
-_OTHERS = ("critic/q_bias", "critic/v_bias", "rollout/entropy_start", "rollout/entropy_after_tool", "rollout/branches")
+_OTHERS = (
+  "critic/q_bias", "critic/v_bias", "rollout/entropy_start", "rollout/entropy_after_tool", "rollout/branches",
+  "rollout/lost", "rollout/least_logp", "rollout/flat_groups", "rollout/action_tokens", "policy/clipped",
+)  # fmt: skip
 _SERIES = frozenset(series.metric for panel in PANELS for series in panel.curves) | frozenset(_OTHERS)
 
 
