@@ -44,7 +44,7 @@ def test_the_table_is_printed_and_saved(run, monkeypatch, capsys):
   ]
   assert command.main(argv) == 0
   assert (asked["run"], asked["step"], asked["leaves"]) == (run, 7, [2, 4])
-  assert asked["config"].eval.to_dict() == {"tasks": 3, "samples": 8, "search": 2, "temperature": 1.0}
+  assert asked["config"].eval.to_dict() == {"tasks": 3, "samples": 8, "search": 2, "temperature": 1.0, "pool": 0}
   assert asked["config"].search.simulations == 9
   out = capsys.readouterr().out
   rows = [" ".join(word for word in line.split() if word not in "│┃") for line in out.splitlines()]

@@ -152,4 +152,5 @@ def test_recorded_runs_lie_inside():
     config = config_lib.from_json(file.read_text()).unlock()
     config.rollout.strategy = config.rollout.get("strategy", "independent")  # which the first runs did not name
     config.cold_start.algorithm = config.cold_start.get("algorithm", "sft")
+    config.tuning = config.get("tuning", ConfigDict({"algorithm": "sft"}))
     check_numbers(config)

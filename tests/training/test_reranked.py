@@ -128,7 +128,7 @@ def test_a_checkpoint_is_evaluated_with_its_critics(parts, learner, tmp_path, mo
 def test_the_evaluation_before_rl_is_the_clone_s(parts, tmp_path, monkeypatch):
   seen = []
   monkeypatch.setattr(loop, "build_experiment", lambda _: parts)
-  monkeypatch.setattr(loop, "evaluate", lambda c, p, params, folder, step: seen.append((step, set(params))) or {})
+  monkeypatch.setattr(loop, "evaluate", lambda c, p, params, folder, step, pool: seen.append((step, set(params))) or {})
 
   def count(trainer, stage, algorithm, source, at, key):
     return loop.Position(at.state._replace(updates=at.state.updates + 1), at.step + 1, at.host), {}, []
