@@ -13,7 +13,9 @@ makes a small e large where all answers are right.
   python experiments/reproduce.py configs/policy_cliff.py
 
 Paper: Xu, 2025 (https://arxiv.org/abs/2507.20150), a theory without such a run: task and arms are ours.
-Result: not yet run.
+Result (results/policy_cliff; lookups in b per question, means of seeds 0 to 4, 0.55 before RL): mean_less 0.11,
+mean_more 0.94; std_less 0.01, std_equal 0.61, std_more 1.00; entropy_less 0.47, entropy_more 0.56, where 0.45 and 0.55
+would be best; std_entropy 1.00. Success stays at 95 to 100 %.
 """
 
 from agentrl.report.claims import Claim

@@ -121,4 +121,5 @@ CLAIMS = (
   Claim("masking learns", arm="mask", against=BEFORE, measure=Last("eval/success"), direction="higher"),
 )
 
-SMOKE = {"rollout": {"group_size": 6}}
+# After two steps every turn is lost, and `mask` and `drop` would have nothing to train on.
+SMOKE = {"cold_start": {"steps": 40, "batch": 16}, "rollout": {"group_size": 6}}
