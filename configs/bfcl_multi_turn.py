@@ -11,12 +11,12 @@ Paper: Patil et al., 2025, "The Berkeley Function Calling Leaderboard". Result: 
 
 import pathlib
 
-from agentrl.training import config_file
+from agentrl.training import config
 from agentrl.training.defaults import run_config
 
 
 def get_config(smoke: bool = False):
-  base = config_file.load(pathlib.Path(__file__).with_name("qwen_grpo.py"), smoke=smoke)
+  base = config.load(pathlib.Path(__file__).with_name("qwen_grpo.py"), smoke=smoke)
   settings = {
     "task": {
       "family": "bfcl",

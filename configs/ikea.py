@@ -23,7 +23,7 @@ import pathlib
 
 from agentrl.report.claims import Claim
 from agentrl.report.measures import Last
-from agentrl.training.config_file import read_file
+from agentrl.training.config import read_file
 
 BASE = read_file(pathlib.Path(__file__).with_name("otc.py")).BASE  # its tasks, its cold starts, its `em`
 

@@ -12,12 +12,12 @@ RL, 80.9 % after (75.6 to 85.2; one seed, results/python_math/seed0).
 
 import pathlib
 
-from agentrl.training import config_file
+from agentrl.training import config
 from agentrl.training.defaults import run_config
 
 
 def get_config(smoke: bool = False):
-  base = config_file.load(pathlib.Path(__file__).with_name("quickstart.py"), smoke=smoke)
+  base = config.load(pathlib.Path(__file__).with_name("quickstart.py"), smoke=smoke)
   settings = {"task": {"tool": "python", "difficulty": 2}, "rollout": {"max_tokens": 80}}
   if not smoke:
     settings["train"] = {"steps": 150}

@@ -17,8 +17,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from agentrl.training import compare_search
-from agentrl.training import config as config_lib
+from agentrl.training import compare_search, config_values
 from agentrl.training.command_line import check_out, run_command, settings_of
 from agentrl.training.disk import write_atomically
 from agentrl.training.run_folder import read_config
@@ -26,7 +25,7 @@ from agentrl.training.run_folder import read_config
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--run", type=pathlib.Path, required=True, help="folder of a run")
   parser.add_argument("--step", type=int, help="global step of a checkpoint; the latest unless given")
@@ -49,8 +48,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> None:
   where = str(arguments.run / "config.json")
   changes = {"samples": arguments.samples, "search": arguments.searches}
   changes |= {name: v for name in ("tasks", "temperature") if (v := vars(arguments)[name]) is not None}
-  config = config_lib.override(read_config(arguments.run), overrides, where=where, sections=("search",))
-  config = config_lib.resolve(config, {"eval": changes}, where=where)
+  config = config_values.override(read_config(arguments.run), overrides, where=where, sections=("search",))
+  config = config_values.resolve(config, {"eval": changes}, where=where)
   with settings_of(where):
     found = compare_search.compare(config, run=arguments.run, step=arguments.step, leaves=arguments.leaves)
   show(found, config.eval.tasks)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, evaluation
+from agentrl.training import config_values, evaluation
 from agentrl.training.command_line import check_out, run_command, settings_of
 from agentrl.training.disk import write_atomically
 from agentrl.training.run_folder import read_config
@@ -28,7 +28,7 @@ from agentrl.training.run_folder import read_config
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--run", type=pathlib.Path, help="folder of a run")
@@ -64,16 +64,16 @@ def _config(arguments: argparse.Namespace, overrides: list[str]) -> ConfigDict:
     if arguments.model:
       raise ValueError("--model goes with --config; --run has its own config")
     where = str(arguments.run / "config.json")
-    config = config_lib.override(read_config(arguments.run), overrides, where=where, sections=("search", "eval"))
+    config = config_values.override(read_config(arguments.run), overrides, where=where, sections=("search", "eval"))
   else:
-    config, where = config_file.load(arguments.config, overrides), arguments.config
+    config, where = config_lib.load(arguments.config, overrides), arguments.config
   changes: dict[str, Any] = {"eval": {}}
   changes["eval"] |= {
     k: v for k in ("tasks", "samples", "search", "temperature") if (v := vars(arguments)[k]) is not None
   }
   if arguments.model:
     changes["model"] = {"source": "hf", "path": arguments.model}
-  return config_lib.resolve(config, changes, where=where)
+  return config_values.resolve(config, changes, where=where)
 
 
 def show(metrics: dict[str, float], config: ConfigDict) -> None:

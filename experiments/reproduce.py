@@ -25,7 +25,7 @@ from agentrl.report.recorded import record
 from agentrl.training import reproduce
 from agentrl.training.arms_progress import ArmsProgress, label
 from agentrl.training.command_line import EXPECTED, run_command
-from agentrl.training.config import split_argv
+from agentrl.training.config_values import split_argv
 from agentrl.training.disk import write_atomically
 from agentrl.training.lock import alone_in
 from agentrl.training.paper import all_claims, arms_of, claims_of

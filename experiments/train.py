@@ -15,8 +15,8 @@ import sys
 from agentrl.report import write_report
 from agentrl.training import loop
 from agentrl.training.command_line import ENDED, run_command, settings_of
-from agentrl.training.config import split_argv
-from agentrl.training.config_file import load
+from agentrl.training.config import load
+from agentrl.training.config_values import split_argv
 from agentrl.training.run_folder import RunFolder
 
 

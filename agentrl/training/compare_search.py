@@ -25,8 +25,7 @@ from agentrl.rollout.strategies.contract import Sampler
 from agentrl.rollout.strategies.independent import independent
 from agentrl.rollout.strategies.read_values import ReadValues
 from agentrl.rollout.strategies.tree_search import search_driver, tree_search
-from agentrl.training import config as config_lib
-from agentrl.training import summary
+from agentrl.training import config_values, summary
 from agentrl.training.build.experiment import Experiment, build_experiment
 from agentrl.training.collect import Collected
 from agentrl.training.evaluation import collect_held_out, search_held_out
@@ -115,13 +114,13 @@ def _compare(
 
 def _with_search(config: ConfigDict) -> tuple[ConfigDict, Experiment]:
   """Both with a search beside the samples; without the head `search.head` it values leaves by rollouts."""
-  experiment = build_experiment(config_lib.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
+  experiment = build_experiment(config_values.resolve(config, {"eval": {"search": 0}}, where="the comparison"))
   search = experiment.surroundings.search
   if search.head not in experiment.collector.heads:
     search = dataclasses.replace(search, evaluate="rollout")
   surroundings = dataclasses.replace(experiment.surroundings, search=search)
   experiment = dataclasses.replace(experiment, surroundings=surroundings, searching=tree_search(surroundings, search))
-  return config_lib.resolve(
+  return config_values.resolve(
     config, {"eval": {"search": max(1, config.eval.search)}}, where="the comparison"
   ), experiment
 

@@ -27,7 +27,7 @@ from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.ops.reduce import REDUCTIONS
 from agentrl.settings import Range, Setting, settings_in, told_of
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training.build.choices import check_choices
 from agentrl.training.build.sections import RunSettings
 from agentrl.training.command_line import settings_of as settings_of_file
@@ -52,7 +52,7 @@ _WIDTH = 110  # characters of a line of meaning
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command line; returns the exit status."""
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(
     prog="agentrl config", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -71,9 +71,9 @@ def main(argv: Sequence[str]) -> int:
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
   """Prints what the arguments ask for."""
   if arguments.file is None:
-    config = config_lib.override(base_config(), overrides, where="the defaults")
+    config = config_values.override(base_config(), overrides, where="the defaults")
   else:
-    config = config_file.load(arguments.file, overrides, smoke=arguments.smoke)
+    config = config_lib.load(arguments.file, overrides, smoke=arguments.smoke)
   if arguments.explain is None:
     if arguments.file is not None:
       with settings_of_file(arguments.file):
@@ -102,7 +102,7 @@ def explained(config: ConfigDict, section: str = "") -> list[str]:
   settings = settings_of_run(config)
   chosen = [s for s in settings if not section or f"{s.key}.".startswith(f"{section}.")]
   if not chosen:
-    raise config_lib.ConfigError(unknown_key(section, config, "--explain"))
+    raise config_values.ConfigError(unknown_key(section, config, "--explain"))
   lines = []
   for setting in chosen:
     lines.append(_line(setting, entry(config, setting.key)))
@@ -118,7 +118,7 @@ def _wrapped(text: str) -> list[str]:
 def _taken(config: ConfigDict, key: str) -> str:
   """What a section of keyword arguments may hold: the settings of the function that the config chooses."""
   prefix, _, last = key.rpartition(".")
-  by_algo = CHOSEN_BY_ALGO if prefix in config_lib.ALGOS else {}
+  by_algo = CHOSEN_BY_ALGO if prefix in config_values.ALGOS else {}
   name, table = CHOSEN.get(key) or by_algo.get(last) or ("", {})
   if not name:
     return ""
@@ -135,18 +135,18 @@ def settings_of_run(config: ConfigDict) -> list[Setting]:
   return [s for setting in settings_in(RunSettings) for s in own.get(setting.key) or [setting]]
 
 
-def _modules_of(config: ConfigDict) -> list[tuple[config_lib.SectionOfModule, str]]:
+def _modules_of(config: ConfigDict) -> list[tuple[config_values.SectionOfModule, str]]:
   """The sections whose settings are a module's, and the name of each module."""
-  return [(section, entry(config, key)) for key, section in config_lib.SECTIONS_OF_MODULES.items()]
+  return [(section, entry(config, key)) for key, section in config_values.SECTIONS_OF_MODULES.items()]
 
 
-def _settings_of(section: config_lib.SectionOfModule, name: str) -> list[Setting]:
+def _settings_of(section: config_values.SectionOfModule, name: str) -> list[Setting]:
   """The settings of a module."""
   module = section.load(name)
   told = told_of(module.default_config)
   return [
     Setting(f"{section.name}.{key}", default, told.get(key, ""), module.RANGES.get(key))
-    for key, default in config_lib.flatten(module.default_config()).items()
+    for key, default in config_values.flatten(module.default_config()).items()
   ]
 
 

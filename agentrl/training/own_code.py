@@ -22,7 +22,7 @@ from agentrl.algorithms import ALGORITHMS
 from agentrl.envs.families import FAMILIES
 from agentrl.named import by_path
 from agentrl.rollout.strategies import STRATEGIES
-from agentrl.training.config import flatten
+from agentrl.training.config_values import flatten
 
 _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 # Keys whose value is the import path of a module where it is no name of ours.

@@ -1,6 +1,6 @@
 """A paper's arms, and the claims that are judged by their recorded runs.
 
-`config_file.py` says what the file of a paper defines; `CLAIMS`, see `agentrl/report/claims.py`, name its arms.
+`config.py` says what the file of a paper defines; `CLAIMS`, see `agentrl/report/claims.py`, name its arms.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from agentrl.named import type_told
 from agentrl.report.claims import Claim
-from agentrl.training import config_file
-from agentrl.training.config import ConfigError
+from agentrl.training import config as config_lib
+from agentrl.training.config_values import ConfigError
 
 
 def arms_of(file: pathlib.Path) -> list[str]:
@@ -20,7 +20,7 @@ def arms_of(file: pathlib.Path) -> list[str]:
   Raises:
     ConfigError: it has none, or does not exist.
   """
-  arms = vars(config_file.read_file(file)).get("ARMS")
+  arms = vars(config_lib.read_file(file)).get("ARMS")
   if not arms:
     raise ConfigError(f"{file} has no ARMS: it is one run, for experiments/train.py")
   return list(arms)
@@ -32,7 +32,7 @@ def claims_of(file: pathlib.Path) -> Sequence[Claim]:
   Raises:
     ConfigError: it does not exist, its `CLAIMS` are no claims, or one names an arm that it does not have.
   """
-  module = config_file.read_file(file)
+  module = config_lib.read_file(file)
   claims = vars(module).get("CLAIMS", ())
   if not isinstance(claims, tuple | list) or not all(isinstance(claim, Claim) for claim in claims):
     raise ConfigError(

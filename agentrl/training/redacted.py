@@ -14,25 +14,25 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from agentrl.envs import credentials
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 
 
 def redacted_config(config: ConfigDict) -> ConfigDict:
   """The config without the credentials in its open sections, which go to tools, families and rewards; locked."""
   values = config.to_dict()
-  for key in config_lib.OPEN_SECTIONS:
+  for key in config_values.OPEN_SECTIONS:
     *parents, name = key.split(".")
     section: Any = values
     for parent in parents:
       section = section.get(parent, {})
     if name in section:
       section[name] = credentials.without(section[name])
-  return config_lib.from_json(config_lib.to_json(values))
+  return config_values.from_json(config_values.to_json(values))
 
 
-def differences_shown(old: ConfigDict, new: ConfigDict) -> list[config_lib.Difference]:
+def differences_shown(old: ConfigDict, new: ConfigDict) -> list[config_values.Difference]:
   """What differs between two configs, as it may be shown: credentials count as equal, whatever their values are."""
-  return config_lib.differences(redacted_config(old), redacted_config(new))
+  return config_values.differences(redacted_config(old), redacted_config(new))
 
 
 def redacted_command(argv: Sequence[str]) -> list[str]:
@@ -40,9 +40,9 @@ def redacted_command(argv: Sequence[str]) -> list[str]:
   shown = []
   for before, argument in zip(["", *argv], argv, strict=False):
     key, equals, text = argument.partition("=")
-    if argument.startswith(config_lib.PREFIX) and equals:
+    if argument.startswith(config_values.PREFIX) and equals:
       shown.append(f"{key}={_redacted_value(key, text)}")
-    elif before.startswith(config_lib.PREFIX) and "=" not in before:
+    elif before.startswith(config_values.PREFIX) and "=" not in before:
       shown.append(_redacted_value(before, argument))
     else:
       shown.append(credentials.without([before, argument])[1])
@@ -51,11 +51,11 @@ def redacted_command(argv: Sequence[str]) -> list[str]:
 
 def _redacted_value(key: str, text: str) -> str:
   """The text of an override; unchanged where it holds no credential."""
-  names = key.removeprefix(config_lib.PREFIX).split(".")
+  names = key.removeprefix(config_values.PREFIX).split(".")
   value = _parsed(text)
   for name in reversed(names):  # as it stands in the config
     value = {name: value}
-  if not any(f"{'.'.join(names)}.".startswith(f"{section}.") for section in config_lib.OPEN_SECTIONS):
+  if not any(f"{'.'.join(names)}.".startswith(f"{section}.") for section in config_values.OPEN_SECTIONS):
     return text
   kept = credentials.without(value)
   if kept == value:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from agentrl.envs import supervisor
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, own_code, resume
+from agentrl.training import config_values, own_code, resume
 from agentrl.training.redacted import differences_shown
 from agentrl.training.saved import stage_differences
 from agentrl.training.stages import COLD_START, stages_of
@@ -108,13 +108,13 @@ def plan(
     ConfigError: the file has no such arm, or an override is wrong.
   """
   runs: list[Run] = []
-  names = list(config_file.read_file(file).ARMS)
+  names = list(config_lib.read_file(file).ARMS)
   for seed in seeds:
     given = (*overrides, f"--config.seed={seed}")
-    configs = {arm: config_file.load(f"{file}:{arm}", given, smoke=smoke) for arm in arms}
+    configs = {arm: config_lib.load(f"{file}:{arm}", given, smoke=smoke) for arm in arms}
     for name in set(names) - set(arms):
-      with contextlib.suppress(config_lib.ConfigError):  # overrides need to fit the arms that are run
-        configs[name] = config_file.load(f"{file}:{name}", given, smoke=smoke)
+      with contextlib.suppress(config_values.ConfigError):  # overrides need to fit the arms that are run
+        configs[name] = config_lib.load(f"{file}:{name}", given, smoke=smoke)
     for arm in arms:
       owner = next((name for name in names if name in configs and _share_cold_start(configs[name], configs[arm])), None)
       cold = None
@@ -149,9 +149,9 @@ def as_recorded(
   """
   given = (*overrides, f"--config.seed={recorded.name.removeprefix('seed')}")
   try:
-    config = config_file.load(f"{file}:{arm}", given, smoke=smoke)
-  except config_lib.ConfigError as error:
-    raise config_lib.ConfigError(
+    config = config_lib.load(f"{file}:{arm}", given, smoke=smoke)
+  except config_values.ConfigError as error:
+    raise config_values.ConfigError(
       f"{recorded} was recorded with other settings: these do not fit it ({error}). Give another --out, or remove it"
     ) from error
   run = _run(file, arm, int(recorded.name.removeprefix("seed")), recorded.parent.parent, given, smoke)
@@ -168,7 +168,7 @@ def _share_cold_start(one: ConfigDict, other: ConfigDict) -> bool:
 def check_finished(run: Run, recorded: pathlib.Path) -> None:
   """Raises ConfigError where a recorded run in the place of this one ends before its last step."""
   if (step := last_step(recorded / "metrics.jsonl")) < run.steps:
-    raise config_lib.ConfigError(
+    raise config_values.ConfigError(
       f"{recorded} has metrics up to step {step} of {run.steps}: it is no run that is done. Put it back from a copy, "
       "or remove it to run it anew"
     )
@@ -179,20 +179,20 @@ def check_recorded(run: Run, recorded: pathlib.Path) -> None:
 
   What moves no number, such as how often it was saved, may differ, and keys that only one of the two versions has.
   """
-  overrides, rest = config_lib.split_argv(run.arguments)
-  config = config_file.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
-  old = config_lib.from_json((recorded / "config.json").read_bytes(), where=str(recorded / "config.json"))
-  changed = [d for d in differences_shown(old, config) if config_lib.ABSENT not in (d.old, d.new)]
+  overrides, rest = config_values.split_argv(run.arguments)
+  config = config_lib.load(rest[rest.index("--config") + 1], overrides, smoke="--smoke" in rest)
+  old = config_values.from_json((recorded / "config.json").read_bytes(), where=str(recorded / "config.json"))
+  changed = [d for d in differences_shown(old, config) if config_values.ABSENT not in (d.old, d.new)]
   free = [entry for entry in resume.FREE if entry != "train.steps"] + ["cold_start.run"]
   if lines := [d for d in changed if not any(resume.covers(entry, d.key) for entry in free)]:
     told = "\n".join(f"  {d.key}: there {d.old!r}, now {d.new!r}" for d in lines)
-    raise config_lib.ConfigError(
+    raise config_values.ConfigError(
       f"{recorded} was recorded with other settings:\n{told}\nGive another --out, or remove it to run it anew"
     )
   record = recorded / "run.json"
   starts = json.loads(record.read_bytes())["starts"] if record.is_file() else []
   if modules := own_code.changed(starts, own_code.hashes(config)):
-    raise config_lib.ConfigError(
+    raise config_values.ConfigError(
       f"{recorded} was recorded with another version of {' and '.join(modules)}, which has changed since or is not on "
       "PYTHONPATH now. Give another --out, or remove it to run it anew"
     )

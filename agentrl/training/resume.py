@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from agentrl.training.config import Difference
+from agentrl.training.config_values import Difference
 
 FIXED = (
   "seed", "model", "chat", "task", "curriculum", "engine", "pack", "reward", "reward_options", "filters",

@@ -22,8 +22,7 @@ from typing import IO, Any
 
 from ml_collections import ConfigDict
 
-from agentrl.training import config as config_lib
-from agentrl.training import disk, lock, metrics, own_code, resume
+from agentrl.training import config_values, disk, lock, metrics, own_code, resume
 from agentrl.training.checkpoint import check_path
 from agentrl.training.defaults import run_config
 from agentrl.training.redacted import differences_shown, redacted_config
@@ -78,7 +77,7 @@ class RunFolder:
 
     Args:
       path: the folder; need not exist.
-      config: as `config_file.load` gives it.
+      config: as `config_lib.load` gives it.
       wandb_mode, wandb_project: see `MetricsWriter`.
 
     Raises:
@@ -99,7 +98,7 @@ class RunFolder:
       changes = _changes(path, config)
       with _writable(path):
         run_id, changed_modules = _record_start(path / "run.json", changes, own_code.hashes(config))
-        disk.write_atomically(path / "config.json", config_lib.to_json(shown).encode())
+        disk.write_atomically(path / "config.json", config_values.to_json(shown).encode())
       writer = metrics.MetricsWriter(
         path / "metrics.jsonl",
         wandb_mode=wandb_mode,
@@ -217,11 +216,11 @@ def read_config(path: pathlib.Path) -> ConfigDict:
   file = path / "config.json"
   if not file.is_file():
     raise FileNotFoundError(f"{path} holds no run: there is no config.json in it")
-  config = config_lib.from_json(file.read_bytes(), where=str(file))
+  config = config_values.from_json(file.read_bytes(), where=str(file))
   try:
     return run_config(config, where=str(file))
   except ValueError as error:
-    raise config_lib.ConfigError(f"{error}; the version of agentrl that started this run can read it") from error
+    raise config_values.ConfigError(f"{error}; the version of agentrl that started this run can read it") from error
 
 
 # ---- opening ----------------------------------------------------------------------------------------------------
@@ -258,7 +257,7 @@ def _locked(path: pathlib.Path) -> IO:
     raise RunFolderError(str(error)) from error
 
 
-def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_lib.Difference]:
+def _changes(path: pathlib.Path, config: ConfigDict) -> list[config_values.Difference]:
   """What differs from the config of the run in the folder.
 
   A folder in which nothing was measured or saved yet, as a wrong setting leaves it, takes any config.
@@ -307,7 +306,7 @@ def _has_results(path: pathlib.Path) -> bool:
 
 
 def _record_start(
-  file: pathlib.Path, changes: Sequence[config_lib.Difference], modules: Mapping[str, str]
+  file: pathlib.Path, changes: Sequence[config_values.Difference], modules: Mapping[str, str]
 ) -> tuple[str, list[str]]:
   """Adds a start to run.json; returns the run's id, and the modules that changed since results were made."""
   record = {"id": uuid.uuid4().hex[:12], "starts": []}

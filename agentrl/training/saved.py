@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from agentrl.training import resume
 from agentrl.training.build.experiment import Experiment
 from agentrl.training.checkpoint import Checkpointer, Restored
-from agentrl.training.config import Difference
+from agentrl.training.config_values import Difference
 from agentrl.training.redacted import differences_shown
 from agentrl.training.run_folder import read_config
 from agentrl.training.sources import kind_of

@@ -22,7 +22,7 @@ from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.rollout import strategies
 from agentrl.rollout.strategies.branching import RULES
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, summary
+from agentrl.training import config_values, summary
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.saved import restore_policy
 from agentrl.types import first_visits
@@ -60,13 +60,13 @@ def measure(config, parts, params, strategy, settings, groups):
 
 
 def main(argv):
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--config", required=True)
   parser.add_argument("--run", type=pathlib.Path)
   parser.add_argument("--groups", type=int, default=12)
   arguments = parser.parse_args(rest)
-  config = config_file.load(arguments.config, overrides)
+  config = config_lib.load(arguments.config, overrides)
   parts = build_experiment(config)
   params = restore_policy(config, parts.params, arguments.run, None)[0] if arguments.run else parts.params
   table = Table(

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from agentrl.batching.pack import PackConfig, layout_tokens, pack
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training.build.experiment import build_experiment
 from agentrl.types import first_visits
 
@@ -26,12 +26,12 @@ def unique_tokens(trajectories):
 
 
 def main(argv):
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--config", required=True)
   parser.add_argument("--groups", type=int, default=4)
   arguments = parser.parse_args(rest)
-  config = config_file.load(arguments.config, overrides)
+  config = config_lib.load(arguments.config, overrides)
   parts = build_experiment(config)
   got = parts.collector.collect(
     parts.driver_params({"policy": parts.params}), parts.keys["rollout"], first_visits(range(arguments.groups)),

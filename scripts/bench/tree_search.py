@@ -43,7 +43,7 @@ from agentrl.rollout.search.steps import StepEnd
 from agentrl.rollout.strategies.tree_search import TreeSearch, value_of
 from agentrl.rollout.workers import WorkerPool
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.cold_start import authored_traces
 
@@ -100,7 +100,7 @@ def _exact(record):
 
 
 def main(argv):
-  overrides, rest = config_lib.split_argv(argv)
+  overrides, rest = config_values.split_argv(argv)
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--config", default="configs/tree_countdown.py")
   parser.add_argument("--trees", type=int, default=16)
@@ -108,7 +108,7 @@ def main(argv):
   parser.add_argument("--warm", type=int, default=150)
   parser.add_argument("--alone", type=int, default=0, help="trees that are also grown one at a time; 0: all")
   arguments = parser.parse_args(rest)
-  config = config_file.load(arguments.config, ["--config.mesh.data=1", *overrides])
+  config = config_lib.load(arguments.config, ["--config.mesh.data=1", *overrides])
   parts = build_experiment(config)
   params = warmed(config, parts, arguments.warm)
   search = dataclasses.replace(parts.surroundings.search, simulations=arguments.simulations)

@@ -14,7 +14,7 @@ from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.batching.pack import PackConfig
 from agentrl.models import transformer
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import Batch, StopReason, Trajectory
 
 # name: (module, overrides of its default_config)
@@ -89,7 +89,7 @@ def name(request):
 @pytest.fixture(scope="module")
 def settings(name):
   module_name, overrides = ALGORITHMS[name]
-  return config_lib.resolve(algorithms.load(module_name).default_config(), overrides, where="test")
+  return config_values.resolve(algorithms.load(module_name).default_config(), overrides, where="test")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def make(name, settings):
 
   @functools.cache
   def built(overrides, pack):
-    chosen = config_lib.resolve(settings, dict(overrides), where="test")
+    chosen = config_values.resolve(settings, dict(overrides), where="test")
     # An epsilon large enough for rounding of a gradient near 0 to stay rounding in the step.
     return module.make(Policy(MODEL, pack, 2, _sampler), optax.adam(3e-2, eps=1e-3), chosen)
 

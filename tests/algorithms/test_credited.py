@@ -13,7 +13,7 @@ from agentrl.algorithms import terms
 from agentrl.algorithms.objective import Term
 from agentrl.batching.pack import Column, NothingToPack
 from agentrl.credit.contract import Credit, declares
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 
 SEEN = {}
 
@@ -66,7 +66,7 @@ def own(function):
 
 def build(name, policy, **overrides):
   module = algorithms.load(name)
-  return module.make(policy, optax.sgd(1.0), config_lib.resolve(module.default_config(), overrides, where="test"))
+  return module.make(policy, optax.sgd(1.0), config_values.resolve(module.default_config(), overrides, where="test"))
 
 
 def test_a_function_of_yours_may_ask_for_all_that_there_is(policy, params, other_params, trajectories, naive, listed):

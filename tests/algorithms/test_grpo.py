@@ -15,14 +15,14 @@ from agentrl.batching.pack import Column, add_columns, pack
 from agentrl.credit import group_baselines
 from agentrl.ops import advantages
 from agentrl.report import curves
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import StopReason
 
 pytestmark = pytest.mark.usefixtures("forward_once")
 
 
 def settings(**overrides):
-  return config_lib.resolve(grpo.default_config(), overrides, where="test")
+  return config_values.resolve(grpo.default_config(), overrides, where="test")
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 
 from agentrl.algorithms import forward, learner, ppo
 from agentrl.algorithms.objective import objective
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 
 pytestmark = pytest.mark.usefixtures("forward_once")
 
 
 def settings(**overrides):
-  return config_lib.resolve(ppo.default_config(), overrides, where="test")
+  return config_values.resolve(ppo.default_config(), overrides, where="test")
 
 
 def value_head(seed):

@@ -10,7 +10,7 @@ import pytest
 
 from agentrl import algorithms
 from agentrl.rewards.combine import assign, make_reward
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import Task, Turn, TurnKind
 
 TASK = Task("t", "tests", "?")
@@ -64,7 +64,7 @@ def games(trajectories, weights):
 def test_the_reward_of_a_game_is_what_its_turns_earned_to_every_algorithm(name, weights, policy, params, trajectories):
   overrides, read, wanted = READS[name]
   module = algorithms.load(name)
-  settings = config_lib.resolve(module.default_config(), overrides, where="test")
+  settings = config_values.resolve(module.default_config(), overrides, where="test")
   asks = policy._replace(max_turns=2, sampler=lambda *_: pytest.fail("nothing is to be sampled"))
   algorithm = module.make(asks, optax.sgd(1.0), settings)
   state = algorithm.init(jax.random.key(0), jax.tree.map(jnp.copy, params))

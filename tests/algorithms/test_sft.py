@@ -10,14 +10,14 @@ import pytest
 
 from agentrl.algorithms import forward, learner, sft
 from agentrl.algorithms.objective import objective
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import StopReason
 
 pytestmark = pytest.mark.usefixtures("forward_once")
 
 
 def settings(**overrides):
-  return config_lib.resolve(sft.default_config(), overrides, where="test")
+  return config_values.resolve(sft.default_config(), overrides, where="test")
 
 
 @pytest.fixture

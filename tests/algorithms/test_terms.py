@@ -12,7 +12,7 @@ from agentrl.algorithms.contract import rate_groups
 from agentrl.algorithms.forward import Outputs
 from agentrl.batching.pack import pack, unpack
 from agentrl.ops import corrections
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 
 MASK = np.asarray([[True, True], [True, False]])
 OUT = Outputs(
@@ -201,7 +201,7 @@ def test_a_head_of_a_group_that_there_is_not_is_refused():
 
 
 def settings(**overrides):
-  return config_lib.resolve(grpo.default_config(), overrides, where="test")
+  return config_values.resolve(grpo.default_config(), overrides, where="test")
 
 
 def test_a_policy_loss_from_outside_is_one_function(policy, params, trajectories):

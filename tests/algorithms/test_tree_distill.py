@@ -9,14 +9,14 @@ import optax
 import pytest
 
 from agentrl.algorithms import tree_distill
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import StopReason, VisitShares
 
 RATE = 0.1
 
 
 def build(policy, **settings):
-  cfg = config_lib.resolve(tree_distill.default_config(), settings, where="test")
+  cfg = config_values.resolve(tree_distill.default_config(), settings, where="test")
   return tree_distill.make(policy, optax.sgd(RATE), cfg)
 
 

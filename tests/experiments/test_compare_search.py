@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from agentrl.training import compare_search
-from agentrl.training import config as config_lib
+from agentrl.training import compare_search, config_values
 from agentrl.training.compare_search import Comparison, Row
 from experiments import compare_search as command
 from tests.training.test_tree_search import settings
@@ -19,7 +18,7 @@ FOUND = Comparison(
 
 @pytest.fixture
 def run(tmp_path):
-  (tmp_path / "config.json").write_text(config_lib.to_json(settings()))
+  (tmp_path / "config.json").write_text(config_values.to_json(settings()))
   return tmp_path
 
 

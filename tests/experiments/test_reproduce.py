@@ -6,7 +6,7 @@ import pytest
 
 from agentrl.report import recorded
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training import reproduce as runs_of_papers
 from agentrl.training.lock import alone_in
 from agentrl.training.run_folder import RunFolder
@@ -36,8 +36,8 @@ def run(paper, tmp_path, monkeypatch, capsys):
 
   def run_all(runs, *, jobs, finished, shown):
     for one in runs:
-      overrides, rest = config_lib.split_argv(one.arguments)
-      config = config_file.load(rest[1], overrides)
+      overrides, rest = config_values.split_argv(one.arguments)
+      config = config_lib.load(rest[1], overrides)
       with RunFolder.open(one.path, config) as folder:
         for step in range(folder.last_measured_step + 1, one.steps + 1):
           success = config.rollout.temperature / 2 * (1 + config.seed / 100)

@@ -11,7 +11,7 @@ import pytest
 from agentrl.ops.finite import NonFinite
 from agentrl.training import loop, metrics
 from agentrl.training.command_line import ENDED
-from agentrl.training.config_file import load
+from agentrl.training.config import load
 from agentrl.training.run_folder import RunFolder
 from experiments import train
 

@@ -11,13 +11,14 @@ from my_method import rewards, topr_opo
 from agentrl import credit
 from agentrl.envs import families
 from agentrl.envs.tasks import arithmetic
-from agentrl.training import config_file, metrics
+from agentrl.training import config as config_lib
+from agentrl.training import metrics
 from agentrl.types import StopReason, ToolCall, ToolResult, Trajectory, Turn, TurnKind
 from experiments import train
 
 HERE = pathlib.Path(__file__).parent
 CONFIG = HERE / "configs" / "my_method.py"
-ARMS = vars(config_file.read_file(CONFIG))["ARMS"]
+ARMS = vars(config_lib.read_file(CONFIG))["ARMS"]
 
 
 @pytest.mark.parametrize("arm", ARMS)

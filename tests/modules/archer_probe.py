@@ -9,7 +9,7 @@ from agentrl.algorithms import archer
 from agentrl.algorithms.contract import Policy
 from agentrl.batching.pack import PackConfig
 from agentrl.models import transformer
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import StopReason, Trajectory, Turn, TurnKind
 
 MODEL = transformer.ModelConfig(vocab_size=9, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, ffn=24)
@@ -78,11 +78,11 @@ def play(params, rng, samples=SAMPLES):
   ]
 
 
-SETTINGS = config_lib.resolve(archer.default_config(), SMALL, where="test")
+SETTINGS = config_values.resolve(archer.default_config(), SMALL, where="test")
 
 
 def make(**overrides):
-  cfg = config_lib.resolve(SETTINGS, overrides, where="test")
+  cfg = config_values.resolve(SETTINGS, overrides, where="test")
   return archer.make(Policy(MODEL, PACK, 2, sampler), optax.adam(1e-2, eps=1e-3), cfg)
 
 

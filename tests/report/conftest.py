@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.run_folder import RunFolder
 from agentrl.types import StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, TurnKind
 
@@ -44,7 +44,7 @@ def _trajectory(group, solved):
 
 @pytest.fixture
 def run_path(tmp_path):
-  config = config_lib.resolve(
+  config = config_values.resolve(
     {}, {"seed": 0, "cold_start": {"steps": 2}, "train": {"steps": 3}, "name": "<i>x</i>"}, where="test"
   )
   tasks = {g: Task(f"task-{g}", "keys", f"question <{g}>?", "A") for g in range(3)}

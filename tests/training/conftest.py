@@ -13,8 +13,7 @@ import time
 
 import pytest
 
-from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics
+from agentrl.training import config_values, loop, metrics
 from agentrl.training.run_folder import RunFolder
 
 
@@ -29,7 +28,7 @@ def run(monkeypatch, tiny_config, tiny_experiment):
   """`run(path, parts=..., settings=..., **train settings)` runs in a folder; returns its metrics without timings."""
 
   def start(path, parts=None, settings=None, **train):
-    config = config_lib.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
+    config = config_values.resolve(tiny_config, {**(settings or {}), "train": train}, where="test")
     monkeypatch.setattr(loop, "build_experiment", lambda _: tiny_experiment() if parts is None else parts)
     with RunFolder.open(path, config) as folder:
       loop.run(config, folder)

@@ -12,7 +12,7 @@ import pytest
 
 from agentrl.envs.numbers import is_number
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, loop, metrics
+from agentrl.training import config_values, loop, metrics
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.build.tasks import open_tasks
 from agentrl.training.checkpoint import Checkpointer
@@ -35,13 +35,13 @@ def train(monkeypatch, tmp_path):
   calls = tmp_path / "calls"
 
   def start(every, smoke, processes, **changes):
-    base = config_file.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
+    base = config_lib.load(ROOT / "configs" / "quickstart.py", smoke=smoke)
     first = base.cold_start.steps * base.cold_start.batch
     options = {"every": every, "first": first, "calls": str(calls)}
     changes |= {"task": {"family": "testworlds.chaos", "tool": "", "options": options}}
     changes |= {"hosting": HOSTING | {"processes": processes}}
     changes["rollout"] = changes.get("rollout", {}) | {"environment_seconds": 2.0}
-    config = config_lib.resolve(base, changes, where="test")
+    config = config_values.resolve(base, changes, where="test")
     with RunFolder.open(tmp_path / "run", config) as folder:
       loop.run(config, folder)
     return tmp_path / "run", calls.stat().st_size // every, config
@@ -99,7 +99,7 @@ EVERY = 3  # of so many calls one is answered with junk
 
 def sampled(parts, config, every, groups):
   """Trajectories of the untrained policy, by uid, where one call in `every` is answered with junk; 0: none is."""
-  config = config_lib.resolve(config, {"task": JUNK | {"options": {"every": every}}}, where="test")
+  config = config_values.resolve(config, {"task": JUNK | {"options": {"every": every}}}, where="test")
   collector = dataclasses.replace(
     parts.collector, tasks=open_tasks(config.task, config.hosting, environment_seconds=60.0), turn_tokens=3
   )
@@ -132,7 +132,7 @@ def train_on_junk(monkeypatch, tmp_path):
   def start(config, make_parts):
     first = config.cold_start.steps * config.cold_start.batch
     task = JUNK | {"options": {"every": EVERY, "first": first}}
-    config = config_lib.resolve(config, {"task": task, "rollout": {"max_failed_share": 1.0}}, where="test")
+    config = config_values.resolve(config, {"task": task, "rollout": {"max_failed_share": 1.0}}, where="test")
     parts = make_parts(config)
     tasks = open_tasks(config.task, config.hosting, environment_seconds=60.0)
     collector = dataclasses.replace(parts.collector, tasks=tasks, turn_tokens=3)
@@ -185,6 +185,6 @@ def test_a_thousand_pieces_of_junk_cost_their_own_trajectories_alone(tiny_experi
 def test_a_run_under_a_thousand_pieces_of_junk(train_on_junk, tiny_config):
   sizes = {"rollout": {"groups": 8, "group_size": 8, "workers": 8}, "engine": {"slots": 32}, "pack": {"rows": 8}}
   changes = {"train": {"steps": 40, "checkpoint_every": 40}, **sizes}
-  counted = train_on_junk(config_lib.resolve(tiny_config, changes, where="test"), build_experiment)
+  counted = train_on_junk(config_values.resolve(tiny_config, changes, where="test"), build_experiment)
   print(f"{junk.STRUCK.total()} pieces of junk: {counted}")
   assert junk.STRUCK.total() >= 1000

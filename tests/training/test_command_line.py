@@ -7,7 +7,7 @@ import pytest
 from agentrl.envs.sandbox import SandboxUnavailable
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.command_line import check_out, run_command, settings_of
-from agentrl.training.config import ConfigError
+from agentrl.training.config_values import ConfigError
 from agentrl.training.disk import DiskFullError
 from agentrl.training.evaluation import EnvironmentsFailed
 from agentrl.training.left_out import TasksLeftOut

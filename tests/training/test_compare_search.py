@@ -10,8 +10,7 @@ import pytest
 from agentrl.algorithms import forward
 from agentrl.algorithms.contract import Policy
 from agentrl.models import heads
-from agentrl.training import compare_search
-from agentrl.training import config as config_lib
+from agentrl.training import compare_search, config_values
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.types import StopReason, Turn, TurnKind
@@ -135,4 +134,4 @@ def test_a_head_that_acting_may_not_read_is_none(monkeypatch):
 def test_leaves_that_do_not_fit_are_refused(leaves, checkpoint):
   config, run, _ = checkpoint
   with pytest.raises(ValueError, match=rf"--leaves {leaves[-1]}: give at least 2, and at most engine.slots=6"):
-    compare_search.compare(config_lib.resolve(config, {}, where="test"), run=run, step=None, leaves=leaves)
+    compare_search.compare(config_values.resolve(config, {}, where="test"), run=run, step=None, leaves=leaves)

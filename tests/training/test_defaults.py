@@ -11,7 +11,7 @@ from agentrl.named import settings_of
 from agentrl.ops import corrections, losses, reduce
 from agentrl.rollout import strategies
 from agentrl.settings import ranges_of, settings_in
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.build.sections import RunSettings, check_numbers
 from agentrl.training.defaults import base_config, run_config
 
@@ -24,7 +24,7 @@ def test_no_settings_give_the_defaults_and_the_algorithm_s_own():
   expected = base_config()
   expected.algo = algorithms.load("grpo").default_config()
   expected.strategy = {}  # of independent samples
-  assert config_lib.to_json(config) == config_lib.to_json(expected)
+  assert config_values.to_json(config) == config_values.to_json(expected)
   assert config.is_locked
 
 
@@ -107,7 +107,7 @@ def test_every_number_of_a_function_that_an_algorithm_chooses_has_a_range(table,
 
 def changed(key, value, settings):
   """The default config with some settings, and one number put in its place, whatever its type."""
-  config = config_lib.from_json(config_lib.to_json(run_config(settings, where="test"))).unlock()
+  config = config_values.from_json(config_values.to_json(run_config(settings, where="test"))).unlock()
   *sections, name = key.split(".")
   section = config
   for part in sections:
@@ -149,7 +149,7 @@ def test_a_number_outside_its_range_is_refused_by_name(settings, key, allowed):
 def test_recorded_runs_lie_inside():
   assert RECORDED
   for file in RECORDED:
-    config = config_lib.from_json(file.read_text()).unlock()
+    config = config_values.from_json(file.read_text()).unlock()
     config.rollout.strategy = config.rollout.get("strategy", "independent")  # which the first runs did not name
     config.cold_start.algorithm = config.cold_start.get("algorithm", "sft")
     config.tuning = config.get("tuning", ConfigDict({"algorithm": "sft"}))

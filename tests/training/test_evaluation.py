@@ -7,8 +7,7 @@ import json
 import jax
 import pytest
 
-from agentrl.training import config as config_lib
-from agentrl.training import evaluation
+from agentrl.training import config_values, evaluation
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.left_out import TasksLeftOut
 from agentrl.training.run_folder import RunFolder
@@ -28,7 +27,7 @@ def without_time(metrics):
 
 
 def test_the_same_policy_has_the_same_numbers(parts, tiny_config):
-  config = config_lib.resolve(tiny_config, {"eval": {"samples": 2}}, where="test")
+  config = config_values.resolve(tiny_config, {"eval": {"samples": 2}}, where="test")
   first, second = (evaluation.evaluate_policy(config, run=None, step=None) for _ in range(2))
   assert without_time(first) == without_time(second)
   assert first["eval/tasks"] == 2 and {"eval/success", "eval/pass@2", "eval/tool_calls"} <= first.keys()
@@ -83,7 +82,7 @@ def test_an_evaluation_whose_environments_fail_is_an_error(parts, tiny_config):
   broken_parts = dataclasses.replace(parts, collector=dataclasses.replace(parts.collector, tasks=tasks))
   with pytest.raises(evaluation.EnvironmentsFailed, match="OSError: no such database"):
     evaluation.evaluate(tiny_config, broken_parts, {"policy": parts.params}, None, step=0)
-  lenient = config_lib.resolve(tiny_config, {"rollout": {"max_failed_share": 1.0}}, where="test")
+  lenient = config_values.resolve(tiny_config, {"rollout": {"max_failed_share": 1.0}}, where="test")
   told = r"evaluation: of 2 trajectories 2 of the environments failed .* no such database.*nothing to measure"
   with pytest.raises(evaluation.EnvironmentsFailed, match=told):
     evaluation.evaluate(lenient, broken_parts, {"policy": parts.params}, None, step=0)

@@ -6,20 +6,20 @@ import pytest
 
 from agentrl.__main__ import main
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training.defaults import base_config, run_config
 from agentrl.training.explain import settings_of_run
 
 
 def test_a_config_is_printed_with_every_key(capsys):
   assert main(["config", "configs/quickstart.py", "--config.seed=3", "--smoke"]) == 0
-  wanted = config_file.load("configs/quickstart.py", ["--config.seed=3"], smoke=True)
-  assert config_lib.from_json(capsys.readouterr().out) == wanted
+  wanted = config_lib.load("configs/quickstart.py", ["--config.seed=3"], smoke=True)
+  assert config_values.from_json(capsys.readouterr().out) == wanted
 
 
 def test_without_a_file_it_is_the_defaults(capsys):
   assert main(["config"]) == 0
-  assert json.loads(capsys.readouterr().out) == json.loads(config_lib.to_json(base_config()))
+  assert json.loads(capsys.readouterr().out) == json.loads(config_values.to_json(base_config()))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_without_a_file_it_is_the_defaults(capsys):
 def test_every_key_is_explained_with_its_default(named):
   config = run_config(named, where="test")
   told = {s.key: s.default for s in settings_of_run(config)}
-  leaves = config_lib.flatten(config)
+  leaves = config_values.flatten(config)
   assert told.keys() == leaves.keys()
   assert {key for key, value in told.items() if value != leaves[key]} == set(named)
   assert [s.key for s in settings_of_run(config) if not s.told and "algo." not in s.key] == []

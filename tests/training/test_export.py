@@ -10,8 +10,7 @@ from agentrl.models import folder, transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig
 from agentrl.models.weights import hf
-from agentrl.training import config as config_lib
-from agentrl.training import export
+from agentrl.training import config_values, export
 from agentrl.training.build import model
 
 MODEL = ModelConfig(vocab_size=264, width=8, layers=1, heads=2, kv_heads=1, head_dim=4, ffn=8)
@@ -20,7 +19,7 @@ MODEL = ModelConfig(vocab_size=264, width=8, layers=1, heads=2, kv_heads=1, head
 @pytest.fixture
 def export_from(tmp_path, monkeypatch, tiny_config):
   """`export_from(tokenizer)` exports a run with that tokenizer, and returns the folder."""
-  config = config_lib.resolve(tiny_config, {"chat": {"style": "chatml_json"}}, where="test")
+  config = config_values.resolve(tiny_config, {"chat": {"style": "chatml_json"}}, where="test")
   params = transformer.init_params(jax.random.key(0), MODEL)
 
   def run(tokenizer, out=tmp_path / "out"):
@@ -67,6 +66,6 @@ def test_a_tokenizer_that_was_trained_on_demonstrations_is_trained_anew(tiny_con
   monkeypatch.setattr(envs.TaskSource, "close", lambda tasks: closed.append(tasks))
   monkeypatch.setattr(model, "_TOKENIZER_TRACES", 8)
   monkeypatch.setattr(export, "restore_policy", lambda config, like, *_: (like, 7))
-  config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
+  config = config_values.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
   export.export_policy(config, run=tmp_path, step=None, out=tmp_path / "out")
   assert folder.read_tokenizer(tmp_path / "out").vocab_size == 267 and len(closed) == 1

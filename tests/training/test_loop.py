@@ -23,8 +23,7 @@ from agentrl.rewards.combine import make_reward
 from agentrl.rewards.contract import across_tasks
 from agentrl.rollout.driver import Driver
 from agentrl.rollout.strategies.independent import independent
-from agentrl.training import config as config_lib
-from agentrl.training import loop, metrics, sources
+from agentrl.training import config_values, loop, metrics, sources
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.evaluation import evaluate_policy
 from agentrl.training.left_out import LeftOut
@@ -65,7 +64,7 @@ def test_sampler_and_trainer_are_the_same_policy(unbroken):
 
 
 def test_with_the_cold_start_of_another_run_it_gives_the_same_numbers(unbroken, tiny_config, tiny_experiment, tmp_path):
-  config = config_lib.resolve(tiny_config, {"cold_start": {"run": str(unbroken[0])}}, where="test")
+  config = config_values.resolve(tiny_config, {"cold_start": {"run": str(unbroken[0])}}, where="test")
   with pytest.MonkeyPatch.context() as patch, RunFolder.open(tmp_path / "run", config) as folder:
     patch.setattr(loop, "build_experiment", lambda _: tiny_experiment())
     loop.run(config, folder)
@@ -253,7 +252,7 @@ def test_a_run_of_before_that_rule_goes_on_and_can_be_read(run, unbroken, tiny_c
     with pytest.raises(Stopped):
       run(tmp_path / "run", settings=ROWS)
   assert run(tmp_path / "run", settings=ROWS) == numbers(unbroken[0])
-  config = config_lib.resolve(tiny_config, ROWS, where="test")
+  config = config_values.resolve(tiny_config, ROWS, where="test")
   assert evaluate_policy(config, run=tmp_path / "run", step=4)["step"] == 4
 
 
@@ -394,12 +393,12 @@ def test_an_algorithm_that_finds_nothing_to_learn_from_takes_no_step(run, tiny_e
 # ---- real kills ------------------------------------------------------------------------------------------------------
 
 KILLED_RUN = """
-from agentrl.training import config
+from agentrl.training import config_values
 from tests.training import tiny
 
 def get_config(smoke=False):
   longer = {"cold_start": {"steps": 4}, "train": {"steps": 16, "checkpoint_every": 2, "eval_every": 4}}
-  return config.resolve(tiny.make_config(), longer, where="x")
+  return config_values.resolve(tiny.make_config(), longer, where="x")
 """
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, own_code, reproduce
+from agentrl.training import config_values, own_code, reproduce
 from agentrl.training.defaults import run_config
 from agentrl.training.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 def test_modules_are_found_wherever_a_config_names_them(lab):
-  config = config_lib.resolve({}, {
+  config = config_values.resolve({}, {
     "algorithm": "grpo", "rollout": {"strategy": "lab_of_own_code.ways"}, "model": {"path": "agentrl.models:x"},
     "task": {"family": "countdown", "mixture": {"a": {"family": "lab_of_own_code.worlds", "weight": 1.0}}},
     "other": ["nowhere.to.be:found", "a: b", "lab_of_own_code.unused"], **SETTINGS,
@@ -75,7 +75,7 @@ def test_of_an_installed_package_its_own_modules_alone_are_hashed(tmp_path, monk
   (place / "beside_the_installed.py").write_text("")
   monkeypatch.syspath_prepend(place)
   importlib.invalidate_caches()
-  found = own_code.hashes(config_lib.resolve({}, {"x": "installed_lab.losses:mine"}, where="test"))
+  found = own_code.hashes(config_values.resolve({}, {"x": "installed_lab.losses:mine"}, where="test"))
   assert list(found) == ["installed_lab", "installed_lab.losses"]
   sys.modules.pop("installed_lab", None)
 
@@ -99,11 +99,13 @@ def test_a_recorded_run_of_another_module_is_none_of_this_command(lab, tmp_path)
   paper = tmp_path / "paper.py"
   paper.write_text(f"ARMS = {{'plain': {SETTINGS}}}\n")
   kept = tmp_path / "plain" / "seed0"
-  config = config_file.load(f"{paper}:plain", ["--config.seed=0"])
+  config = config_lib.load(f"{paper}:plain", ["--config.seed=0"])
   with RunFolder.open(kept, config):
     pass
   run = reproduce.as_recorded(paper, "plain", kept)
   reproduce.check_recorded(run, kept)
   (lab / "rewards.py").write_text("def mine(): return -1\n")
-  with pytest.raises(config_lib.ConfigError, match=r"recorded with another version of lab_of_own_code\.rewards, which"):
+  with pytest.raises(
+    config_values.ConfigError, match=r"recorded with another version of lab_of_own_code\.rewards, which"
+  ):
     reproduce.check_recorded(run, kept)

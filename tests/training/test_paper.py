@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.paper import all_claims, arms_of, claims_of
 
 PAPER = """
@@ -28,7 +28,7 @@ def test_a_claim_names_arms_that_there_are(file):
   """
   assert arms_of(file) == ["plain", "longer"] and claims_of(file) == ()
   file.write_text(textwrap.dedent(PAPER) + textwrap.dedent(claims))
-  with pytest.raises(config_lib.ConfigError, match=r"the claim 'better' names an arm 'plane' that is not in ARMS"):
+  with pytest.raises(config_values.ConfigError, match=r"the claim 'better' names an arm 'plane' that is not in ARMS"):
     claims_of(file)
   file.write_text(textwrap.dedent(PAPER) + textwrap.dedent(claims).replace("plane", "plain"))
   assert list(all_claims(file.parent)) == ["paper"]
@@ -48,11 +48,11 @@ def test_a_claim_names_arms_that_there_are(file):
 def test_what_are_no_arms_and_no_claims_is_told(file, claims, words):
   imports = "from agentrl.report.claims import Claim\nfrom agentrl.report.measures import Last\n"
   file.write_text(textwrap.dedent(PAPER) + imports + claims)
-  with pytest.raises(config_lib.ConfigError, match=rf"paper\.py.* {words}"):
+  with pytest.raises(config_values.ConfigError, match=rf"paper\.py.* {words}"):
     claims_of(file)
 
 
 def test_one_run_is_no_paper(tmp_path):
   (tmp_path / "one.py").write_text("def get_config(smoke=False): ...")
-  with pytest.raises(config_lib.ConfigError, match=r"one\.py has no ARMS: it is one run, for experiments/train\.py"):
+  with pytest.raises(config_values.ConfigError, match=r"one\.py has no ARMS: it is one run, for experiments/train\.py"):
     arms_of(tmp_path / "one.py")

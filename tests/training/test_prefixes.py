@@ -8,8 +8,7 @@ import shutil
 import pytest
 
 from agentrl.rollout.episode import Episode, Request, Start
-from agentrl.training import config as config_lib
-from agentrl.training import prefixes
+from agentrl.training import config_values, prefixes
 from agentrl.training.cold_start import authored_traces
 from agentrl.training.collect import SeededStart
 from agentrl.training.sources import kind_of
@@ -197,7 +196,7 @@ def test_a_run_on_prefixes_is_killed_and_goes_on_to_the_same_numbers(run, tmp_pa
 
 def test_a_stage_refuses_to_go_on_from_other_trajectories(parts, tiny_config, tmp_path):
   options = {"source": "stored_prefixes", "source_options": {"run": str(stored(parts, tmp_path))}}
-  config = config_lib.resolve(tiny_config, {"train": options}, where="test")
+  config = config_values.resolve(tiny_config, {"train": options}, where="test")
   stage = stages_of(config)[-1]
   began = kind_of(config, stage).make(config, parts, stage, 0)
   assert {"stored", "visits"} <= began.counters.keys()

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, saved
+from agentrl.training import config_values, saved
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.redacted import redacted_command, redacted_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
@@ -26,13 +26,13 @@ def weather(**settings):
 
 def config_with(servers):
   text = json.dumps({"servers": servers})
-  return config_file.load("configs/quickstart.py", ["--config.task.tool=mcp", f"--config.task.tool_options={text}"])
+  return config_lib.load("configs/quickstart.py", ["--config.task.tool=mcp", f"--config.task.tool_options={text}"])
 
 
 def test_a_config_loses_credentials_in_its_open_sections_and_nothing_else():
   config = config_with(weather(env={"TOKEN": TOKEN}, env_from=["OTHER"]))
   shown = redacted_config(config)
-  (changed,) = config_lib.differences(config, shown)
+  (changed,) = config_values.differences(config, shown)
   assert (changed.key, changed.new) == (f"{SERVERS}.weather.env.TOKEN", "<redacted>")
   assert redacted_config(ConfigDict({"seed": 1})).to_dict() == {"seed": 1}
 
@@ -83,7 +83,7 @@ def test_a_folder_that_was_written_with_credentials_goes_on_and_tells_none(tmp_p
   config = config_with(weather(env={"TOKEN": TOKEN}))
   with RunFolder.open(tmp_path / "run", config) as folder:
     folder.write_metrics(1, {"group/x": 1.0})
-    (folder.path / "config.json").write_text(config_lib.to_json(config))
+    (folder.path / "config.json").write_text(config_values.to_json(config))
   with RunFolder.open(tmp_path / "run", config):
     pass
   with pytest.raises(RunFolderError, match="another config") as error:
@@ -99,7 +99,9 @@ def test_a_cold_start_is_taken_over_under_another_credential_and_a_refusal_tells
     checkpoints.save(config.cold_start.steps, {"params": {"policy": {"weight": np.ones(1)}}}, {"next_task": 7})
 
   def take(**env):
-    taker = config_lib.resolve(config_with(weather(env=env)), {"cold_start.run": str(tmp_path / "run")}, where="test")
+    taker = config_values.resolve(
+      config_with(weather(env=env)), {"cold_start.run": str(tmp_path / "run")}, where="test"
+    )
     return saved.taken_over(stages_of(taker)[0], taker, parts)
 
   assert take(TOKEN="tok-another") == ({"weight": np.ones(1)}, 7)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, reproduce
+from agentrl.training import config_values, reproduce
 from agentrl.training.redacted import redacted_config
 
 PAPER = """
@@ -118,12 +118,12 @@ def test_a_cold_start_is_the_same_whichever_arms_are_run(paper, tmp_path):
 def test_a_setting_of_the_arms_that_are_run_need_not_fit_the_others(paper, tmp_path):
   (cold, ppo) = reproduce.plan(paper, ["ppo"], [0], tmp_path, overrides=["--config.algo.value_coef=0.3"])
   assert cold.path == tmp_path / "cold_starts" / "ppo" / "seed0" and ppo.begins_with == cold
-  with pytest.raises(config_lib.ConfigError, match=r"paper\.py:plain: unknown config key 'algo\.value_coef'"):
+  with pytest.raises(config_values.ConfigError, match=r"paper\.py:plain: unknown config key 'algo\.value_coef'"):
     reproduce.plan(paper, ["plain", "ppo"], [0], tmp_path, overrides=["--config.algo.value_coef=0.3"])
 
 
 def test_an_unknown_arm_is_told_before_anything_runs(paper, tmp_path):
-  with pytest.raises(config_lib.ConfigError, match="'plan': did you mean 'plain'"):
+  with pytest.raises(config_values.ConfigError, match="'plan': did you mean 'plain'"):
     reproduce.plan(paper, ["plan"], [0], tmp_path)
 
 
@@ -243,23 +243,23 @@ def test_how_far_a_run_got_is_in_its_last_whole_line(tmp_path, text, step):
 
 def test_recorded_runs_of_other_settings_are_told(paper, tmp_path):
   (_, run) = reproduce.plan(paper, ["ppo"], [0], tmp_path / "runs")
-  recorded = config_file.load(f"{paper}:ppo", ["--config.seed=0", "--config.train.eval_every=3"]).to_dict()
+  recorded = config_lib.load(f"{paper}:ppo", ["--config.seed=0", "--config.train.eval_every=3"]).to_dict()
   (tmp_path / "config.json").write_text(json.dumps({**recorded, "of_before": 1}))
   reproduce.check_recorded(run, tmp_path)
   (tmp_path / "config.json").write_text(json.dumps({**recorded, "train": {**recorded["train"], "steps": 9}}))
-  with pytest.raises(config_lib.ConfigError, match=r"settings:\n  train.steps: there 9, now 4\nGive another --out"):
+  with pytest.raises(config_values.ConfigError, match=r"settings:\n  train.steps: there 9, now 4\nGive another --out"):
     reproduce.check_recorded(run, tmp_path)
 
 
 def test_recorded_runs_without_their_credentials_are_the_same_and_none_is_told(paper, tmp_path):
   given = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 3}']
   (_, run) = reproduce.plan(paper, ["plain"], [0], tmp_path / "runs", overrides=given)
-  config = config_file.load(f"{paper}:plain", ["--config.seed=0", *given])
-  (tmp_path / "config.json").write_text(config_lib.to_json(redacted_config(config)))
+  config = config_lib.load(f"{paper}:plain", ["--config.seed=0", *given])
+  (tmp_path / "config.json").write_text(config_values.to_json(redacted_config(config)))
   reproduce.check_recorded(run, tmp_path)
   other = ['--config.task.tool_options={"headers": {"Authorization": "s3cret"}, "pages": 4}']
   (_, run) = reproduce.plan(paper, ["plain"], [0], tmp_path / "runs", overrides=other)
-  with pytest.raises(config_lib.ConfigError, match=r"task\.tool_options\.pages: there 3, now 4") as error:
+  with pytest.raises(config_values.ConfigError, match=r"task\.tool_options\.pages: there 3, now 4") as error:
     reproduce.check_recorded(run, tmp_path)
   assert "s3cret" not in str(error.value) and "headers" not in str(error.value)
 

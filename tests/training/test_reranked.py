@@ -9,7 +9,7 @@ import pytest
 
 from agentrl.rollout.strategies.independent import independent
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, evaluation, loop
+from agentrl.training import config_values, evaluation, loop
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
@@ -30,8 +30,8 @@ SETTINGS = {
 
 
 def settings(base=None, **changes):
-  base = config_lib.resolve(config_file.load(CONFIG, smoke=True), SETTINGS, where="test") if base is None else base
-  return config_lib.resolve(base, changes, where="test")
+  base = config_values.resolve(config_lib.load(CONFIG, smoke=True), SETTINGS, where="test") if base is None else base
+  return config_values.resolve(base, changes, where="test")
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,14 @@ import pytest
 
 from agentrl import algorithms
 from agentrl.rollout import strategies
-from agentrl.training import config as config_lib
-from agentrl.training import resume
+from agentrl.training import config_values, resume
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
 from agentrl.training.defaults import base_config, run_config
 
 ALGORITHMS = ("archer", "grpo", "ppo", "sft", "tree_distill")
 KEYS = sorted({
-  *config_lib.flatten(base_config()),
-  *(f"algo.{key}" for name in ALGORITHMS for key in config_lib.flatten(algorithms.load(name).default_config())),
+  *config_values.flatten(base_config()),
+  *(f"algo.{key}" for name in ALGORITHMS for key in config_values.flatten(algorithms.load(name).default_config())),
   *(f"strategy.{key}" for name in strategies.STRATEGIES for key in strategies.load(name).default_config()),
 })  # fmt: skip
 
@@ -31,14 +30,14 @@ def test_every_entry_covers_a_key():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_run_goes_on_with_another_value_of_a_free_key_alone(key):
-  change = config_lib.Difference(key, 1, 2)
+  change = config_values.Difference(key, 1, 2)
   lines = resume.refused([change], base_config(), done=50)
   assert lines == ([] if any(resume.covers(entry, key) for entry in resume.FREE) else [f"{key}: there 1, now 2"])
 
 
 def lines_for(schedule, steps, done):
   config = run_config({"train": {"steps": steps}, "optimizer": {"schedule": schedule}}, where="test")
-  return resume.refused([config_lib.Difference("train.steps", 10, steps)], config, done=done)
+  return resume.refused([config_values.Difference("train.steps", 10, steps)], config, done=done)
 
 
 @pytest.mark.parametrize("steps", [5, 7, 20])

@@ -11,8 +11,7 @@ import sys
 import jax
 import pytest
 
-from agentrl.training import config as config_lib
-from agentrl.training import metrics
+from agentrl.training import config_values, metrics
 from agentrl.training.checkpoint import CheckpointError
 from agentrl.training.defaults import run_config
 from agentrl.training.run_folder import RunFolder, RunFolderError, read_config
@@ -36,7 +35,7 @@ def test_a_new_folder_records_config_and_machine(tmp_path):
       "checkpoints",
       "figures",
     }
-    assert config_lib.from_json((folder.path / "config.json").read_text()) == make_config()
+    assert config_values.from_json((folder.path / "config.json").read_text()) == make_config()
     record = json.loads((folder.path / "run.json").read_text())
   (start,) = record["starts"]
   assert record["id"] == folder.id
@@ -345,9 +344,11 @@ def test_a_run_that_is_older_than_a_key_has_its_default(tmp_path):
   assert read_config(tmp_path) == wanted
   (tmp_path / "config.json").write_text(json.dumps(old | {"forgotten": 1}))
   with pytest.raises(
-    config_lib.ConfigError, match=r"config.json: unknown config key 'forgotten'.*the version of agent"
+    config_values.ConfigError, match=r"config.json: unknown config key 'forgotten'.*the version of agent"
   ):
     read_config(tmp_path)
   (tmp_path / "config.json").write_text(json.dumps(old | {"algorithm": "gone"}))
-  with pytest.raises(config_lib.ConfigError, match=r"gone.*the version of agentrl that started this run can read it"):
+  with pytest.raises(
+    config_values.ConfigError, match=r"gone.*the version of agentrl that started this run can read it"
+  ):
     read_config(tmp_path)

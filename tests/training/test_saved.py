@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.saved import restore_params, saved_steps, stage_differences, taken_over
 from agentrl.training.stages import stages_of
@@ -14,7 +14,7 @@ from agentrl.training.stages import stages_of
 
 def take(config, parts, run: pathlib.Path):
   """Takes the cold start of a run over."""
-  taker = config_lib.resolve(config, {"cold_start": {"run": str(run)}}, where="test")
+  taker = config_values.resolve(config, {"cold_start": {"run": str(run)}}, where="test")
   return taken_over(stages_of(taker)[0], taker, parts)
 
 
@@ -49,23 +49,23 @@ def test_steps_are_counted_across_the_stages(tiny_config, tiny_experiment, tmp_p
 )
 def test_another_cold_start_is_not_taken_over(unbroken, tiny_config, tiny_experiment, change, message):
   with pytest.raises(ValueError, match=message):
-    take(config_lib.resolve(tiny_config, change, where="test"), tiny_experiment(), unbroken[0])
+    take(config_values.resolve(tiny_config, change, where="test"), tiny_experiment(), unbroken[0])
 
 
 @pytest.mark.parametrize(
   ("source", "told"), [("authored", []), ("rollouts", ["rollout.temperature", "reward.correct", "curriculum.name"])]
 )
 def test_what_a_cold_start_depends_on_follows_from_its_source(tiny_config, source, told):
-  one = config_lib.resolve(tiny_config, {"cold_start": {"source": source}}, where="test")
+  one = config_values.resolve(tiny_config, {"cold_start": {"source": source}}, where="test")
   changes = {"reward": {"correct": 2.0}, "curriculum": {"name": "pool"}, "train": {"steps": 9}}
   changes |= {"rollout": {"temperature": 0.5, "workers": 3}}
-  other = config_lib.resolve(one, changes, where="test")
+  other = config_values.resolve(one, changes, where="test")
   assert sorted(d.key for d in stage_differences(stages_of(other)[0], one, other)) == sorted(told)
 
 
 def test_a_run_that_took_its_cold_start_over_names_whose_it_was(tiny_config, tiny_experiment, tmp_path):
-  taker = config_lib.resolve(tiny_config, {"cold_start": {"run": "runs/first"}}, where="test")
-  (tmp_path / "config.json").write_text(config_lib.to_json(taker))
+  taker = config_values.resolve(tiny_config, {"cold_start": {"run": "runs/first"}}, where="test")
+  (tmp_path / "config.json").write_text(config_values.to_json(taker))
   with pytest.raises(ValueError, match="took over its cold start itself, from 'runs/first': name that"):
     take(tiny_config, tiny_experiment(), tmp_path)
   with pytest.raises(FileNotFoundError, match=r"cold_start.run: .* holds no run"):

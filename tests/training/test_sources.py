@@ -9,8 +9,7 @@ import pytest
 
 from agentrl.batching.filters import make_filters
 from agentrl.rollout.driver import RolloutStats
-from agentrl.training import config as config_lib
-from agentrl.training import sources
+from agentrl.training import config_values, sources
 from agentrl.training.curriculum import CURRICULA, Curriculum
 from agentrl.training.defaults import run_config
 from agentrl.training.left_out import LeftOut
@@ -62,7 +61,7 @@ def parts_around(config, collector):
 )
 def test_flat_groups_are_sampled_anew_until_there_are_enough(tiny_config, rounds, asked, kept):
   settings = {"filters": ("flat_groups",), "rollout": {"rounds": rounds}}
-  config = config_lib.resolve(tiny_config, settings, where="test")
+  config = config_values.resolve(tiny_config, settings, where="test")
   collector = Groups({7: (0.0, 1.0), 8: (1.0, 1.0), 9: (0.0, 0.0), 10: (1.0, 0.0)})
   parts = parts_around(config, collector)
   state = SimpleNamespace(params={}, updates=jnp.int32(0))
@@ -87,7 +86,7 @@ def test_more_groups_are_sampled_than_are_wanted_and_the_first_that_are_kept_are
   tiny_config, oversample, asked
 ):
   settings = {"filters": ("success_band",), "rollout": {"rounds": 4, "oversample": oversample}}
-  config = config_lib.resolve(tiny_config, settings, where="test")
+  config = config_values.resolve(tiny_config, settings, where="test")
   collector = Groups({n: (float(n % 2 == 0), 0.0) for n in range(7, 13)})
   source = sources.rollouts(config, parts_around(config, collector), stages_of(config)[-1], 7)
   samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
@@ -97,7 +96,7 @@ def test_more_groups_are_sampled_than_are_wanted_and_the_first_that_are_kept_are
 
 def test_a_band_that_nothing_satisfies_ends_after_its_rounds_with_nothing_to_train_on(tiny_config):
   settings = {"filters": ("success_band",), "rollout": {"rounds": 3, "oversample": 2.0}}
-  config = config_lib.resolve(tiny_config, settings, where="test")
+  config = config_values.resolve(tiny_config, settings, where="test")
   collector = Groups(dict.fromkeys(range(7, 40), (0.0, 0.0)))
   source = sources.rollouts(config, parts_around(config, collector), stages_of(config)[-1], 7)
   samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
@@ -116,7 +115,7 @@ def leaps():
 @pytest.mark.parametrize(("name", "next_task"), [("fresh", 9), ("leaps", 109)])
 def test_the_next_stage_begins_behind_all_groups_and_tasks(tiny_config, monkeypatch, name, next_task):
   monkeypatch.setitem(CURRICULA, "leaps", leaps)
-  config = config_lib.resolve(tiny_config, {"curriculum": {"name": name}}, where="test")
+  config = config_values.resolve(tiny_config, {"curriculum": {"name": name}}, where="test")
   parts = parts_around(config, Groups({7: (0.0, 1.0), 8: (1.0, 1.0)}))
   source = sources.rollouts(config, parts, stages_of(config)[-1], 7)
   samples = source.draw(SimpleNamespace(params={}, updates=jnp.int32(0)), source.counters)
@@ -137,7 +136,7 @@ def test_what_is_demonstrated_depends_on_what_the_policy_knows(tiny_config, tiny
 
   monkeypatch.setattr(sources, "probe", asks)
   settings = {"steps": 2, "batch": 6, "source": "probed", "probe": {"samples": 5}}
-  config = config_lib.resolve(tiny_config, {"tuning": settings}, where="test")
+  config = config_values.resolve(tiny_config, {"tuning": settings}, where="test")
   (_, tuning, _), experiment = stages_of(config), tiny_experiment()
   source = sources.kind_of(config, tuning).make(config, experiment, tuning, 1)
   state = SimpleNamespace(params={"policy": experiment.params}, updates=jnp.int32(4))
@@ -152,7 +151,7 @@ def test_what_is_demonstrated_depends_on_what_the_policy_knows(tiny_config, tiny
 
 def test_a_habit_that_the_family_does_not_have_is_named(tiny_config, tiny_experiment):
   settings = {"steps": 2, "source": "probed", "probe": {"unknown": "always"}}
-  config = config_lib.resolve(tiny_config, {"tuning": settings}, where="test")
+  config = config_values.resolve(tiny_config, {"tuning": settings}, where="test")
   with pytest.raises(ValueError, match=r"tuning\.probe: no habit is called 'always'"):
     sources.probed(config, tiny_experiment(), stages_of(config)[1], 0)
 

@@ -11,7 +11,7 @@ import pytest
 
 from agentrl.report import write_report
 from agentrl.training import config as config_lib
-from agentrl.training import config_file, evaluation, loop, metrics, summary
+from agentrl.training import config_values, evaluation, loop, metrics, summary
 from agentrl.training.build.experiment import build_experiment
 from agentrl.training.checkpoint import Checkpointer
 from agentrl.training.run_folder import RunFolder
@@ -30,14 +30,14 @@ SETTINGS = {
 
 
 def settings(**changes):
-  base = config_lib.resolve(config_file.load(CONFIG, smoke=True), SETTINGS, where="test")
+  base = config_values.resolve(config_lib.load(CONFIG, smoke=True), SETTINGS, where="test")
   if "algorithm" in changes:
     base = base.copy_and_resolve_references()
     base.unlock()
     base.algo = {}
     base.algorithm = changes.pop("algorithm")
     base.lock()
-  return config_lib.resolve(base, changes, where="test")
+  return config_values.resolve(base, changes, where="test")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pathlib
 
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 
 QUICKSTART = pathlib.Path(__file__).parents[2] / "configs" / "quickstart.py"
 SETTINGS = {
@@ -20,4 +20,4 @@ SETTINGS = {
 
 def make_config():
   """The config of the run."""
-  return config_lib.resolve(config_file.load(QUICKSTART, smoke=True), SETTINGS, where="test")
+  return config_values.resolve(config_lib.load(QUICKSTART, smoke=True), SETTINGS, where="test")

@@ -15,7 +15,7 @@ from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.named import naming
 from agentrl.rollout.strategies.contract import Sampler
 from agentrl.training.build.optimizer import OptimizerSettings, make_optimizer
-from agentrl.training.config import SECTIONS_OF_MODULES, resolve
+from agentrl.training.config_values import SECTIONS_OF_MODULES, resolve
 from agentrl.training.stages import Stage
 
 

@@ -16,8 +16,8 @@ from agentrl.rewards.combine import make_reward
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.training.build.sections import check_numbers
 from agentrl.training.build.tasks import check_tasks
-from agentrl.training.config import SECTIONS_OF_MODULES
 from agentrl.training.config_keys import entry
+from agentrl.training.config_values import SECTIONS_OF_MODULES
 from agentrl.training.curriculum import CurriculumSettings, check_curriculum
 from agentrl.training.sources import kind_of
 from agentrl.training.stages import stages_of

@@ -13,8 +13,7 @@ from agentrl.envs.hosting import Hosting
 from agentrl.rollout.engine import EngineConfig
 from agentrl.rollout.search.planner import SearchConfig
 from agentrl.settings import at_least, between, check_ranges, from_function, ranges_of, section, setting, settings_in
-from agentrl.training import config as config_lib
-from agentrl.training import sharding
+from agentrl.training import config_values, sharding
 from agentrl.training.build.chat import ChatSettings
 from agentrl.training.build.model import ModelSettings
 from agentrl.training.build.optimizer import OptimizerSettings
@@ -154,7 +153,7 @@ class RunSettings:
 def check_numbers(config: ConfigDict) -> None:
   """Raises ValueError where a number is outside its range; names the key and what it may be."""
   ranges = ranges_of(settings_in(RunSettings))
-  for key, of_module in config_lib.SECTIONS_OF_MODULES.items():
+  for key, of_module in config_values.SECTIONS_OF_MODULES.items():
     module = of_module.load(entry(config, key))
     ranges |= {f"{of_module.name}.{name}": allowed for name, allowed in module.RANGES.items()}
-  check_ranges(config_lib.flatten(config), ranges)
+  check_ranges(config_values.flatten(config), ranges)

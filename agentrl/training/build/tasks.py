@@ -15,7 +15,7 @@ from agentrl.envs import families, mixture
 from agentrl.envs.hosting import WORKERS, Hosting
 from agentrl.named import by_name, naming
 from agentrl.settings import above, at_least, check_ranges, defaults_of, from_function, ranges_of, setting, settings_in
-from agentrl.training.config import ConfigError, flatten, resolve
+from agentrl.training.config_values import ConfigError, flatten, resolve
 
 _OneFamily = from_function(
   envs.make,

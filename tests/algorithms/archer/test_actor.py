@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from agentrl.algorithms import archer
 from agentrl.algorithms.archer.actor import actor_terms
 from agentrl.algorithms.forward import Outputs
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.types import Batch
 
 
@@ -51,7 +51,7 @@ def test_without_actor_steps_the_policy_stays_as_it_is(params):
 
 def test_the_token_baseline_is_a_head_that_takes_its_part_of_the_advantages():
   """Advantages 1 and values 0.25: -(1 - 0.25) log pi, and the squared error of the head."""
-  cfg = config_lib.resolve(SETTINGS, {"actor": {"token_baseline": True}}, where="test")
+  cfg = config_values.resolve(SETTINGS, {"actor": {"token_baseline": True}}, where="test")
   surrogate, baseline = actor_terms(cfg)
   logp, ones = jnp.asarray([[-2.0, -0.5]]), jnp.ones((1, 2))
   out = Outputs(jnp.zeros((1, 2, 4)), logp, ones, {"value": 0.25 * ones})

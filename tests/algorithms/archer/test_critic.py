@@ -28,7 +28,7 @@ from agentrl.algorithms.archer.rows import lay_out
 from agentrl.algorithms.contract import Policy
 from agentrl.models import heads, transformer
 from agentrl.ops.finite import NonFinite
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_critic_steps_that_are_not_finite_are_named(params, where, named):
 def test_targets_of_bfloat16_critics_are_averages_in_float32():
   """Target networks that moved a tenth of the way in each of 20 steps lie between the critic's start and its end."""
   narrow = dataclasses.replace(MODEL, param_dtype="bfloat16")
-  cfg = config_lib.resolve(archer.default_config(), SMALL, where="test")
-  cfg = config_lib.resolve(cfg, {"critic": {"learning_rate": 1e-5}}, where="test")
+  cfg = config_values.resolve(archer.default_config(), SMALL, where="test")
+  cfg = config_values.resolve(cfg, {"critic": {"learning_rate": 1e-5}}, where="test")
   algorithm = archer.make(Policy(narrow, PACK, 2, sampler), optax.adam(1e-2, eps=1e-3), cfg)
   params = transformer.init_params(jax.random.key(0), narrow)
   state = algorithm.init(jax.random.key(0), params)
@@ -128,7 +128,7 @@ def test_the_twins_targets(params, clipped):
   state, _, _ = train(algorithm, params, 2)
   dialogues, _ = algorithm.prepare(state, play(params, np.random.default_rng(3)))
   rows = lay_out(dialogues, None)
-  cfg = config_lib.resolve(archer.default_config(), {"critic": {"clipped_double_q": clipped}}, where="test")
+  cfg = config_values.resolve(archer.default_config(), {"critic": {"clipped_double_q": clipped}}, where="test")
   policy, critic, target = Policy(MODEL, PACK, 2, sampler), state.params["critic"], state.memory.target
   encode = functools.partial(critics.encode, policy, critics.ENCODERS["own"])
   _, metrics = critics.critic_loss(encode, cfg, critic, target, params, rows)

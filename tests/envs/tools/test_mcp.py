@@ -27,7 +27,7 @@ from agentrl.envs.base import Setting, ToolEnvironment
 from agentrl.envs.tool import ToolLimits, tools_of
 from agentrl.envs.tools import mcp
 from agentrl.training import config as config_lib
-from agentrl.training import config_file
+from agentrl.training import config_values
 from agentrl.training.build.experiment import build_experiment
 from agentrl.types import Action, EnvironmentFailed, Task, ToolCall, ToolFailure, TurnKind
 from experiments import train
@@ -351,12 +351,12 @@ def test_wrong_sources_are_errors_when_they_are_made(stdio):
 
 def test_a_run_s_config_names_servers(stdio):
   servers = {"test": {"command": stdio["command"], "args": list(stdio["args"]), "tools": ["calculate"], "shared": True}}
-  config = config_file.load(
+  config = config_lib.load(
     "configs/quickstart.py",
     ["--config.task.tool=mcp", "--config.task.oracle_tool=calculator", f"--config.task.tool_options.servers={servers}"],
     smoke=True,
   )
-  parts = build_experiment(config_lib.from_json(config_lib.to_json(config)))
+  parts = build_experiment(config_values.from_json(config_values.to_json(config)))
   assert [spec.name for spec in parts.tasks.tools] == ["calculate"]
 
 

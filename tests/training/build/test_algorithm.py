@@ -12,7 +12,7 @@ from agentrl.algorithms.contract import Algorithm, Policy
 from agentrl.algorithms.terms import value_head
 from agentrl.batching.pack import PackConfig
 from agentrl.rollout.strategies.contract import Needs, Sampler
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.build import algorithm
 from agentrl.training.build.optimizer import OptimizerSettings
 from agentrl.training.defaults import run_config
@@ -138,7 +138,7 @@ def test_what_the_algorithms_say_of_rewards():
   assert {name: (one.rewards, one.imitates) for name, one in made.items()} == {
     "grpo": (True, False), "sft": (False, True),
   }  # fmt: skip
-  best = config_lib.resolve(defaults["sft"], {"top_share": 0.5}, where="test")
+  best = config_values.resolve(defaults["sft"], {"top_share": 0.5}, where="test")
   assert not algorithms.load("sft").make(POLICY, optax.sgd(1.0), best).imitates
 
 

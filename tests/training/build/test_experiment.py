@@ -3,8 +3,7 @@
 import jax
 import pytest
 
-from agentrl.training import cold_start
-from agentrl.training import config as config_lib
+from agentrl.training import cold_start, config_values
 from agentrl.training.build import experiment
 from agentrl.training.build.experiment import build_experiment
 
@@ -49,13 +48,13 @@ OWN = {"source": "rollouts", "algorithm": "ppo"}  # a cold start on what the pol
 )
 def test_errors_name_the_key(tiny_config, settings, message):
   with pytest.raises(ValueError, match=message):
-    build_experiment(config_lib.resolve(tiny_config, settings, where="test"))
+    build_experiment(config_values.resolve(tiny_config, settings, where="test"))
 
 
 def test_a_vocabulary_is_trained_on_what_the_traces_say(tiny_config):
   def in_words(vocabulary):
     settings = {"model": {"vocabulary": vocabulary}, "task": {"family": "word_problems"}}
-    return build_experiment(config_lib.resolve(tiny_config, settings, where="test"))
+    return build_experiment(config_values.resolve(tiny_config, settings, where="test"))
 
   parts = in_words(300)
   assert parts.model.vocab_size == parts.tokenizer.vocab_size == 303
@@ -106,4 +105,4 @@ def test_algorithms_compute_log_probs_where_the_mesh_has_them(tiny_config, monke
 def test_a_run_refuses_them_before_it_builds_anything(tiny_config, monkeypatch, settings, message):
   monkeypatch.setattr(experiment, "open_tasks", None)
   with pytest.raises(ValueError, match=message):
-    build_experiment(config_lib.resolve(tiny_config, settings, where="test"))
+    build_experiment(config_values.resolve(tiny_config, settings, where="test"))

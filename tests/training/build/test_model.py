@@ -10,7 +10,7 @@ from agentrl.models import transformer
 from agentrl.models.tokenizer import Tokenizer
 from agentrl.models.transformer import ModelConfig
 from agentrl.models.weights import hf
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.build import model as model_lib
 from agentrl.training.build.chat import ChatSettings
 from agentrl.training.build.model import ModelSettings, load_policy
@@ -38,10 +38,10 @@ def tasks(tiny_experiment):
 
 def test_a_folder_gives_the_model_and_what_ends_its_texts(tiny_config, model_folder, tasks):
   source = {"model": {"source": "hf", "path": str(model_folder)}}
-  config = config_lib.resolve(tiny_config, {**source, "rollout": {"max_tokens": 32}}, where="test")
+  config = config_values.resolve(tiny_config, {**source, "rollout": {"max_tokens": 32}}, where="test")
   model, _, chat = loaded(config, tasks)
   assert (model.max_positions, chat.tokenizer.ends, chat.tokenizer.folder) == (32, {258}, model_folder)
-  longer = config_lib.resolve(tiny_config, {**source, "rollout": {"max_tokens": 33}}, where="test")
+  longer = config_values.resolve(tiny_config, {**source, "rollout": {"max_tokens": 33}}, where="test")
   with pytest.raises(ValueError, match=r"rollout\.max_tokens=33 exceeds the 32 positions"):
     loaded(longer, tasks)
 
@@ -60,11 +60,11 @@ def test_tokenizer_and_chat_are_wrong_before_the_weights_are_read(
   (model_folder / "added_tokens.json").write_text(added)
   settings = {"model": {"source": "hf", "path": str(model_folder)}, "chat": {"style": style}}
   with pytest.raises(ValueError, match=problem):
-    loaded(config_lib.resolve(tiny_config, settings, where="test"), tasks)
+    loaded(config_values.resolve(tiny_config, settings, where="test"), tasks)
 
 
 def test_a_random_model_has_a_position_for_every_token(tiny_config, tasks):
-  config = config_lib.resolve(tiny_config, {"rollout": {"max_tokens": 9000}}, where="test")
+  config = config_values.resolve(tiny_config, {"rollout": {"max_tokens": 9000}}, where="test")
   assert loaded(config, tasks)[0].max_positions == 9000
 
 
@@ -76,7 +76,7 @@ def test_demonstrations_that_the_tokenizer_is_trained_without_are_told(tiny_conf
 
   broken = dataclasses.replace(tasks, oracle=oracle)
   monkeypatch.setattr(model_lib, "_TOKENIZER_TRACES", 8)
-  config = config_lib.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
+  config = config_values.resolve(tiny_config, {"model": {"vocabulary": 264}}, where="test")
   assert loaded(config, broken)[0].vocab_size == 267
   (told,) = [record.getMessage() for record in caplog.records if "the tokenizer is trained" in record.getMessage()]
   assert "without 4 of 8 demonstrations; the first: " in told and "no such page" in told

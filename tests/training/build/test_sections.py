@@ -7,7 +7,7 @@ import pytest
 
 from agentrl.settings import defaults_of
 from agentrl.training.build.sections import RunSettings, check_numbers
-from agentrl.training.config import SECTIONS_OF_MODULES
+from agentrl.training.config_values import SECTIONS_OF_MODULES
 from agentrl.training.defaults import base_config, run_config
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from agentrl.training import config as config_lib
+from agentrl.training import config_values
 from agentrl.training.build.tasks import open_tasks, whole_entries
 from agentrl.training.defaults import run_config
 
@@ -44,14 +44,14 @@ def test_a_wrong_backend_is_told_where_nothing_is_hosted_too():
 
 
 def test_entries_are_set_on_the_command_line():
-  config = config_lib.override(run_config({}, where="test"), ["--config.task.mixture.easy.weight=2"], where="test")
-  config = config_lib.override(config, ["--config.task.mixture.hard.difficulty=2"], where="test")
+  config = config_values.override(run_config({}, where="test"), ["--config.task.mixture.easy.weight=2"], where="test")
+  config = config_values.override(config, ["--config.task.mixture.hard.difficulty=2"], where="test")
   assert {name: entry["difficulty"] for name, entry in whole_entries(config.task).items()} == {"easy": 1, "hard": 2}
 
 
 def test_a_run_measures_every_entry(run, tiny_config, tiny_experiment, tmp_path):
   settings = {"task": {"mixture": MIXTURE}, "eval": {"tasks": 4}}
-  parts, config = tiny_experiment(), config_lib.resolve(tiny_config, settings, where="test")
+  parts, config = tiny_experiment(), config_values.resolve(tiny_config, settings, where="test")
   tasks = open_tasks(config.task, config.hosting, environment_seconds=60.0)
   parts = dataclasses.replace(parts, tasks=tasks, collector=dataclasses.replace(parts.collector, tasks=tasks))
   lines = run(tmp_path / "run", parts, settings)
