@@ -159,6 +159,12 @@ def settings_of(function: Callable[..., Any]) -> dict[str, Any]:
   return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
 
 
+def required_of(function: Callable[..., Any]) -> list[str]:
+  """Names of the settings that a function must be given: its keyword-only arguments without a default."""
+  parameters = inspect.signature(function).parameters.values()
+  return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+
+
 def with_settings(
   function: Callable[..., T], settings: Mapping[str, Any], *, section: str, called: str = ""
 ) -> Callable[..., T]:

@@ -149,6 +149,8 @@ def _check_kind(module: ModuleType, file: pathlib.Path) -> None:
     raise ConfigError(f"{file} has {also}: a config file is a paper with ARMS, or one run with get_config")
   if "ARMS" in defined and not _is_named_settings(module.ARMS):
     raise ConfigError(f'{file}: ARMS must be settings by the name of the arm, such as {{"plain": {{}}}}')
+  if "ARMS" in defined and "BASE" not in defined:
+    raise ConfigError(f"{file} has ARMS and no BASE, what its arms share; where they share nothing, write BASE = {{}}")
   for name in ("BASE", "SMOKE"):
     if not isinstance(defined.get(name, {}), Mapping):
       raise ConfigError(f'{file}: {name} must be settings, such as {{"train": {{"steps": 100}}}}')
@@ -179,7 +181,7 @@ def _arm(module: ModuleType, file: pathlib.Path, arm: str, smoke: bool) -> Confi
     check_name(module.ARMS, arm, kind="arm")
   except ValueError as error:
     raise ConfigError(f"{file}: {error}") from error
-  base, settings, where = getattr(module, "BASE", {}), module.ARMS[arm], str(file)
+  base, settings, where = module.BASE, module.ARMS[arm], str(file)
   if smoke:
     return small_arm_config(base, settings, getattr(module, "SMOKE", {}), where=where)
   return arm_config(base, settings, where=where)

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from agentrl.command_line import run_command
 from agentrl.credit import CREDIT
-from agentrl.named import by_name, by_path, settings_of
+from agentrl.named import by_name, by_path, required_of, settings_of
 from agentrl.ops.corrections import CORRECTIONS
 from agentrl.ops.losses import POLICY_LOSSES
 from agentrl.ops.reduce import REDUCTIONS
@@ -125,8 +125,15 @@ def _taken(config: ConfigDict, key: str) -> str:
   name = name if key in CHOSEN else f"{prefix}.{name}"
   function = entry(config, name)
   chosen = by_name(table, function, kind=name)
-  settings = settings_of(chosen.make if isinstance(chosen, SourceKind) else chosen)
-  return f"{name}={function!r} takes " + (", ".join(f"{k}={v!r}" for k, v in settings.items()) or "no settings")
+  made_by = chosen.make if isinstance(chosen, SourceKind) else chosen
+  settings = [f"{key} (required)" for key in required_of(made_by)]
+  settings += [f"{key}={_plain(default)!r}" for key, default in settings_of(made_by).items()]
+  return f"{name}={function!r} takes " + (", ".join(settings) or "no settings")
+
+
+def _plain(default: Any) -> Any:
+  """A default as a config writes it."""
+  return dict(default) if isinstance(default, Mapping) else default
 
 
 def settings_of_run(config: ConfigDict) -> list[Setting]:

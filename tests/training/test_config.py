@@ -96,7 +96,8 @@ def test_a_missing_file_names_the_nearest(file):
     ("BASE = {}", "has BASE and no ARMS"),
     ("ARMS = {'a': {}}\ndef get_config(smoke=False): ...", "has ARMS and get_config: .* leave get_config out"),
     ("ARMS = {'a': {}}\nBASE = ['seed']", "BASE must be settings, such as"),
-    ("ARMS = {'a': {}}\nSMOKE = 2", "SMOKE must be settings, such as"),
+    ("ARMS = {'a': {}}\nBAZE = {}", "has ARMS and no BASE, .* write BASE = {}"),
+    ("ARMS = {'a': {}}\nBASE = {}\nSMOKE = 2", "SMOKE must be settings, such as"),
     ("def get_config(smoke=False): return {}", "returned dict"),
     (
       "from ml_collections import ConfigDict\ndef get_config(smoke=False): return ConfigDict({'a': {'f': print}})",

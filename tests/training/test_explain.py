@@ -101,3 +101,11 @@ def test_a_section_of_a_chosen_function_says_what_the_function_takes(capsys):
   assert "curriculum.name='pool' takes size=64" in capsys.readouterr().out
   assert main(["config", "--explain", "algo.loss"]) == 0
   assert "algo.policy_loss='ppo' takes clip_low=0.2, clip_high=0.2" in capsys.readouterr().out
+
+
+def test_what_a_source_must_be_given_is_said(capsys):
+  section = ["config", "--explain", "train.source_options"]
+  assert main([*section, "--config.train.source=stored_prefixes"]) == 0
+  assert "takes run (required), turns=1" in " ".join(capsys.readouterr().out.split())
+  assert main([*section, "--config.train.source=authored_prefixes"]) == 0
+  assert "mix={}" in capsys.readouterr().out

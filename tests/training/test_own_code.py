@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_with_another_module_is_told(lab, tmp_path):
 
 def test_a_recorded_run_of_another_module_is_none_of_this_command(lab, tmp_path):
   paper = tmp_path / "paper.py"
-  paper.write_text(f"ARMS = {{'plain': {SETTINGS}}}\n")
+  paper.write_text(f"BASE = {{}}\nARMS = {{'plain': {SETTINGS}}}\n")
   kept = tmp_path / "plain" / "seed0"
   config = config_lib.load(f"{paper}:plain", ["--config.seed=0"])
   with RunFolder.open(kept, config):
